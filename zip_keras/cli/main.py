@@ -1,0 +1,57 @@
+"""Finds the command, parses its arguments, and turns a `UserError` into one line on standard error."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from zip_keras.errors import UserError
+
+# One module of zip_keras.cli each, imported only when it is asked for: TensorFlow takes seconds to import.
+COMMANDS = {
+    "train": "train a network from a config",
+    "propose": "write the proposals of images",
+    "evaluate": "measure proposals against ground truth",
+    "prepare_data": "turn annotated images into TFRecords, with a report of every defect",
+    "export": "write a SavedModel and a .keras file",
+    "convert_weights": "turn a PyTorch Inception-BN state dict into a weights file",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit code: 0, 2 for bad input, 130 when interrupted.
+
+    Args:
+        arguments: the command's name and its arguments; `sys.argv[1:]` when None.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    name, rest = arguments[0].replace("-", "_"), arguments[1:]
+    if name not in COMMANDS:
+        print(f"error: unknown command {arguments[0]!r}\n\n{_overview()}", file=sys.stderr)
+        return 2
+    command = importlib.import_module(f"zip_keras.cli.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"zip-keras {name}",
+        description=command.DESCRIPTION,
+        epilog=f"examples:\n{command.EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    try:
+        command.run(parser.parse_args(rest))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return f"usage: zip-keras COMMAND [options]      zip-keras COMMAND --help\n\n{rows}"
