@@ -1,0 +1,70 @@
+"""The one record type that every reader produces and everything after it consumes."""
+
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+import numpy as np
+
+
+def image_id_of(file: str) -> int | str:
+    """The id that proposal files use for an image: the integer of a numeric file stem, else the stem.
+
+    `image_id_of("000123.jpg") == 123`, `image_id_of("BloodImage_00007.jpg") == "BloodImage_00007"`.
+    """
+    stem = PurePath(file).stem
+    return int(stem) if stem.isascii() and stem.isdigit() else stem
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One annotated image.
+
+    Attributes:
+        image_id: see `image_id_of`; for COCO the json's own id.
+        file: the image file, or the TFRecord shard that holds it.
+        offset: first byte to read: 0 for an image file, the serialized `tf.Example`'s position in a shard.
+        length: bytes to read; -1 means the whole file, so the bytes are an encoded image, not a `tf.Example`.
+        height, width: pixels of the image as decoders return it (EXIF rotation not applied).
+        boxes: float32 `[M, 4]`, `[y1, x1, y2, x2]` in pixels, continuous coordinates.
+        classes: int32 `[M]`, index into `Dataset.class_names`.
+        difficult: bool `[M]`, neither positive nor negative in training, ignored by VOC measures.
+        crowd: bool `[M]`, a region of many objects (COCO `iscrowd`), ignored likewise.
+        area: float32 `[M]`, the object's area in square pixels where the annotation gives one (COCO), else the box's.
+    """
+
+    image_id: int | str
+    file: str
+    height: int
+    width: int
+    boxes: np.ndarray
+    classes: np.ndarray
+    difficult: np.ndarray
+    crowd: np.ndarray
+    area: np.ndarray
+    offset: int = 0
+    length: int = -1
+
+    @property
+    def in_shard(self) -> bool:
+        """Whether the bytes are a `tf.Example` inside a TFRecord shard."""
+        return self.length >= 0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Records and the class names that their `classes` index.
+
+    Attributes:
+        spec: how the user named it, for messages and run logs.
+        class_names: in index order.
+        records: in the order of the split file (VOC), of the json (COCO), or of the shards.
+        skipped: defects left out or mended under an explicit policy, counted by kind.
+    """
+
+    spec: str
+    class_names: tuple[str, ...]
+    records: tuple[ImageRecord, ...]
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.records)
