@@ -1,0 +1,1 @@
+"""Functional Keras models of the method."""

@@ -1,0 +1,57 @@
+"""Anchors: the boxes that a level's head scores and moves. Paper section 4; 10 a cell, 30 in all."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from keras import ops
+
+from zip_keras.config import AnchorConfig
+
+STRIDES = (8, 16, 32)  # pixels between the cells of F1, F2, F3
+
+
+def anchor_shapes(scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
+    """Heights and widths of a cell's anchors.
+
+    Args:
+        scales: square roots of areas, pixels.
+        ratios: height / width; 0.25 is four times as wide as high.
+
+    Returns:
+        float32 `[len(scales) * len(ratios), 2]`, (height, width) in pixels, scale by scale.
+    """
+    shapes = [(scale * ratio**0.5, scale / ratio**0.5) for scale in scales for ratio in ratios]
+    return np.asarray(shapes, "float32")
+
+
+def place_anchors(height, width, stride: int, scales: Sequence[float], ratios: Sequence[float]):
+    """Anchors of a map of `height` x `width` cells, centred on the cells.
+
+    Args:
+        height, width: cells; Python numbers or integer scalars of a graph.
+        stride: pixels from cell to cell; the first centre is at half a stride.
+
+    Returns:
+        float32 `[height * width * A, 4]`, pixels, in row, column, anchor order. Anchors may leave the image.
+    """
+    half = anchor_shapes(scales, ratios) / 2  # [A, 2]
+    y = (ops.cast(ops.arange(height), "float32") + 0.5) * stride
+    x = (ops.cast(ops.arange(width), "float32") + 0.5) * stride
+    y, x = ops.reshape(y, (-1, 1, 1)), ops.reshape(x, (1, -1, 1))
+    zeros = ops.zeros_like(y + x)  # [H, W, 1]; broadcasts every side to [H, W, A]
+    sides = [y - half[:, 0] + zeros, x - half[:, 1] + zeros, y + half[:, 0] + zeros, x + half[:, 1] + zeros]
+    return ops.reshape(ops.stack(sides, axis=-1), (-1, 4))
+
+
+def level_sizes(height, width):
+    """Cells (height, width) of the three levels for an image of `height` x `width` pixels, padded to 32 inside."""
+    rows, columns = -(-height // STRIDES[-1]), -(-width // STRIDES[-1])
+    return [(rows * (STRIDES[-1] // stride), columns * (STRIDES[-1] // stride)) for stride in STRIDES]
+
+
+def anchors_of_image(height, width, config: AnchorConfig):
+    """The anchors of each level, fine to coarse, for an image of `height` x `width` pixels: three float32 `[N_m, 4]`."""
+    return [
+        place_anchors(rows, columns, stride, scales, config.ratios)
+        for (rows, columns), stride, scales in zip(level_sizes(height, width), STRIDES, config.scales, strict=True)
+    ]

@@ -1,0 +1,72 @@
+"""Box geometry. A box is `[y1, x1, y2, x2]` in absolute pixels, float32, continuous coordinates, `y1 < y2`, `x1 < x2`.
+
+All functions work on any `keras.ops` tensor or NumPy array, with any leading dimensions.
+"""
+
+import math
+
+from keras import ops
+
+# Offsets of log height and width beyond it would make boxes larger than 1000/16 times their anchor (Detectron's bound).
+LOG_SIZE_LIMIT = math.log(1000.0 / 16.0)
+
+
+def area(boxes):
+    """`[..., 4]` -> `[...]`, square pixels; 0 for empty or inverted boxes."""
+    y1, x1, y2, x2 = ops.split(boxes, 4, axis=-1)
+    return ops.squeeze(ops.maximum(y2 - y1, 0.0) * ops.maximum(x2 - x1, 0.0), axis=-1)
+
+
+def intersection(first, second):
+    """Intersection areas of all pairs: `[..., N, 4]`, `[..., M, 4]` -> `[..., N, M]`, square pixels."""
+    y1, x1, y2, x2 = ops.split(first, 4, axis=-1)  # [..., N, 1] each
+    v1, u1, v2, u2 = ops.split(ops.swapaxes(second, -1, -2), 4, axis=-2)  # [..., 1, M] each
+    height = ops.maximum(ops.minimum(y2, v2) - ops.maximum(y1, v1), 0.0)
+    width = ops.maximum(ops.minimum(x2, u2) - ops.maximum(x1, u1), 0.0)
+    return height * width
+
+
+def iou(first, second):
+    """Intersection over union of all pairs: `[..., N, 4]`, `[..., M, 4]` -> `[..., N, M]`; 0 where both are empty."""
+    shared = intersection(first, second)
+    union = ops.expand_dims(area(first), -1) + ops.expand_dims(area(second), -2) - shared
+    return shared / ops.maximum(union, 1e-8)
+
+
+def clip(boxes, height, width):
+    """Cuts boxes `[..., 4]` to an image of `height` x `width` pixels (numbers or scalars tensors)."""
+    y1, x1, y2, x2 = ops.split(boxes, 4, axis=-1)
+    return ops.concatenate(
+        [ops.clip(y1, 0.0, height), ops.clip(x1, 0.0, width), ops.clip(y2, 0.0, height), ops.clip(x2, 0.0, width)],
+        axis=-1,
+    )
+
+
+def encode(boxes, anchors):
+    """Offsets that turn anchors into boxes, Faster R-CNN's coding.
+
+    Args:
+        boxes, anchors: `[..., 4]`, broadcastable; anchors have a positive size. Empty boxes code as sides of 1e-3 pixel.
+
+    Returns:
+        `[..., 4]`: `(dy / anchor height, dx / anchor width, log(h / anchor h), log(w / anchor w))`.
+    """
+    cy, cx, h, w = _centre_form(boxes)
+    ay, ax, ah, aw = _centre_form(anchors)
+    h, w = ops.maximum(h, 1e-3), ops.maximum(w, 1e-3)
+    return ops.concatenate([(cy - ay) / ah, (cx - ax) / aw, ops.log(h / ah), ops.log(w / aw)], axis=-1)
+
+
+def decode(offsets, anchors):
+    """The boxes `[..., 4]` that `offsets` `[..., 4]` make of `anchors` `[..., 4]`; the inverse of `encode`."""
+    ty, tx, th, tw = ops.split(offsets, 4, axis=-1)
+    ay, ax, ah, aw = _centre_form(anchors)
+    cy, cx = ay + ty * ah, ax + tx * aw
+    h = ah * ops.exp(ops.minimum(th, LOG_SIZE_LIMIT))
+    w = aw * ops.exp(ops.minimum(tw, LOG_SIZE_LIMIT))
+    return ops.concatenate([cy - h / 2, cx - w / 2, cy + h / 2, cx + w / 2], axis=-1)
+
+
+def _centre_form(boxes):
+    y1, x1, y2, x2 = ops.split(boxes, 4, axis=-1)
+    return (y1 + y2) / 2, (x1 + x2) / 2, y2 - y1, x2 - x1

@@ -1,0 +1,180 @@
+"""How a level's zoom-out map F and zoom-in map H become one map: MAD, the map attention decision, and its alternatives.
+
+Paper section 3.2: mu(m) = global max pool (three 3x3 convolutions of F3), X(m) = concat[F(m), H(m)],
+Y(m)_j = mu(m)_j * X(m)_j. The paper gives neither activation nor normalisation; both are options. Every merge starts
+at, or near, plain concatenation (`add` apart), so that what a merge learns is the only difference between two runs.
+"""
+
+import keras
+from keras import ops
+
+from zip_keras.layers.registry import serializable
+from zip_keras.layers.upsampling import BilinearUpsampling
+
+
+@serializable
+class MapDecision(keras.layers.Layer):
+    """MAD's decision maps: three 3x3 stride-1 convolutions of the coarsest map, then a global max pool.
+
+    Input F3 `[batch, h, w, C3]`; output mu `[batch, 1, 1, channels]`, or `[batch, h, w, channels]` with `spatial=True`
+    (no pool). The last convolution starts with bias 1 (what `output` maps to 1) and small weights, so mu starts near 1.
+
+    Args:
+        channels: channels of X(m), 2 C(m) in the paper.
+        hidden: channels of the first two convolutions (paper: `channels`).
+        activation: after the first two convolutions, "linear" or "relu".
+        normalisation: batch normalisation after the first two convolutions.
+        output: "linear", "sigmoid" (2 * sigmoid: mu in 0..2) or "softplus" (mu > 0).
+        spatial: keep the map instead of pooling it.
+    """
+
+    # What the last bias must be for mu = 1.
+    NEUTRAL = {"linear": 1.0, "sigmoid": 0.0, "softplus": 0.5413248546129181}
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        hidden: int | None = None,
+        activation: str = "relu",
+        normalisation: bool = False,
+        output: str = "linear",
+        spatial: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if output not in self.NEUTRAL:
+            raise ValueError(f"MapDecision's output must be one of {sorted(self.NEUTRAL)}, not {output!r}")
+        self.channels, self.hidden, self.activation = channels, hidden or channels, activation
+        self.normalisation, self.output_function, self.spatial = normalisation, output, spatial
+        self.convolutions = [
+            keras.layers.Conv2D(self.hidden, 3, padding="same", kernel_initializer="he_normal", name=f"convolution_{i}")
+            for i in (1, 2)
+        ]
+        self.normalisations = [
+            keras.layers.BatchNormalization(
+                momentum=0.95, synchronized=keras.backend.backend() == "tensorflow", name=f"normalisation_{i}"
+            )
+            for i in (1, 2)
+            if normalisation
+        ]
+        self.decision = keras.layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),
+            bias_initializer=keras.initializers.Constant(self.NEUTRAL[output]),
+            name="decision",
+        )
+
+    def build(self, input_shape):
+        hidden_shape = (*input_shape[:-1], self.hidden)
+        for convolution, shape in zip(self.convolutions, (input_shape, hidden_shape), strict=True):
+            convolution.build(shape)
+        for layer in self.normalisations:
+            layer.build(hidden_shape)
+        self.decision.build(hidden_shape)
+        super().build(input_shape)
+
+    def call(self, x, training=None):
+        for i, convolution in enumerate(self.convolutions):
+            x = convolution(x)
+            if self.normalisations:
+                x = self.normalisations[i](x, training=training)
+            if self.activation == "relu":
+                x = ops.relu(x)
+        x = self.decision(x)
+        if not self.spatial:
+            x = ops.max(x, axis=(1, 2), keepdims=True)
+        if self.output_function == "sigmoid":
+            return 2.0 * ops.sigmoid(x)
+        return ops.softplus(x) if self.output_function == "softplus" else x
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return (batch, height, width, self.channels) if self.spatial else (batch, 1, 1, self.channels)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "hidden": self.hidden,
+            "activation": self.activation,
+            "normalisation": self.normalisation,
+            "output": self.output_function,
+            "spatial": self.spatial,
+        }
+
+
+@serializable
+class SqueezeExcitation(keras.layers.Layer):
+    """Per-channel weights from the map itself: global average pool, C/16, ReLU, C, sigmoid (times 2, to start near 1).
+
+    Input `[batch, H, W, C]`; output the weighted map, same shape. The paper's `se` row: the decision is taken from the
+    concatenated map instead of from F3.
+    """
+
+    def __init__(self, reduction: int = 16, **kwargs):
+        super().__init__(**kwargs)
+        self.reduction = reduction
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        squeezed = max(8, channels // self.reduction)
+        small = keras.initializers.RandomNormal(stddev=1e-3)
+        self.squeeze = keras.layers.Dense(squeezed, activation="relu", name="squeeze")
+        self.excite = keras.layers.Dense(channels, activation="sigmoid", kernel_initializer=small, name="excite")
+        self.squeeze.build((input_shape[0], channels))
+        self.excite.build((input_shape[0], squeezed))
+        super().build(input_shape)
+
+    def call(self, x):
+        weights = 2.0 * self.excite(self.squeeze(ops.mean(x, axis=(1, 2))))
+        return x * weights[:, None, None, :]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "reduction": self.reduction}
+
+
+def merge_level(level: int, zoom_out, zoom_in, coarsest, *, merge: str, hidden_width: float = 1.0, **decision_options):
+    """The merged map Y(m) of a level below the coarsest, as a functional graph.
+
+    Args:
+        level: 1 (stride 8) or 2 (stride 16), for names and for the size of a spatial decision.
+        zoom_out, zoom_in: F(m), H(m) `[batch, H, W, C]`.
+        coarsest: F3, from which MAD decides.
+        merge: "mad", "spatial_mad", "se", "conv" (plain concatenation: the convolution is the head's own), or
+            "add" (1x1 convolutions to C(m), then the sum, as in a feature pyramid).
+        hidden_width: MAD's hidden channels relative to 2 C(m).
+        decision_options: `MapDecision`'s activation, normalisation and output.
+
+    Returns:
+        `[batch, H, W, 2 C(m)]`; C(m) for "add".
+    """
+    name = f"merge_{level}"
+    if merge == "add":
+        channels = zoom_out.shape[-1]
+        sides = [
+            keras.layers.Conv2D(channels, 1, name=f"{name}_{side}")(x)
+            for side, x in (("zoom_out", zoom_out), ("zoom_in", zoom_in))
+        ]
+        return keras.layers.Add(name=name)(sides)
+    both = keras.layers.Concatenate(name=f"{name}_concatenate")([zoom_out, zoom_in])
+    if merge == "conv":
+        return both
+    if merge == "se":
+        return SqueezeExcitation(name=name)(both)
+    if merge not in ("mad", "spatial_mad"):
+        raise ValueError(f"merge must be one of mad, spatial_mad, se, conv, add, not {merge!r}")
+    channels = both.shape[-1]
+    hidden = max(8, round(channels * hidden_width / 8) * 8) if hidden_width != 1 else channels
+    decision = MapDecision(
+        channels, hidden=hidden, spatial=merge == "spatial_mad", name=f"{name}_decision", **decision_options
+    )(coarsest)
+    if merge == "spatial_mad":
+        for step in range(3 - level):
+            decision = BilinearUpsampling(name=f"{name}_align_{step}")(decision)
+    return keras.layers.Multiply(name=name)([both, decision])

@@ -1,0 +1,73 @@
+"""Convolution + batch normalisation + activation, the brick of Inception-BN."""
+
+import keras
+
+from zip_keras.layers.registry import serializable
+
+EPSILON = 1e-5  # of the batch norms, as in the public Inception-BN definitions
+
+
+def batch_normalisation(mode: str, name: str, epsilon: float = EPSILON) -> keras.layers.Layer:
+    """A batch normalisation of one of the modes of `ModelConfig.batch_norm`.
+
+    "frozen" never changes (statistics, scale and shift); "synchronized" shares statistics between replicas; "local"
+    does not. Only TensorFlow needs to be told: on the other backends a batch is normalised whole anyway.
+    """
+    if mode not in ("frozen", "synchronized", "local"):
+        raise ValueError(f"batch_norm must be 'frozen', 'synchronized' or 'local', not {mode!r}")
+    return keras.layers.BatchNormalization(
+        momentum=0.95,
+        epsilon=epsilon,
+        trainable=mode != "frozen",
+        synchronized=mode == "synchronized" and keras.backend.backend() == "tensorflow",
+        name=name,
+    )
+
+
+@serializable
+class ConvNorm(keras.layers.Layer):
+    """Convolution without bias, batch normalisation, ReLU.
+
+    Input `[batch, H, W, C]`, output `[batch, ceil(H / stride), ceil(W / stride), filters]`. The padding is symmetric,
+    `kernel_size // 2` on every side as in Caffe and PyTorch, so that pretrained weights see the grid they know
+    (TensorFlow's "same" shifts it where the stride is 2 and the size even).
+    """
+
+    def __init__(self, filters: int, kernel_size: int, stride: int = 1, *, batch_norm: str = "synchronized", **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size, self.stride, self.batch_norm = filters, kernel_size, stride, batch_norm
+        self.pad = keras.layers.ZeroPadding2D(kernel_size // 2, name="pad") if stride > 1 else None
+        self.convolution = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=stride,
+            padding="same" if stride == 1 else "valid",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name="convolution",
+        )
+        self.normalisation = batch_normalisation(batch_norm, "normalisation")
+
+    def build(self, input_shape):
+        if self.pad is not None:
+            input_shape = self.pad.compute_output_shape(input_shape)
+        self.convolution.build(input_shape)
+        self.normalisation.build(self.convolution.compute_output_shape(input_shape))
+        super().build(input_shape)
+
+    def call(self, x, training=None):
+        x = x if self.pad is None else self.pad(x)
+        return keras.ops.relu(self.normalisation(self.convolution(x), training=training))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return (batch, height and -(-height // self.stride), width and -(-width // self.stride), self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "batch_norm": self.batch_norm,
+        }

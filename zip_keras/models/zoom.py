@@ -1,0 +1,131 @@
+"""The zoom network: trunk (zoom-out), mirrored stream (zoom-in), merge. Paper section 3."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from zip_keras.config import ModelConfig
+from zip_keras.layers.attention import merge_level
+from zip_keras.layers.inception import Inception
+from zip_keras.layers.padding import PadToMultiple
+from zip_keras.layers.upsampling import upsampling
+from zip_keras.trunks import Preprocessing, trunk_named
+
+# The released code mirrors two blocks a level and changes level by a plain 1x1 convolution.
+FULL_MIRROR = (("5b", "5a"), ("4d", "4c", "4b", "4a"), ("3b", "3a"))
+RELEASED_MIRROR = (("5b", "5a"), ("4d", "4c"), ())
+
+
+@dataclass(frozen=True)
+class ZoomMaps:
+    """A built zoom network: symbolic maps, fine to coarse, and the layers by name.
+
+    Attributes:
+        zoom_out: F1, F2, F3.
+        zoom_in: H1, H2; empty where the network has no zoom-in stream.
+        merged: Y1, Y2, F3: what the heads see.
+        trunk_layers, mirror_layers: layers by block name ("4d" in one is the mirror of "4d" in the other).
+    """
+
+    zoom_out: tuple[Any, ...]
+    zoom_in: tuple[Any, ...]
+    merged: tuple[Any, ...]
+    trunk_layers: dict[str, keras.layers.Layer]
+    mirror_layers: dict[str, keras.layers.Layer]
+
+
+def build_zoom(image, config: ModelConfig) -> ZoomMaps:
+    """Builds the network on a symbolic image `[batch, H, W, 3]`, RGB 0..255, of any size."""
+    trunk = trunk_named(config.trunk)
+    x = Preprocessing(trunk.mean, trunk.scale, trunk.bgr, name="preprocessing")(image)
+    x = PadToMultiple(32, name="pad")(x)
+    built = trunk.build(x, config)
+    f1, f2, f3 = built.maps
+    if config.zoom_in == "none":
+        return ZoomMaps(built.maps, (), built.maps, built.layers, {})
+    (h1, h2), mirror_layers = _zoom_in(f3, built.maps, config)
+    options = {
+        "merge": config.merge,
+        "hidden_width": config.attention_width,
+        "activation": config.attention_activation,
+        "normalisation": config.attention_normalisation,
+        "output": config.attention_output,
+    }
+    merged = (merge_level(1, f1, h1, f3, **options), merge_level(2, f2, h2, f3, **options), f3)
+    return ZoomMaps(built.maps, (h1, h2), merged, built.layers, mirror_layers)
+
+
+def _zoom_in(f3, maps, config: ModelConfig):
+    """The zoom-in stream: 5b' 5a' -> H2 at stride 16 -> 4d' .. 4a' -> stride 8 -> 3b' 3a' = H1 (there is no H3)."""
+    rows = trunk_named(config.trunk).mirror
+    width = config.width * config.zoom_in_width
+    layers: dict[str, keras.layers.Layer] = {}
+    options = {
+        "batch_norm": "synchronized" if config.batch_norm == "frozen" else config.batch_norm,
+        "pool_border": config.pool_border,
+        "upsampling_kind": config.upsampling,
+    }
+
+    def block(x, name, row):
+        layers[name] = Inception(row, name=f"zoom_in_{name}", **options)
+        return layers[name](x)
+
+    def rise(x, reduction, target):
+        """One level finer, to the width of the blocks that follow: an up-sampling inception, or released's plain 1x1."""
+        row = rows[reduction].scaled(width)
+        channels = rows[target].scaled(width).output_width(0)
+        if config.zoom_in == "full":
+            return block(x, reduction, row.upsampling_mirror(channels))
+        x = upsampling(config.upsampling, x.shape[-1], name=f"zoom_in_{reduction}_double_size")(x)
+        layers[reduction] = keras.layers.Conv2D(channels, 1, name=f"zoom_in_{reduction}")
+        return layers[reduction](x)
+
+    coarse, middle, fine = FULL_MIRROR if config.zoom_in == "full" else RELEASED_MIRROR
+    x = f3
+    for name in coarse:
+        x = block(x, name, rows["5b"].scaled(width))
+    h2 = x = rise(x, "4e", "4d")
+    for name in middle:
+        x = block(x, name, rows["4d"].scaled(width))
+    x = rise(x, "3c", "3b")
+    for name in fine:
+        x = block(x, name, rows["3b"].scaled(width))
+    return (x, h2), layers
+
+
+@dataclass(frozen=True)
+class MirrorReport:
+    """What `copy_mirror_weights` did: names of convolutions as block/branch."""
+
+    copied: tuple[str, ...]
+    kept: tuple[str, ...]  # "block/branch: why"
+
+    def __str__(self) -> str:
+        return f"mirror initialisation: {len(self.copied)} convolutions copied, {len(self.kept)} not" + "".join(
+            f"\n  not copied: {line}" for line in self.kept
+        )
+
+
+def copy_mirror_weights(trunk_layers, mirror_layers) -> MirrorReport:
+    """Starts each mirrored block from its mirror's weights (convolution and batch norm) where the kernel shapes agree.
+
+    The released code skips disagreeing layers silently; the report names every one.
+    """
+    copied, kept = [], []
+    for name, mirrored in mirror_layers.items():
+        source = trunk_layers.get(name)
+        if not isinstance(mirrored, Inception) or not isinstance(source, Inception):
+            kept.append(f"{name}: not an inception block in both streams")
+            continue
+        sources = source.convolutions()
+        for branch, target in mirrored.convolutions().items():
+            if branch not in sources:
+                kept.append(f"{name}/{branch}: the trunk's block has no such branch")
+            elif sources[branch].convolution.kernel.shape != target.convolution.kernel.shape:
+                shapes = sources[branch].convolution.kernel.shape, target.convolution.kernel.shape
+                kept.append(f"{name}/{branch}: kernel {tuple(shapes[0])} against {tuple(shapes[1])}")
+            else:
+                target.set_weights(sources[branch].get_weights())
+                copied.append(f"{name}/{branch}")
+    return MirrorReport(tuple(copied), tuple(kept))

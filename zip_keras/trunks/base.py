@@ -1,0 +1,67 @@
+"""What every trunk is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from zip_keras.layers.inception import InceptionRow
+from zip_keras.layers.registry import serializable
+
+
+@serializable
+class Preprocessing(keras.layers.Layer):
+    """RGB pixels 0..255 of any dtype become a trunk's input: `(x - mean) / scale`, channels reversed for BGR trunks.
+
+    Args:
+        mean, scale: three numbers each, in RGB order.
+        bgr: reverse the channels afterwards.
+    """
+
+    def __init__(self, mean, scale=(1.0, 1.0, 1.0), bgr: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.mean, self.scale, self.bgr = tuple(mean), tuple(scale), bgr
+
+    def call(self, x):
+        x = (ops.cast(x, "float32") - ops.convert_to_tensor(self.mean)) / ops.convert_to_tensor(self.scale)
+        return ops.cast(ops.flip(x, axis=-1) if self.bgr else x, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "mean": self.mean, "scale": self.scale, "bgr": self.bgr}
+
+
+@dataclass(frozen=True)
+class TrunkMaps:
+    """A built trunk.
+
+    Attributes:
+        maps: F1, F2, F3: symbolic tensors `[batch, H/s, W/s, C]` for s = 8, 16, 32.
+        layers: the trunk's layers by block name, from the input on, for freezing and copying.
+    """
+
+    maps: tuple[Any, Any, Any]
+    layers: dict[str, keras.layers.Layer]
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A zoom-out network.
+
+    Attributes:
+        mean, scale, bgr: see `Preprocessing`; `mean` is also the colour with which batches are padded.
+        build: (image, ModelConfig) -> TrunkMaps; the image is preprocessed and padded to a multiple of 32.
+        mirror: rows of the inception blocks that the zoom-in stream mirrors, by name, before `ModelConfig.width`.
+        mirror_weights: whether the mirrored rows are this trunk's own blocks, so that their weights can be copied.
+    """
+
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+    bgr: bool
+    build: Callable[..., TrunkMaps]
+    mirror: dict[str, InceptionRow]
+    mirror_weights: bool
