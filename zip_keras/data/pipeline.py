@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from zip_keras.data.batch_targets import box_capacity, example_targets
-from zip_keras.data.encoded import describe, read_encoded
-from zip_keras.data.planning import ExamplePlan, batches_per_epoch, plan_epoch, plan_evaluation
+from zip_keras.data.encoded import check_size, describe, jpeg_reduction, read_encoded, undecodable
+from zip_keras.data.planning import GRAY_WEIGHTS, ExamplePlan, batches_per_epoch, plan_epoch, plan_evaluation
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
 
@@ -29,7 +29,6 @@ _SOURCE_SPEC = {
     "jitter": tf.TensorSpec([3], tf.float32),
     "padded": tf.TensorSpec([2], tf.int32),
 }
-_GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 # tf.numpy_function wraps an exception's text in a trace; the marks let `describe_failure` find it again.
 _OPEN, _CLOSE = "[[bad input: ", " :bad input]]"
 
@@ -187,35 +186,22 @@ def _read_window(
     TensorFlow's decoder runs outside the interpreter lock.
     """
     name = file.decode()
+    shown = describe(name, offset, length)
     try:
         encoded = read_encoded(name, int(offset), int(length))
         y1, x1, y2, x2 = window.tolist()
         if encoded[:2] == b"\xff\xd8":
-            whole = (y2 - y1, x2 - x1) == tuple(original.tolist())
-            ratio = jpeg_reduction((y2 - y1, x2 - x1), size) if whole else 1
+            ratio = jpeg_reduction(original, window, size)
             image = tf.io.decode_jpeg(encoded, channels=3, ratio=ratio).numpy()
         else:
             ratio = 1
             image = tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
-        if image.shape[:2] != tuple((-(-original // ratio)).tolist()):
-            raise UserError(
-                f"{describe(name, offset, length)}: is {image.shape[1] * ratio} x {image.shape[0] * ratio} pixels, "
-                f"annotated as {original[1]} x {original[0]} (width x height); run prepare_data to find such images"
-            )
+        check_size(shown, image.shape, original, ratio)
         return image if ratio > 1 else image[y1:y2, x1:x2]
     except UserError as error:
         raise UserError(f"{_OPEN}{error}{_CLOSE}") from None
     except tf.errors.OpError as error:
-        reason = error.message.splitlines()[0]
-        raise UserError(
-            f"{_OPEN}{describe(name, offset, length)}: does not decode ({reason}); replace it, or leave it out with "
-            f"prepare_data --on-defect=skip{_CLOSE}"
-        ) from None
-
-
-def jpeg_reduction(extent: tuple[int, int], size: np.ndarray | tuple[int, int]) -> int:
-    """The largest of 1, 2, 4, 8 by which a JPEG decoder may shrink `extent` without going below `size`."""
-    return max(ratio for ratio in (1, 2, 4, 8) if ratio == 1 or all(e >= r * ratio for e, r in zip(extent, size)))
+        raise UserError(f"{_OPEN}{undecodable(shown, error.message)}{_CLOSE}") from None
 
 
 def _resize(window: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
@@ -232,9 +218,9 @@ def _jitter(image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
     """Brightness, then contrast around the mean gray, then saturation around each pixel's gray; clipped at the end."""
     brightness, contrast, saturation = tf.unstack(factors)
     image = image * brightness
-    mean = tf.reduce_mean(tf.tensordot(image, _GRAY, 1))
+    mean = tf.reduce_mean(tf.tensordot(image, GRAY_WEIGHTS, 1))
     image = mean + contrast * (image - mean)
-    gray = tf.tensordot(image, _GRAY, 1)[..., None]
+    gray = tf.tensordot(image, GRAY_WEIGHTS, 1)[..., None]
     return tf.clip_by_value(gray + saturation * (image - gray), 0.0, 255.0)
 
 

@@ -26,6 +26,9 @@ DYNAMIC_TARGETS = {"paper": (64.0, 128.0), "released": (72.0, 128.0)}
 CROP_SHARE = (0.3, 1.0)
 CROP_RATIO = (0.5, 2.0)
 
+# A pixel's gray for the colour jitter: ITU-R BT.601 luma of R, G, B.
+GRAY_WEIGHTS = (0.299, 0.587, 0.114)
+
 
 @dataclass(frozen=True)
 class ExamplePlan:
@@ -36,7 +39,8 @@ class ExamplePlan:
         window: `(y1, x1, y2, x2)`, whole pixels of the original image.
         size: `(height, width)` to which the window is resized.
         flip: mirror left and right after resizing.
-        jitter: factors of brightness, contrast and saturation, 1 = unchanged.
+        jitter: factors, 1 = unchanged, of brightness, then contrast around the image's mean gray, then saturation
+            around each pixel's gray; the result is clipped to 0..255.
         seed: for the sampling of anchors.
         padded: `(height, width)` of the batch's images.
     """
@@ -190,7 +194,7 @@ def _crop_windows(originals: np.ndarray, focus: np.ndarray, probability: float, 
     whole = np.concatenate([np.zeros_like(originals), originals], axis=1)
     cropped = (rng.random(count) < probability) & ~np.isnan(focus[:, 0])
     share = rng.uniform(*CROP_SHARE, count)
-    root = np.exp(rng.uniform(*np.log(CROP_RATIO), count) / 2)
+    root = np.exp(rng.uniform(np.log(CROP_RATIO[0]), np.log(CROP_RATIO[1]), count) / 2)
     position = rng.random((count, 2))
 
     inside = np.where(cropped[:, None], focus, whole)
