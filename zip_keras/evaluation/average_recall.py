@@ -1,0 +1,49 @@
+"""Average recall of proposals: one door for the protocols."""
+
+from zip_keras.data.records import Dataset
+from zip_keras.evaluation.ground_truth import GroundTruth, from_dataset
+from zip_keras.evaluation.matching import match_ranks, recall_at
+from zip_keras.evaluation.proposals import Proposals
+from zip_keras.evaluation.protocols import BUDGETS, SIZE_BUDGET, named_averages
+
+PROTOCOLS = ("coco", "fast")
+
+
+def average_recall(
+    ground_truth: GroundTruth | Dataset,
+    proposals: Proposals,
+    protocol: str = "fast",
+    budgets: tuple[int, ...] = BUDGETS,
+) -> dict[str, float]:
+    """Class-agnostic average recall. An image without proposals still counts its objects.
+
+    Args:
+        ground_truth: objects; crowd and difficult ones are ignored.
+        proposals: every image's, in pixels of the original image; images not in `ground_truth` are left out.
+        protocol: `coco` is pycocotools itself; `fast` gives the same numbers to the last bit without it.
+        budgets: numbers of proposals an image; the sizes are always told apart at 100.
+
+    Returns:
+        `AR@10 AR@100 AR@500 AR@1000 AR@100-S AR@100-M AR@100-L` between 0 and 1; NaN where the data has no object
+        of that size.
+
+    Raises:
+        ValueError: unknown protocol, or a budget below 1.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
+    if min(budgets) < 1:
+        raise ValueError(f"budgets {budgets}: a number of proposals must be at least 1")
+    if isinstance(ground_truth, Dataset):
+        ground_truth = from_dataset(ground_truth)
+    needed = tuple(dict.fromkeys((*budgets, SIZE_BUDGET)))
+    if protocol == "coco":
+        from zip_keras.evaluation.pycoco import coco_recall
+
+        recall = coco_recall(ground_truth, proposals, needed)
+    else:
+        recall = recall_at(match_ranks(ground_truth, proposals, max(needed)), ground_truth, needed)
+    averages = named_averages(recall, needed)
+    return {
+        name: value for name, value in averages.items() if name not in {f"AR@{SIZE_BUDGET}"} or SIZE_BUDGET in budgets
+    }

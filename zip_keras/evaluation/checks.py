@@ -1,0 +1,124 @@
+"""Whether a proposal file fits its ground truth: every doubt is an error that names it, or counted under an option."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from zip_keras.errors import UserError
+from zip_keras.evaluation.formats import read_proposals
+from zip_keras.evaluation.ground_truth import GroundTruth
+from zip_keras.evaluation.proposals import ImageId, ImageProposals, Proposals
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What happens to proposals that cannot be right: `error` stops, `skip` leaves them out and counts them.
+
+    Attributes:
+        bad_box: a NaN or infinite coordinate or score, or width or height not above 0. Any finite score is good:
+            methods score in ranges of their own, and only the order matters.
+        unknown_image: an image id that the ground truth does not hold.
+        outside: the box's centre lies outside the image, as when boxes were made at another image size. `keep` too.
+    """
+
+    bad_box: str = "error"
+    unknown_image: str = "error"
+    outside: str = "error"
+
+
+@dataclass
+class Checked:
+    """Proposals that passed, in the ground truth's image ids, and what was left out, counted by kind."""
+
+    proposals: Proposals
+    skipped: Counter[str] = field(default_factory=Counter)
+    images_without_proposals: int = 0
+
+
+def load_proposals(file: str, ground_truth: GroundTruth, policy: Policy = Policy()) -> Checked:
+    """Reads a proposal file and checks it; see `check_proposals`.
+
+    Raises:
+        UserError: the file is missing or broken, or holds what the policy does not let pass.
+    """
+    return check_proposals(read_proposals(file), ground_truth, policy)
+
+
+def check_proposals(proposals: Proposals, ground_truth: GroundTruth, policy: Policy) -> Checked:
+    """Checks boxes, scores and image ids against the images that were annotated.
+
+    Raises:
+        UserError: something that the policy does not let pass, or no image in common at all.
+    """
+    size_of = dict(zip(ground_truth.image_ids, ground_truth.sizes, strict=True))
+    result = Checked(Proposals(proposals.name))
+    unknown = [image_id for image_id in proposals.image_ids if image_id not in size_of]
+    if len(proposals) and len(unknown) == len(proposals):
+        raise _no_image_in_common(proposals, ground_truth)
+    if unknown and policy.unknown_image == "error":
+        raise UserError(
+            f"{proposals.name}: {len(unknown)} of {len(proposals)} images are not in {ground_truth.spec}, the first is "
+            f"{unknown[0]!r}; give the matching ground truth or leave them out with --on-unknown-image=skip"
+        )
+    result.skipped["images not in the ground truth"] += len(unknown)
+    for part in proposals:
+        if part.image_id in size_of:
+            kept = _checked(part, size_of[part.image_id], proposals.name, policy, result.skipped)
+            result.proposals.add_xywh(kept.image_id, kept.xywh, kept.scores, kept.categories)
+    result.skipped += Counter()  # drops the kinds that never happened
+    result.images_without_proposals = sum(not len(result.proposals[i]) for i in ground_truth.image_ids)
+    return result
+
+
+def _checked(
+    part: ImageProposals, size: np.ndarray, source: str, policy: Policy, skipped: Counter[str]
+) -> ImageProposals:
+    finite: np.ndarray = np.isfinite(part.xywh).all(axis=1) & np.isfinite(part.scores)
+    good: np.ndarray = finite & (part.xywh[:, 2:] > 0).all(axis=1)
+    if not good.all() and policy.bad_box == "error":
+        raise _bad_box(part, int(np.argmin(good)), source)
+    skipped["boxes or scores not finite"] += int((~finite).sum())
+    skipped["boxes without width or height"] += int((finite & ~good).sum())
+    part = _choose(part, good)
+    if policy.outside == "keep" or np.isnan(size).any():
+        return part
+    height, width = size
+    centre = part.xywh[:, :2] + part.xywh[:, 2:] / 2  # [n, (x, y)]
+    inside: np.ndarray = np.all((centre >= 0) & (centre <= (width, height)), axis=1)
+    if not inside.all() and policy.outside == "error":
+        box = part.xywh[int(np.argmin(inside))].tolist()
+        raise UserError(
+            f"{source}: image {part.image_id!r}: the centre of box {box} (x, y, width, height) lies outside the image "
+            f"of {width:.0f} x {height:.0f} pixels; boxes must be in pixels of the original image: were they made at "
+            "another size? Leave such boxes out with --on-outside-box=skip or measure them with --on-outside-box=keep"
+        )
+    skipped["boxes outside the image"] += int((~inside).sum())
+    return _choose(part, inside)
+
+
+def _choose(part: ImageProposals, chosen: np.ndarray) -> ImageProposals:
+    if bool(np.all(chosen)):
+        return part
+    return ImageProposals(part.image_id, part.xywh[chosen], part.scores[chosen], part.categories[chosen])
+
+
+def _bad_box(part: ImageProposals, row: int, source: str) -> UserError:
+    box, score = part.xywh[row].tolist(), float(part.scores[row])
+    fault = f"score {score}" if not np.isfinite(score) else f"box {box} (x, y, width, height)"
+    need = "finite numbers" if not np.isfinite([*box, score]).all() else "a width and height above 0"
+    return UserError(
+        f"{source}: image {part.image_id!r}: {fault} needs {need}; fix the file or leave such boxes out with "
+        "--on-bad-box=skip"
+    )
+
+
+def _no_image_in_common(proposals: Proposals, ground_truth: GroundTruth) -> UserError:
+    def examples(ids: tuple[ImageId, ...]) -> str:
+        return ", ".join(map(repr, ids[:3]))
+
+    return UserError(
+        f"{proposals.name}: none of its {len(proposals)} images ({examples(proposals.image_ids)}, ...) is in "
+        f"{ground_truth.spec} ({examples(ground_truth.image_ids)}, ...); image_id is the integer of a numeric file "
+        "stem, else the stem, and for a COCO json its own image id"
+    )

@@ -1,0 +1,120 @@
+"""COCO results: a json list of `{"image_id", "category_id", "bbox": [x, y, width, height], "score"}`.
+
+Files of millions of rows are read and written piece by piece: `json.load` would take some 500 bytes a box.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
+
+import numpy as np
+
+from zip_keras.errors import UserError
+from zip_keras.evaluation.formats.files import complete_or_nothing, refuse_not_finite
+from zip_keras.evaluation.proposals import ImageId, ImageProposals
+
+_PIECE = 1 << 22  # characters parsed at once, about 30,000 rows
+_BETWEEN_ROWS = re.compile(r"\}\s*,\s*(?=\{)")
+
+
+def read(file: str) -> Iterator[ImageProposals]:
+    """Parts of at most one piece of the file each.
+
+    Raises:
+        UserError: not a json list of COCO results; names the row.
+    """
+    first_row = 0
+    try:
+        with open(file, encoding="utf-8") as stream:
+            for rows in _pieces(stream, file):
+                yield from _parts(rows, first_row, file)
+                first_row += len(rows)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not a json file: {error}") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
+def write(file: str, parts: Iterable[ImageProposals]) -> int:
+    """Writes each part as it comes; numbers with all their digits, so that reading gives the same doubles."""
+    count = 0
+    with complete_or_nothing(file) as unfinished, open(unfinished, "w", encoding="utf-8") as stream:
+        stream.write("[")
+        for part in parts:
+            refuse_not_finite(part)
+            image_id = json.dumps(part.image_id)
+            columns = (part.xywh.tolist(), part.scores.tolist(), part.categories.tolist())
+            for box, score, category in zip(*columns, strict=True):
+                row = f'{{"image_id": {image_id}, "category_id": {category}, "bbox": {box}, "score": {score!r}}}'
+                stream.write((",\n" if count else "\n") + row)
+                count += 1
+        stream.write("\n]\n")
+    return count
+
+
+def _pieces(stream: TextIO, file: str) -> Iterator[list[Any]]:
+    """Lists of rows; a row that two pieces share waits for the next."""
+    text = stream.read(_PIECE).lstrip("\ufeff \t\r\n")
+    if not text.startswith("["):
+        kind = "a json object" if text.startswith("{") else "no json list"
+        raise UserError(f'{file}: {kind}; proposals are a list of {{"image_id", "bbox", "score"}} (COCO results)')
+    text = text[1:]
+    while more := stream.read(_PIECE):
+        ends = [match.end() for match in _BETWEEN_ROWS.finditer(text)]
+        if ends:
+            whole, text = text[: ends[-1]], text[ends[-1] :]
+            yield _parse(f"[{whole.rstrip().rstrip(',')}]", file)
+        text += more
+    if rows := _parse(f"[{text}", file):
+        yield rows
+
+
+def _parse(text: str, file: str) -> list[Any]:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        near = text[max(0, error.pos - 30) : error.pos + 30]
+        raise UserError(f"{file}: broken json: {error.msg} near {near!r}; was the file written to its end?") from None
+
+
+def _parts(rows: list[Any], first_row: int, file: str) -> Iterator[ImageProposals]:
+    try:
+        ids = [row["image_id"] for row in rows]
+        xywh = np.array([row["bbox"] for row in rows], np.float64)
+        scores = np.array([row["score"] for row in rows], np.float64)
+        categories = np.array([row.get("category_id", 1) for row in rows], np.int64)
+        if xywh.shape != (len(rows), 4) or not all(type(i) is int or type(i) is str for i in ids):
+            raise ValueError
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise _first_fault(rows, first_row, file) from None
+    number: dict[ImageId, int] = {}
+    image_of = np.array([number.setdefault(image_id, len(number)) for image_id in ids], np.int64)
+    order = np.argsort(image_of, kind="stable")
+    bounds = np.searchsorted(image_of[order], np.arange(1, len(number)))
+    for image_id, chosen in zip(number, np.split(order, bounds), strict=True):
+        yield ImageProposals(image_id, xywh[chosen], scores[chosen], categories[chosen])
+
+
+def _first_fault(rows: list[Any], first_row: int, file: str) -> UserError:
+    for position, row in enumerate(rows, first_row):
+        where = f"{file}: row {position}"
+        if not isinstance(row, dict):
+            return UserError(f"{where} is {str(row)[:40]!r}, not an object with image_id, bbox and score")
+        for key in ("image_id", "bbox", "score"):
+            if key not in row:
+                return UserError(f"{where} has no '{key}'")
+        if type(row["image_id"]) not in (int, str):
+            return UserError(f"{where}: image_id {row['image_id']!r} is neither an integer nor a text")
+        box = row["bbox"]
+        if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+            return UserError(f"{where}: bbox {str(box)[:60]} is not four numbers [x, y, width, height]")
+        if not _is_number(row["score"]):
+            return UserError(f"{where}: score {row['score']!r} is not a number")
+        if type(row.get("category_id", 1)) is not int:
+            return UserError(f"{where}: category_id {row['category_id']!r} is not an integer")
+    return UserError(f"{file}: rows {first_row} to {first_row + len(rows) - 1} are not COCO results")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,123 @@
+"""Scored boxes of images in memory: what prediction makes, files carry and evaluation measures."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+ImageId = int | str
+
+
+@dataclass(frozen=True)
+class ImageProposals:
+    """The proposals of one image, best first.
+
+    Attributes:
+        image_id: as in `ImageRecord`.
+        xywh: float64 `[n, 4]`, `[x, y, width, height]` in pixels. Kept as a COCO results file states them, because
+            pycocotools measures those very numbers: through corners and back a width changes in its last bit.
+        scores: float64 `[n]`, decreasing; equal scores keep the order in which they came.
+        categories: int64 `[n]`, COCO category ids; 1 throughout for class-agnostic proposals.
+    """
+
+    image_id: ImageId
+    xywh: np.ndarray
+    scores: np.ndarray
+    categories: np.ndarray
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """float32 `[n, 4]`, `[y1, x1, y2, x2]` in pixels, the box format of this project."""
+        return corners(self.xywh).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class Proposals:
+    """Proposals of many images; iterating gives `ImageProposals` in the order in which the images first came.
+
+    `proposals[image_id]` is empty for an image that was never added, because an image without proposals is a normal
+    result that measures must count.
+    """
+
+    def __init__(self, name: str = "proposals"):
+        """`name` is what messages, tables and plots call this set, usually its file."""
+        self.name = name
+        self._images: dict[ImageId, ImageProposals] = {}
+
+    def add(self, image_id: ImageId, boxes: np.ndarray, scores: np.ndarray) -> None:
+        """Adds boxes `[n, 4]` `[y1, x1, y2, x2]` in pixels with scores `[n]` to an image, in any order."""
+        self.add_xywh(image_id, to_xywh(boxes), scores)
+
+    def add_xywh(
+        self, image_id: ImageId, xywh: np.ndarray, scores: np.ndarray, categories: np.ndarray | None = None
+    ) -> None:
+        """Adds boxes `[n, 4]` `[x, y, width, height]` with scores `[n]` and category ids `[n]` (1 when None).
+
+        Raises:
+            ValueError: when the lengths differ.
+        """
+        xywh = np.asarray(xywh, np.float64).reshape(-1, 4)
+        scores = np.asarray(scores, np.float64).reshape(-1)
+        categories = np.ones(len(scores), np.int64) if categories is None else np.asarray(categories, np.int64)
+        if not len(xywh) == len(scores) == len(categories):
+            raise ValueError(f"image {image_id}: {len(xywh)} boxes, {len(scores)} scores, {len(categories)} categories")
+        if image_id in self._images:
+            before = self._images[image_id]
+            xywh = np.concatenate([before.xywh, xywh])
+            scores = np.concatenate([before.scores, scores])
+            categories = np.concatenate([before.categories, categories])
+        order = np.argsort(-scores, kind="stable")
+        self._images[image_id] = ImageProposals(image_id, xywh[order], scores[order], categories[order])
+
+    @property
+    def count(self) -> int:
+        """Boxes in all images."""
+        return sum(map(len, self._images.values()))
+
+    @property
+    def image_ids(self) -> tuple[ImageId, ...]:
+        return tuple(self._images)
+
+    def __getitem__(self, image_id: ImageId) -> ImageProposals:
+        return self._images.get(image_id) or _nothing(image_id)
+
+    def __contains__(self, image_id: ImageId) -> bool:
+        return image_id in self._images
+
+    def __iter__(self) -> Iterator[ImageProposals]:
+        return iter(self._images.values())
+
+    def __len__(self) -> int:
+        """Images, with or without boxes."""
+        return len(self._images)
+
+
+def gather(parts: Iterable[ImageProposals], name: str) -> Proposals:
+    """Collects a stream in which an image may come in several parts."""
+    collected: dict[ImageId, list[ImageProposals]] = {}
+    for part in parts:
+        collected.setdefault(part.image_id, []).append(part)
+    proposals = Proposals(name)
+    for image_id in list(collected):
+        of_image = collected.pop(image_id)  # one at a time: parts and their sum are not both in memory
+        columns = ([part.xywh for part in of_image], [p.scores for p in of_image], [p.categories for p in of_image])
+        proposals.add_xywh(image_id, *map(np.concatenate, columns))
+    return proposals
+
+
+def to_xywh(boxes: np.ndarray) -> np.ndarray:
+    """`[..., 4]` `[y1, x1, y2, x2]` to float64 `[x, y, width, height]`."""
+    y1, x1, y2, x2 = np.moveaxis(np.asarray(boxes, np.float64), -1, 0)
+    return np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1)
+
+
+def corners(xywh: np.ndarray) -> np.ndarray:
+    """`[..., 4]` `[x, y, width, height]` to float64 `[y1, x1, y2, x2]`."""
+    x, y, width, height = np.moveaxis(np.asarray(xywh, np.float64), -1, 0)
+    return np.stack([y, x, y + height, x + width], axis=-1)
+
+
+def _nothing(image_id: ImageId) -> ImageProposals:
+    return ImageProposals(image_id, np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))

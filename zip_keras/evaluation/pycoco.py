@@ -1,0 +1,109 @@
+"""Protocols that pycocotools computes: class-agnostic average recall, and COCO average precision."""
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+
+from zip_keras.evaluation.ground_truth import GroundTruth
+from zip_keras.evaluation.proposals import ImageId, Proposals
+from zip_keras.evaluation.protocols import AREA_RANGES, BUDGETS, IOU_THRESHOLDS
+
+AP_NAMES = ("AP", "AP50", "AP75", "AP-S", "AP-M", "AP-L", "AR@1", "AR@10", "AR@100", "AR@100-S", "AR@100-M", "AR@100-L")
+
+
+def coco_recall(ground_truth: GroundTruth, proposals: Proposals, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:
+    """Class-agnostic recall by pycocotools (`useCats=0`), read from `eval["recall"]`.
+
+    `COCOeval.summarize()` is wrong for these budgets and is not called. Difficult objects go in as `iscrowd`, the
+    only way to make pycocotools ignore an object; for recall it makes no difference how an object is ignored, since
+    a proposal goes to an ignored object only when no counted one is left for it.
+
+    Returns:
+        float64 `[10 IoU thresholds, 4 area ranges, budgets]`; NaN where no object is in the range.
+    """
+    evaluator = _evaluator(ground_truth, proposals, ignored=ground_truth.crowd | ground_truth.difficult)
+    evaluator.params.useCats = 0
+    evaluator.params.maxDets = sorted(budgets)
+    evaluator.params.iouThrs = IOU_THRESHOLDS
+    evaluator.params.areaRng = [list(bounds) for bounds in AREA_RANGES.values()]
+    evaluator.params.areaRngLbl = list(AREA_RANGES)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator.evaluate()
+        evaluator.accumulate()
+    recall = evaluator.eval["recall"][:, 0]  # [thresholds, ranges, budgets]: without categories there is one
+    recall = recall[..., [sorted(budgets).index(budget) for budget in budgets]]
+    return np.where(recall < 0, np.nan, recall)
+
+
+def coco_average_precision(ground_truth: GroundTruth, detections: Proposals) -> dict[str, float]:
+    """COCO AP with classes: the twelve numbers of `COCOeval.summarize()` with its default parameters.
+
+    Difficult objects are ignored the way crowds are.
+
+    Returns:
+        `AP AP50 AP75 AP-S AP-M AP-L AR@1 AR@10 AR@100 AR@100-S AR@100-M AR@100-L`; NaN where no object is in range.
+    """
+    evaluator = _evaluator(ground_truth, detections, ignored=ground_truth.crowd | ground_truth.difficult)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return {
+        name: float(value) if value >= 0 else float("nan")
+        for name, value in zip(AP_NAMES, evaluator.stats, strict=True)
+    }
+
+
+def _evaluator(ground_truth: GroundTruth, proposals: Proposals, ignored: np.ndarray) -> Any:
+    """A `COCOeval` over images numbered from 1; annotation ids too, for an id of 0 counts as missed there.
+
+    Images are numbered in the order of their ids: AP depends on it where detections of two images have equal scores.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth, found = COCO(), COCO()
+    images = [{"id": number + 1} for number in range(len(ground_truth))]
+    number_of = {image_id: n + 1 for n, image_id in enumerate(_sorted_ids(ground_truth.image_ids))}
+    numbers = np.array([number_of[image_id] for image_id in ground_truth.image_ids], np.int64)
+    proposed = {int(category) for part in proposals for category in np.unique(part.categories)}
+    # With useCats=0 pycocotools still drops proposals whose category the ground truth does not list.
+    categories = [{"id": category} for category in sorted({*ground_truth.category_ids, *proposed})]
+    category_of = np.array(ground_truth.category_ids, np.int64)[ground_truth.classes].tolist()
+    image_of = numbers[ground_truth.image_of].tolist()
+    truth.dataset = {
+        "images": images,
+        "categories": categories,
+        "annotations": [
+            {"id": row + 1, "image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": ignore}
+            for row, (image, category, box, area, ignore) in enumerate(
+                zip(
+                    image_of,
+                    category_of,
+                    ground_truth.xywh.tolist(),
+                    ground_truth.areas.tolist(),
+                    ignored.astype(int).tolist(),
+                    strict=True,
+                )
+            )
+        ],
+    }
+    found.dataset = {"images": images, "categories": categories, "annotations": []}
+    for image_id, number in number_of.items():
+        of_image = proposals[image_id]
+        for box, score, category in zip(
+            of_image.xywh.tolist(), of_image.scores.tolist(), of_image.categories.tolist(), strict=True
+        ):
+            row = {"image_id": number, "category_id": category, "bbox": box, "score": score, "iscrowd": 0}
+            row |= {"id": len(found.dataset["annotations"]) + 1, "area": box[2] * box[3]}
+            found.dataset["annotations"].append(row)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        found.createIndex()
+        return COCOeval(truth, found, "bbox")
+
+
+def _sorted_ids(ids: tuple[ImageId, ...]) -> list[ImageId]:
+    return sorted(ids, key=lambda image_id: (isinstance(image_id, str), image_id))
