@@ -112,7 +112,7 @@ class SuppressionConfig:
 
     Attributes:
         level_bias: added to a level's scores before anything else, fine to coarse.
-        pre_nms: boxes of a level, best first, that enter its suppression; None = all.
+        pre_nms: boxes of a level, best first, that enter its suppression; None = all (the paper names no limit).
         level_iou, level_keep: suppression within a level.
         min_size: boxes with a side below it, in pixels of the network's input, are dropped.
         thresholds, counts: the multi-threshold table: the first counts[-1] boxes are diverse at thresholds[-1], ...
@@ -120,7 +120,7 @@ class SuppressionConfig:
     """
 
     level_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    pre_nms: int | None = None
+    pre_nms: int | None = 6000
     level_iou: float = 0.5
     level_keep: int = 2000
     min_size: float = 1.0

@@ -1,0 +1,207 @@
+"""From the scored boxes of three levels to one list of proposals, inside the graph. METHOD sections 6; AttractioNet.
+
+Everything here works on one batch of any Keras backend. On TensorFlow the library's compiled suppression does the work
+(the same answers, several times faster, and it is what TensorFlow Serving runs); elsewhere `greedy_keep` does.
+"""
+
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from zip_keras import boxes as box_ops
+from zip_keras.config import SuppressionConfig
+
+ABSENT = -1e9  # score of a place that holds no box
+
+
+class Proposals(NamedTuple):
+    """`boxes` float32 `[B, n, 4]`, `scores` float32 `[B, n]` (decreasing, 0 where absent), `valid` bool `[B, n]`."""
+
+    boxes: object
+    scores: object
+    valid: object
+
+
+def propose(level_boxes, level_scores, height, width, config: SuppressionConfig) -> Proposals:
+    """Per-level bias and suppression, merging of levels, multi-threshold suppression.
+
+    Args:
+        level_boxes: three float32 `[B, N_m, 4]`, pixels of the network's image, unclipped.
+        level_scores: three float32 `[B, N_m]`, P(object).
+        height, width: the image's pixels; boxes are clipped to it and those smaller than `config.min_size` dropped.
+        config: biases, thresholds and counts.
+    """
+    kept = [
+        _prepare(boxes, scores + bias, height, width, config)
+        for boxes, scores, bias in zip(level_boxes, level_scores, config.level_bias, strict=True)
+    ]
+    boxes, scores = _suppress_levels(kept, config)
+    return multi_threshold(boxes, scores, config)
+
+
+def _prepare(boxes, scores, height, width, config: SuppressionConfig):
+    """Clips a level's boxes, marks the too small ones absent, keeps the best `pre_nms`: `[B, q, 4]`, `[B, q]`."""
+    if config.pre_nms is not None:
+        scores, boxes = _pad_to(scores, boxes, config.pre_nms)
+        scores, order = ops.top_k(scores, config.pre_nms)
+        boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
+    boxes = box_ops.clip(boxes, height, width)
+    sides = boxes[..., 2:] - boxes[..., :2]
+    fits = ops.logical_and(ops.min(sides, axis=-1) >= config.min_size, scores > ABSENT / 2)
+    # NaN compares false: a broken score can never be returned.
+    return boxes, ops.where(fits, scores, ABSENT)
+
+
+def _pad_to(scores, boxes, count: int):
+    """Appends `count` absent places, so that a top-k of `count` is possible on a level of any size."""
+    batch = ops.shape(scores)[0]
+    return (
+        ops.concatenate([scores, ops.full((batch, count), ABSENT)], axis=1),
+        ops.concatenate([boxes, ops.zeros((batch, count, 4))], axis=1),
+    )
+
+
+def _suppress_levels(levels, config: SuppressionConfig):
+    """Suppression within each level; all survivors, best first: `[B, 3 * level_keep, 4]`, `[B, 3 * level_keep]`."""
+    if keras.backend.backend() == "tensorflow":
+        return _suppress_levels_tensorflow(levels, config)
+    boxes, scores = [], []
+    for level_boxes, level_scores in levels:
+        level_scores, level_boxes = _sorted_by_score(level_scores, level_boxes)
+        keep = greedy_keep(level_boxes, level_scores > ABSENT / 2, config.level_iou)
+        level_scores = ops.where(keep, level_scores, ABSENT)
+        level_scores, level_boxes = _pad_to(level_scores, level_boxes, config.level_keep)
+        level_scores, order = ops.top_k(level_scores, config.level_keep)
+        boxes.append(ops.take_along_axis(level_boxes, order[..., None], axis=1))
+        scores.append(level_scores)
+    merged_scores, merged_boxes = _sorted_by_score(ops.concatenate(scores, axis=1), ops.concatenate(boxes, axis=1))
+    return merged_boxes, merged_scores
+
+
+def _suppress_levels_tensorflow(levels, config: SuppressionConfig):
+    """One CombinedNonMaxSuppression with the levels as classes: a third of the time of one call a level."""
+    import tensorflow as tf
+
+    longest = tf.reduce_max([tf.shape(scores)[1] for _, scores in levels])
+    boxes, scores = [], []
+    for level_boxes, level_scores in levels:
+        missing = longest - tf.shape(level_scores)[1]
+        boxes.append(tf.pad(level_boxes, [[0, 0], [0, missing], [0, 0]]))
+        scores.append(tf.pad(level_scores, [[0, 0], [0, missing]], constant_values=ABSENT))
+    result = tf.raw_ops.CombinedNonMaxSuppression(
+        boxes=tf.stack(boxes, axis=2),  # [B, N, level, 4]
+        scores=tf.stack(scores, axis=2),
+        max_output_size_per_class=config.level_keep,
+        max_total_size=len(levels) * config.level_keep,
+        iou_threshold=config.level_iou,
+        score_threshold=ABSENT / 2,
+        pad_per_class=False,
+        clip_boxes=False,
+    )
+    places = tf.range(len(levels) * config.level_keep)[None]
+    return result.nmsed_boxes, tf.where(places < result.valid_detections[:, None], result.nmsed_scores, ABSENT)
+
+
+def multi_threshold(boxes, scores, config: SuppressionConfig) -> Proposals:
+    """AttractioNet's multi-threshold suppression: one list that serves every budget.
+
+    1. S_1 = the best n_1 of NMS(all, t_1). 2. S_i = NMS(S_1, t_i), each from S_1. 3. The list starts with the best n_K
+    of S_K. 4. For i = K-1 .. 1, those of S_i not yet listed follow in score order until n_i are out.
+
+    Args:
+        boxes, scores: float32 `[B, N, 4]`, `[B, N]`, best first; absent places score `ABSENT`.
+        config: `thresholds`, `counts` (both decreasing) and `max_proposals`.
+
+    Returns:
+        `config.max_proposals` places. The scores are those of the listed boxes, sorted again, so that they decrease.
+    """
+    thresholds, counts = config.thresholds, config.counts
+    keep = suppression_mask(boxes, scores, thresholds[0], counts[0])
+    scores = ops.where(keep, scores, ABSENT)
+    scores, boxes = _pad_to(scores, boxes, counts[0])
+    scores, order = ops.top_k(scores, counts[0])  # S_1
+    boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
+
+    present = scores > ABSENT / 2
+    listed = ops.zeros_like(present)
+    number = ops.zeros_like(scores[:, 0], dtype="int32")  # listed so far
+    stage = ops.full_like(scores, float(len(counts)))  # when a box was listed; len(counts) = never
+    for i in reversed(range(len(thresholds))):
+        survives = present if i == 0 else suppression_mask(boxes, scores, thresholds[i], counts[0])
+        fresh = ops.logical_and(survives, ops.logical_not(listed))
+        place = ops.cumsum(ops.cast(fresh, "int32"), axis=1)
+        taken = ops.logical_and(fresh, place <= (counts[i] - number)[:, None])
+        number = number + ops.sum(ops.cast(taken, "int32"), axis=1)
+        listed = ops.logical_or(listed, taken)
+        stage = ops.where(taken, float(len(counts) - 1 - i), stage)
+        if counts[i] >= config.max_proposals:
+            break  # the list is long enough whatever follows
+    # Places are in score order already: sorting by stage, then by place, is the list.
+    rank = stage * counts[0] + ops.cast(ops.arange(counts[0]), "float32")[None]
+    size = min(config.max_proposals, counts[0])
+    negative_rank, order = ops.top_k(-rank, size)
+    valid = -negative_rank < len(counts) * counts[0]
+    boxes = ops.where(valid[..., None], ops.take_along_axis(boxes, order[..., None], axis=1), 0.0)
+    scores = ops.where(valid, ops.take_along_axis(scores, order, axis=1), ABSENT)
+    scores = ops.where(valid, ops.top_k(scores, size)[0], 0.0)
+    return Proposals(boxes, scores, valid)
+
+
+def suppression_mask(boxes, scores, iou: float, limit: int):
+    """Which boxes greedy suppression keeps: `[B, N, 4]`, `[B, N]` (best first) -> bool `[B, N]`, at most `limit` each.
+
+    A box is dropped when its IoU with a kept box before it is greater than `iou`.
+    """
+    present = scores > ABSENT / 2
+    if keras.backend.backend() != "tensorflow":
+        keep = greedy_keep(boxes, present, iou)
+        return ops.logical_and(keep, ops.cumsum(ops.cast(keep, "int32"), axis=1) <= limit)
+    import tensorflow as tf
+
+    def of_image(arguments):
+        image_boxes, image_scores = arguments
+        kept = tf.raw_ops.NonMaxSuppressionV5(
+            boxes=image_boxes,
+            scores=image_scores,
+            max_output_size=limit,
+            iou_threshold=iou,
+            score_threshold=ABSENT / 2,
+            soft_nms_sigma=0.0,
+        ).selected_indices
+        return tf.tensor_scatter_nd_update(
+            tf.zeros_like(image_scores, dtype=tf.bool), kept[:, None], tf.ones_like(kept, dtype=tf.bool)
+        )
+
+    keep = tf.map_fn(of_image, (boxes, scores), fn_output_signature=tf.TensorSpec([None], tf.bool))
+    return ops.logical_and(keep, present)
+
+
+def greedy_keep(boxes, present, iou: float):
+    """Greedy suppression in plain tensor operations: boxes `[B, N, 4]` best first, present `[B, N]` -> keep `[B, N]`.
+
+    `keep_j = present_j and no kept i < j has IoU > iou` is solved by iterating from "all kept"; after k rounds the first
+    k links of every chain are final, so the fixed point is the greedy answer. Memory is `[B, N, N]` booleans.
+    """
+    count = ops.shape(boxes)[1]
+    earlier = ops.arange(count)[:, None] < ops.arange(count)[None, :]  # i before j
+    conflict = ops.cast(ops.logical_and(box_ops.iou(boxes, boxes) > iou, earlier), "float32")  # [B, i, j]
+
+    def following(keep):
+        hits = ops.einsum("bi,bij->bj", ops.cast(keep, "float32"), conflict)
+        return ops.logical_and(present, hits == 0)
+
+    def unsettled(keep, settled):
+        return ops.logical_not(settled)
+
+    def step(keep, settled):
+        after = following(keep)
+        return after, ops.all(after == keep)
+
+    keep, _ = ops.while_loop(unsettled, step, (present, ops.convert_to_tensor(False)))
+    return keep
+
+
+def _sorted_by_score(scores, boxes):
+    order = ops.argsort(-scores, axis=1)
+    return ops.take_along_axis(scores, order, axis=1), ops.take_along_axis(boxes, order[..., None], axis=1)
