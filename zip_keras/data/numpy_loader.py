@@ -104,14 +104,15 @@ def make_image(record: ImageRecord, example: ExamplePlan, pad_value: tuple[float
     if ratio == 1:
         decoded = decoded.crop((x1, y1, x2, y2))
     # Pillow's bilinear filter widens when it shrinks: what TensorFlow calls antialias.
-    image = np.asarray(decoded.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+    image = np.asarray(decoded.resize((width, height), Image.Resampling.BILINEAR))
     if example.flip:
         image = image[:, ::-1]
     if example.jitter != (1.0, 1.0, 1.0):
         image = _jitter(image, example.jitter)
     padded = np.empty((*example.padded, 3), np.float32)
-    padded[:] = pad_value
     padded[:height, :width] = image
+    padded[:height, width:] = pad_value
+    padded[height:] = pad_value
     return padded
 
 
@@ -119,7 +120,7 @@ def _jitter(image: np.ndarray, factors: tuple[float, float, float]) -> np.ndarra
     """See `ExamplePlan.jitter`."""
     brightness, contrast, saturation = factors
     weights = np.array(GRAY_WEIGHTS, np.float32)
-    image = image * brightness
+    image = image * np.float32(brightness)
     mean = (image @ weights).mean()
     image = mean + contrast * (image - mean)
     gray = (image @ weights)[..., None]
