@@ -22,6 +22,7 @@ BOX_DEFECTS = {
     "negative_size": "a box whose end lies before its start",
     "zero_size": "a box without width or height",
     "outside_image": "a box that reaches beyond the image",
+    "unknown_image": "an object of an image that is not listed (COCO)",
     "unknown_class": "a class that is not among the given ones",
     "duplicate_box": "the same class and box twice in an image",
 }
@@ -40,7 +41,10 @@ IMAGE_DEFECTS = {
 MENDABLE = frozenset({"exif_rotated", "cmyk", "sixteen_bit", "animated"})
 
 # Named in the report, harmless: decoders make RGB of it.
-REMARKS = {"grayscale": "an image with one channel"}
+REMARKS = {
+    "grayscale": "an image with one channel",
+    "reencoded": "an image that is neither JPEG nor PNG, stored as PNG in records",
+}
 
 ALL_KINDS = {**BOX_DEFECTS, **IMAGE_DEFECTS, **REMARKS}
 
@@ -75,6 +79,7 @@ class DefectLog:
     on_box: BoxPolicy = "error"
     on_image: ImagePolicy = "error"
     defects: list[Defect] = field(default_factory=list)
+    _judged: set[tuple[str, str]] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         if self.on_box not in BOX_POLICIES:
@@ -97,7 +102,9 @@ class DefectLog:
             way_out = "skip, or --on-bad-image=mend" if kind in MENDABLE else "skip"
             raise UserError(f"{file}: {detail}; fix the file or run prepare_data with --on-bad-image={way_out}")
         action = "mended" if self.on_image == "mend" and kind in MENDABLE else "skipped"
-        self.defects.append(Defect(kind, file, detail, action))
+        if (kind, file) not in self._judged:  # a header is looked at for its size first, with the pixels later
+            self._judged.add((kind, file))
+            self.defects.append(Defect(kind, file, detail, action))
         return action
 
     def remark(self, kind: str, file: str, detail: str) -> None:

@@ -1,16 +1,23 @@
 """Data sets by name: `open_dataset("data/voc07:val")`, the same spec for every command."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
-from zip_keras.data.annotations import PixelConvention
+import numpy as np
+
+from zip_keras.data.annotations import ImageAnnotation, PixelConvention
 from zip_keras.data.defects import BoxPolicy, DefectLog, ImagePolicy
-from zip_keras.data.readers.voc import ALL, read_voc
-from zip_keras.data.records import Dataset
+from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.data.validation import to_record
 from zip_keras.errors import UserError
 
 FORMATS = ("voc", "coco", "imagenet", "yolo", "records", "tfds")
+
+# What the numbers of a format's files count, unless `pixels` says otherwise. VOC counts pixels from 1. ILSVRC's XML has
+# xmin 0 as well as xmax = width, COCO's boxes are continuous. Files that a converter made from VOC often keep VOC's
+# numbers under another format's name: open those with `pixels="one_based"`.
+PIXELS: dict[str, PixelConvention] = {"voc": "one_based"}
 
 
 def open_dataset(
@@ -20,17 +27,25 @@ def open_dataset(
     on_defect: BoxPolicy = "error",
     on_bad_image: ImagePolicy | None = None,
     pixels: PixelConvention | None = None,
+    need_images: bool = True,
     log: DefectLog | None = None,
 ) -> Dataset:
-    """Reads the annotations of a data set; images are not decoded.
+    """Reads the annotations of a data set; images are not decoded, and opened only where a size is not written.
 
     Args:
-        spec: `voc:DIR:SPLIT` (or plain `DIR:SPLIT`), see `docs/ARCHITECTURE.md`.
-        classes: class names in index order; the names found in all annotations, sorted, when None.
+        spec: one of
+            `voc:DIR:SPLIT[:IMAGE_DIR]` or plain `DIR:SPLIT`: a devkit, or a folder of XML files with the split `all`;
+            `coco:FILE.json[:IMAGE_DIR]` or plain `FILE.json`;
+            `imagenet:DIR:SPLIT[:IMAGE_DIR]`;
+            `yolo:DIR[:SPLIT[:IMAGE_DIR]]`, darknet or ultralytics layout, split `train` when not given;
+            `records:DIR[:PREFIX]` or plain `DIR` with TFRecord shards, of which PREFIX picks those so named;
+            `tfds:NAME:SPLIT`, for example `tfds:voc/2007:train`.
+        classes: class names in index order. None: the names of the data set, all its splits taken together.
         on_defect: what to do with a bad box: `error`, `skip` it, or `clip` it to the image.
-        on_bad_image: what to do with a missing or broken file: `error` or `skip`; None follows `on_defect`.
-        pixels: what the file's coordinates count; None takes the format's own convention.
-        log: where defects are noted, instead of `on_defect` and `on_bad_image`.
+        on_bad_image: what to do with a missing or broken file: `error` or `skip` it; None follows `on_defect`.
+        pixels: what the files' coordinates count, `continuous` edges or `one_based` pixels; None: `PIXELS`.
+        need_images: whether a missing image is a defect; ground truth for evaluation needs none.
+        log: where defects are judged and noted, instead of by `on_defect` and `on_bad_image`.
 
     Returns:
         The data set; its `skipped` counts the defects that the policy passed over.
@@ -40,12 +55,142 @@ def open_dataset(
     """
     if log is None:
         log = DefectLog(on_defect, on_bad_image or ("error" if on_defect == "error" else "skip"))
-    kind, _, rest = spec.partition(":")
-    if kind not in FORMATS:
-        kind, rest = "voc", spec
-    folder, _, split = rest.partition(":")
-    annotations, names = read_voc(folder, split or ALL, log, want_names=classes is None)
-    class_names = tuple(names if classes is None else classes)
+    kind, parts = split_spec(spec)
+    if kind in ("records", "tfds"):
+        return _open_records(spec, kind, parts, classes, log)
+    annotations, names = _read(spec, kind, parts, log, want_names=classes is None)
+    class_names = _class_names(spec, names, classes)
     index = {name: i for i, name in enumerate(class_names)}
-    records = [to_record(annotation, index, pixels or "one_based", log) for annotation in annotations]
-    return Dataset(spec, class_names, tuple(r for r in records if r is not None), log.counts())
+    convention = pixels or PIXELS.get(kind, "continuous")
+    records: list[ImageRecord] = []
+    for annotation in annotations:
+        if not need_images and annotation.image_file is None:
+            annotation = dataclasses.replace(annotation, image_file=annotation.image_name)
+        sized = _with_size(annotation, log)
+        record = to_record(sized, index, convention, log) if sized else None
+        if record is not None:
+            records.append(record)
+    if not records:
+        raise UserError(f"{spec}: no image is left" + (f" (skipped: {log.counts()})" if log.defects else ""))
+    return Dataset(spec, class_names, tuple(records), log.counts())
+
+
+def split_spec(spec: str) -> tuple[str, list[str]]:
+    """`"voc:data/voc07:val"` -> `("voc", ["data/voc07", "val"])`; the plain forms get their format by what is there.
+
+    Raises:
+        UserError: no format matches.
+    """
+    kind, *parts = spec.split(":")
+    if kind in FORMATS:
+        if not parts or not parts[0]:
+            raise UserError(f"{spec!r}: no folder or file after {kind}:")
+        return kind, parts
+    parts = [kind, *parts]
+    if parts[0].endswith(".json"):
+        return "coco", parts
+    if len(parts) == 1 and os.path.isdir(parts[0]):
+        from zip_keras.data.tfrecords import shard_paths
+
+        if shard_paths(parts[0]):
+            return "records", parts
+        raise UserError(
+            f"{spec}: which split? Write {spec}:train (VOC), or {', '.join(f'{f}:...' for f in FORMATS[1:])}"
+        )
+    if len(parts) == 1:
+        raise UserError(
+            f"{spec}: no such folder; a data set is DIR:SPLIT, FILE.json or one of {', '.join(FORMATS)}:..."
+        )
+    return "voc", parts
+
+
+def _read(
+    spec: str, kind: str, parts: list[str], log: DefectLog, want_names: bool
+) -> tuple[list[ImageAnnotation], list[str]]:
+    limit = 2 if kind == "coco" else 3
+    if len(parts) > limit:
+        raise UserError(
+            f"{spec}: too many parts; write {kind}:" + ("FILE.json" if limit == 2 else "DIR:SPLIT:IMAGE_DIR")
+        )
+    path, *rest = parts
+    image_folder = (rest[limit - 2 :] or [""])[0] or None
+    split = rest[0] if rest and rest[0] else None
+    if kind == "coco":
+        from zip_keras.data.readers.coco import read_coco
+
+        return read_coco(path, log, image_folder=image_folder)
+    if kind == "imagenet":
+        from zip_keras.data.readers.imagenet import read_imagenet
+
+        return read_imagenet(path, split or "all", log, image_folder=image_folder)
+    if kind == "yolo":
+        from zip_keras.data.readers.yolo import read_yolo
+
+        return read_yolo(path, split or "train", log, lambda file: _size_of(file, log), image_folder=image_folder)
+    from zip_keras.data.readers.voc import ALL, read_voc
+
+    return read_voc(path, split or ALL, log, image_folder=image_folder, want_names=want_names)
+
+
+def _open_records(spec: str, kind: str, parts: list[str], classes: Sequence[str] | None, log: DefectLog) -> Dataset:
+    from zip_keras.data.tfrecords import read_records
+
+    if kind == "tfds":
+        from zip_keras.data.tfds_source import cached_records
+
+        parts = [cached_records(spec, *parts)]
+    names, records = read_records(parts[0], parts[1] if len(parts) > 1 else "", log)
+    class_names = _class_names(spec, names, classes)
+    if class_names != tuple(names):
+        records = [_renumbered(record, names, class_names, log) for record in records]
+    return Dataset(spec, class_names, tuple(records), log.counts())
+
+
+def _renumbered(record: ImageRecord, names: Sequence[str], classes: Sequence[str], log: DefectLog) -> ImageRecord:
+    """The record with its classes numbered as in `classes`; objects of other classes are defects."""
+    number = {name: i for i, name in enumerate(classes)}
+    kept = []
+    for position, index in enumerate(record.classes):
+        if names[index] in number:
+            kept.append(position)
+        else:
+            detail = f'image {record.image_id!r}, object {position + 1} has the unknown class "{names[index]}"'
+            log.box("unknown_class", record.file, detail)
+    return dataclasses.replace(
+        record,
+        classes=np.array([number[names[record.classes[i]]] for i in kept], np.int32),
+        **{key: getattr(record, key)[kept] for key in ("boxes", "difficult", "crowd", "area")},
+    )
+
+
+def _class_names(spec: str, found: Sequence[str], given: Sequence[str] | None) -> tuple[str, ...]:
+    names = tuple(found if given is None else given)
+    if len(set(names)) < len(names):
+        raise UserError(f"{spec}: a class name occurs twice in {list(names)}")
+    return names
+
+
+def _with_size(annotation: ImageAnnotation, log: DefectLog) -> ImageAnnotation | None:
+    """The annotation with the image's size, from its header where the file does not state one."""
+    if annotation.image_file is None or (annotation.height is not None and annotation.width is not None):
+        return annotation
+    if not os.path.isfile(annotation.image_file):
+        raise UserError(f"{annotation.source}: states no image size, and {annotation.image_file} is not there to ask")
+    size = _size_of(annotation.image_file, log)
+    return dataclasses.replace(annotation, height=size[0], width=size[1]) if size else None
+
+
+def _size_of(file: str, log: DefectLog) -> tuple[int, int] | None:
+    """Height and width of an image file as viewers show it; None when it is broken, or turned, and skipped."""
+    from zip_keras.data.images import inspect_file
+
+    try:
+        info = inspect_file(file)
+    except UserError as error:
+        log.image("broken_image", file, str(error).removeprefix(f"{file}: "))
+        return None
+    if info.orientation != 1:
+        detail = dict(info.defects())["exif_rotated"]
+        if log.image("exif_rotated", file, detail) == "skipped":
+            return None
+    return info.upright_size

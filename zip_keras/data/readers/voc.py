@@ -1,7 +1,7 @@
 """PASCAL VOC: one XML file an image.
 
-A devkit has `Annotations/STEM.xml`, `JPEGImages/STEM.jpg` and `ImageSets/Main/SPLIT.txt`. A plain folder of XML files is
-read too, with the split `all` and the images beside them or in a folder that is named.
+A devkit has `Annotations/STEM.xml`, `JPEGImages/STEM.jpg` and `ImageSets/Main/SPLIT.txt`. A plain folder of XML files
+is read too, with the split `all` and the images beside them or in a folder that is named.
 """
 
 import os

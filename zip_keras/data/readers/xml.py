@@ -101,7 +101,7 @@ class _Builder:
         elif where[:2] == ["object", "bndbox"] and len(where) == 3:
             self.item[where[2]] = words
 
-    def refuse_doctype(self, *_declaration: object) -> None:
+    def refuse_doctype(self, *_declaration: object) -> int:
         raise UserError(
             f"{self.path}: declares a document type or entities, which annotation files do not need; remove it"
         )
