@@ -1,0 +1,1 @@
+"""Training: optimizer and schedules, the distributed step, the run with its checkpoints and logs."""
