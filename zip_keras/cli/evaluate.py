@@ -1,9 +1,11 @@
 """`zip-keras evaluate`: measures a proposal file against ground truth."""
 
 import argparse
+import functools
 import json
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from zip_keras.errors import UserError
@@ -11,11 +13,32 @@ from zip_keras.evaluation.average_recall import PROTOCOLS, average_recall
 from zip_keras.evaluation.checks import Checked, Policy, load_proposals
 from zip_keras.evaluation.formats.files import complete_or_nothing
 from zip_keras.evaluation.ground_truth import GroundTruth, read_ground_truth
+from zip_keras.evaluation.proposals import Proposals
+from zip_keras.evaluation.pycoco import coco_average_precision
+from zip_keras.evaluation.voc import voc_average_precision
 
-DESCRIPTION = "Average recall of proposals. An image without proposals still counts its objects."
+DETECTION_PROTOCOLS: dict[str, Callable[[GroundTruth, Proposals], dict[str, float]]] = {
+    "coco-ap": coco_average_precision,
+    "voc07": functools.partial(voc_average_precision, points="eleven"),
+    "voc12": functools.partial(voc_average_precision, points="every"),
+}
+
+DESCRIPTION = """\
+Average recall of proposals, or average precision of detections, from files.
+
+  --proposals    coco     AR of pycocotools, class-agnostic, mean over IoU .5:.05:.95 (default)
+                 fast     the same numbers to the last bit, many times faster, without pycocotools
+                 hosang   one-to-one, best IoU first, AR = 2 * integral of recall over IoU .5 to 1
+  --detections   coco-ap  the twelve numbers of COCO, by pycocotools (default)
+                 voc07    VOC AP at IoU .5, 11 points
+                 voc12    VOC AP at IoU .5, every point
+
+An image without proposals still counts its objects. Difficult objects and crowds are ignored: neither missed nor wrong.
+Detections name their class by category_id: that of the COCO json, else 1 + the number of the class."""
 EXAMPLES = """\
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json
   zip-keras evaluate --ground-truth instances_val.json --proposals proposals.json --protocol fast --json result.json
+  zip-keras evaluate --ground-truth data/voc07:val --detections detections.json --protocol voc07
 """
 
 
@@ -23,13 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ground-truth", required=True, metavar="DATA", help="DEVKIT:SPLIT, instances.json or another data set spec"
     )
-    parser.add_argument("--proposals", required=True, metavar="FILE", help="COCO results")
-    parser.add_argument(
-        "--protocol",
-        choices=PROTOCOLS,
-        default="coco",
-        help="coco: pycocotools, class-agnostic (default); fast: the same numbers without it",
-    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--proposals", metavar="FILE", help="proposal file")
+    what.add_argument("--detections", metavar="FILE", help="the same with classes in category_id")
+    parser.add_argument("--protocol", choices=(*PROTOCOLS, *DETECTION_PROTOCOLS), help="see above")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers here; null = no object of that size")
     add_policy_arguments(parser)
 
@@ -56,19 +76,37 @@ def run(arguments: argparse.Namespace) -> None:
     ground_truth = read_ground_truth(arguments.ground_truth)
     if not ground_truth.counted.any():
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
-    checked = load_proposals(arguments.proposals, ground_truth, read_policy(arguments))
+    file = arguments.proposals or arguments.detections
+    protocol = _protocol(arguments)
+    checked = load_proposals(file, ground_truth, read_policy(arguments))
     started = time.perf_counter()
-    numbers = average_recall(ground_truth, checked.proposals, arguments.protocol)
+    numbers = measure(ground_truth, checked.proposals, protocol)
     seconds = time.perf_counter() - started
     facts = describe(ground_truth, checked)
-    print(f"{arguments.proposals} on {arguments.ground_truth}, protocol {arguments.protocol} ({seconds:.1f} s)")
+    print(f"{file} on {arguments.ground_truth}, protocol {protocol} ({seconds:.1f} s)")
     for name, value in facts.items():
         print(f"  {name.replace('_', ' ')}: {value}")
     print_numbers(numbers)
     if arguments.json:
-        content = {"protocol": arguments.protocol, **without_nan(numbers), **facts}
-        content |= {"ground_truth": arguments.ground_truth, "proposals_file": arguments.proposals}
+        content = {"protocol": protocol, **without_nan(numbers), **facts}
+        content |= {"ground_truth": arguments.ground_truth, "file": file}
         write_json(arguments.json, content)
+
+
+def _protocol(arguments: argparse.Namespace) -> str:
+    choices = PROTOCOLS if arguments.proposals else tuple(DETECTION_PROTOCOLS)
+    protocol = arguments.protocol or choices[0]
+    if protocol not in choices:
+        what = "--proposals" if arguments.proposals else "--detections"
+        raise UserError(f"--protocol {protocol} does not measure {what}; choose one of {', '.join(choices)}")
+    return protocol
+
+
+def measure(ground_truth: GroundTruth, proposals: Proposals, protocol: str) -> dict[str, float]:
+    """The numbers of a protocol, of proposals or of detections."""
+    if protocol in PROTOCOLS:
+        return average_recall(ground_truth, proposals, protocol)
+    return DETECTION_PROTOCOLS[protocol](ground_truth, proposals)
 
 
 def describe(ground_truth: GroundTruth, checked: Checked) -> dict[str, Any]:

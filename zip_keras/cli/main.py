@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train a network from a config",
     "propose": "write the proposals of images",
     "evaluate": "measure proposals against ground truth",
+    "benchmark_evaluation": "time protocol fast against pycocotools and compare every number",
     "prepare_data": "turn annotated images into TFRecords, with a report of every defect",
     "export": "write a SavedModel and a .keras file",
     "convert_weights": "turn a PyTorch Inception-BN state dict into a weights file",
