@@ -1,7 +1,7 @@
 """The bytes of TFRecord files and of `tf.Example`, without TensorFlow: checksums, framing, encoding, decoding.
 
-A record is `length (uint64) | masked crc32c of length (uint32) | payload | masked crc32c of payload`, little-endian. Only
-NumPy is needed, so workers start at once and records can be read on any Keras backend.
+A record is `length (uint64) | masked crc32c of length (uint32) | payload | masked crc32c of payload`, little-endian.
+Only NumPy is needed, so workers start at once and records can be read on any Keras backend.
 """
 
 import os
@@ -17,7 +17,7 @@ HEADER_BYTES = 12
 FOOTER_BYTES = 4
 MAX_RECORD_BYTES = 1 << 30
 
-Values = Sequence[bytes] | Sequence[float] | Sequence[int]
+Values = Sequence[bytes] | Sequence[float] | Sequence[int] | np.ndarray
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, reflected
 _LANE = 256  # bytes that each lane of the vectorised checksum covers
