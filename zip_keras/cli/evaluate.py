@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from zip_keras.cli.convert_proposals import add_reading_arguments, read_options
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import PROTOCOLS, average_recall
 from zip_keras.evaluation.checks import Checked, Policy, load_proposals
@@ -47,10 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ground-truth", required=True, metavar="DATA", help="DEVKIT:SPLIT, instances.json or another data set spec"
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--proposals", metavar="FILE", help="proposal file")
+    what.add_argument("--proposals", metavar="FILE", help=".json (COCO results), .npz, .parquet, .pkl or .mat")
     what.add_argument("--detections", metavar="FILE", help="the same with classes in category_id")
     parser.add_argument("--protocol", choices=(*PROTOCOLS, *DETECTION_PROTOCOLS), help="see above")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers here; null = no object of that size")
+    add_reading_arguments(parser)
     add_policy_arguments(parser)
 
 
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
     file = arguments.proposals or arguments.detections
     protocol = _protocol(arguments)
-    checked = load_proposals(file, ground_truth, read_policy(arguments))
+    checked = load_proposals(file, ground_truth, read_policy(arguments), read_options(arguments))
     started = time.perf_counter()
     numbers = measure(ground_truth, checked.proposals, protocol)
     seconds = time.perf_counter() - started

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.evaluation.formats import read_proposals
+from zip_keras.evaluation.formats import ReadOptions, read_proposals
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.proposals import ImageId, ImageProposals, Proposals
 
@@ -36,13 +36,15 @@ class Checked:
     images_without_proposals: int = 0
 
 
-def load_proposals(file: str, ground_truth: GroundTruth, policy: Policy = Policy()) -> Checked:
+def load_proposals(
+    file: str, ground_truth: GroundTruth, policy: Policy = Policy(), options: ReadOptions | None = None
+) -> Checked:
     """Reads a proposal file and checks it; see `check_proposals`.
 
     Raises:
         UserError: the file is missing or broken, or holds what the policy does not let pass.
     """
-    return check_proposals(read_proposals(file), ground_truth, policy)
+    return check_proposals(read_proposals(file, options), ground_truth, policy)
 
 
 def check_proposals(proposals: Proposals, ground_truth: GroundTruth, policy: Policy) -> Checked:

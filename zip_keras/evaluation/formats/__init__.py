@@ -1,7 +1,16 @@
 """Proposal files of several kinds, read and written as streams of `ImageProposals`.
 
-A format is a module with `read(file) -> Iterator[ImageProposals]` and `write(file, parts)`. An image may come in
-several parts. Readers check the structure of a file; whether its boxes make sense is for `evaluation.checks`.
+A format is a module with `read(file, options) -> Iterator[ImageProposals]` and `write(file, parts) -> boxes`. An image
+may come in several parts, in the file's order and not yet sorted by score: `gather` puts them together. Readers check
+the structure of a file; whether its boxes make sense is for `evaluation.checks`.
+
+| suffix | what | memory |
+|---|---|---|
+| `.json` | COCO results; every digit kept | streams both ways |
+| `.parquet` | one row a box, columns image_id, category_id, x, y, width, height, score | streams both ways |
+| `.npz` | image_ids, starts, xywh, scores, categories | 48 bytes a box |
+| `.pkl` | Detectron2's proposal file: ids, boxes (float32), objectness_logits, bbox_mode | the whole file |
+| `.mat` | MATLAB `aboxes` of Faster R-CNN and of this paper's released code | the whole file |
 """
 
 import importlib
@@ -10,9 +19,18 @@ from pathlib import Path
 from types import ModuleType
 
 from zip_keras.errors import UserError
+from zip_keras.evaluation.formats.files import ReadOptions
 from zip_keras.evaluation.proposals import ImageProposals, Proposals, gather
 
-SUFFIXES = {".json": "coco_results"}
+__all__ = ["SUFFIXES", "ReadOptions", "format_of", "read_proposals", "stream_proposals", "write_proposals"]
+
+SUFFIXES = {
+    ".json": "coco_results",
+    ".npz": "npz",
+    ".parquet": "parquet",
+    ".pkl": "detectron2",
+    ".mat": "matlab",
+}
 
 
 def format_of(file: str) -> str:
@@ -27,21 +45,25 @@ def format_of(file: str) -> str:
     return SUFFIXES[suffix]
 
 
-def stream_proposals(file: str) -> Iterator[ImageProposals]:
-    """The parts of a proposal file, one after the other, in bounded memory where the format allows it."""
+def stream_proposals(file: str, options: ReadOptions | None = None) -> Iterator[ImageProposals]:
+    """The parts of a proposal file, one after the other.
+
+    Raises:
+        UserError: missing, of unknown kind or broken; or the options do not allow to read it.
+    """
     name = format_of(file)
     if not Path(file).is_file():
         raise UserError(f"{file}: no such file")
-    return _module(name).read(file)
+    return _module(name).read(file, options or ReadOptions())
 
 
-def read_proposals(file: str) -> Proposals:
+def read_proposals(file: str, options: ReadOptions | None = None) -> Proposals:
     """A whole proposal file, unchecked; `checks.load_proposals` also checks it against the ground truth.
 
     Raises:
-        UserError: missing, of unknown kind or broken.
+        UserError: as `stream_proposals`.
     """
-    return gather(stream_proposals(file), name=str(file))
+    return gather(stream_proposals(file, options), name=str(file))
 
 
 def write_proposals(file: str, parts: Iterable[ImageProposals]) -> int:
@@ -54,7 +76,7 @@ def write_proposals(file: str, parts: Iterable[ImageProposals]) -> int:
         the number of boxes written.
 
     Raises:
-        UserError: unknown suffix, or the folder cannot be written.
+        UserError: unknown suffix, the folder cannot be written, or the format cannot hold these image ids.
         ValueError: a box or score is not finite.
     """
     return _module(format_of(file)).write(file, parts)

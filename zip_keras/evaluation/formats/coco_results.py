@@ -11,14 +11,15 @@ from typing import Any, TextIO
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.evaluation.formats.files import complete_or_nothing, refuse_not_finite
+from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, refuse_not_finite
 from zip_keras.evaluation.proposals import ImageId, ImageProposals
 
 _PIECE = 1 << 22  # characters parsed at once, about 30,000 rows
+# Nested objects may be in a row, but not a list of them; run-length masks hold no braces.
 _BETWEEN_ROWS = re.compile(r"\}\s*,\s*(?=\{)")
 
 
-def read(file: str) -> Iterator[ImageProposals]:
+def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
     """Parts of at most one piece of the file each.
 
     Raises:
@@ -81,11 +82,13 @@ def _parse(text: str, file: str) -> list[Any]:
 def _parts(rows: list[Any], first_row: int, file: str) -> Iterator[ImageProposals]:
     try:
         ids = [row["image_id"] for row in rows]
-        xywh = np.array([row["bbox"] for row in rows], np.float64)
-        scores = np.array([row["score"] for row in rows], np.float64)
-        categories = np.array([row.get("category_id", 1) for row in rows], np.int64)
-        if xywh.shape != (len(rows), 4) or not all(type(i) is int or type(i) is str for i in ids):
+        # NumPy finds the types by itself: told to make doubles, it would read "1" as 1 and null as NaN.
+        xywh, scores = np.array([row["bbox"] for row in rows]), np.array([row["score"] for row in rows])
+        categories = np.array([row.get("category_id", 1) for row in rows])
+        numbers = xywh.dtype.kind in "iuf" and scores.dtype.kind in "iuf" and categories.dtype.kind in "iu"
+        if not numbers or xywh.shape != (len(rows), 4) or not all(type(i) is int or type(i) is str for i in ids):
             raise ValueError
+        xywh, scores, categories = xywh.astype(np.float64), scores.astype(np.float64), categories.astype(np.int64)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise _first_fault(rows, first_row, file) from None
     number: dict[ImageId, int] = {}

@@ -1,14 +1,47 @@
-"""What the writers share: files that appear complete or not at all, and numbers that other programs can read."""
+"""What the formats share: options of reading, files that appear complete or not at all, checks before writing."""
 
 import contextlib
+import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from zip_keras.data.records import image_id_of
 from zip_keras.errors import UserError
-from zip_keras.evaluation.proposals import ImageProposals
+from zip_keras.evaluation.proposals import ImageId, ImageProposals
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What some formats need to be told.
+
+    Attributes:
+        allow_pickle: read `.pkl` files; still nothing but numbers, texts, lists, dicts and NumPy arrays is built.
+        image_ids: ids of a `.mat` file's cells, which carries none itself; see `read_image_list`.
+    """
+
+    allow_pickle: bool = False
+    image_ids: tuple[ImageId, ...] | None = None
+
+
+def read_image_list(file: str) -> tuple[ImageId, ...]:
+    """Image ids of a text list, one image a line (`000005`, `000005.jpg` or `000005 1`), as `image_id_of` gives them.
+
+    Raises:
+        UserError: the list is missing or empty.
+    """
+    try:
+        lines = Path(file).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: the list of images cannot be read: {error}") from None
+    ids = tuple(image_id_of(line.split()[0]) for line in lines if line.strip())
+    if not ids:
+        raise UserError(f"{file}: the list of images is empty")
+    return ids
 
 
 @contextlib.contextmanager
@@ -34,3 +67,28 @@ def refuse_not_finite(part: ImageProposals) -> None:
     """Raises ValueError where a box or score is NaN or infinite: json has no such numbers."""
     if not (np.isfinite(part.xywh).all() and np.isfinite(part.scores).all()):
         raise ValueError(f"image {part.image_id!r}: a box or score is not finite")
+
+
+def one_kind_of_id(ids: Sequence[ImageId], file: str) -> type:
+    """`int` or `str`, for formats that store ids in a typed column.
+
+    Raises:
+        UserError: some ids are integers and some texts.
+    """
+    kinds = {type(image_id) for image_id in ids}
+    if len(kinds) > 1:
+        raise UserError(f"{file}: some image ids are integers and some are texts; only .json can hold both")
+    return kinds.pop() if kinds else int
+
+
+def optional(module: str, file: str) -> Any:
+    """Imports a library of the extra `interchange`.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        library = module.partition(".")[0]
+        raise UserError(f"{file}: needs {library}: pip install 'zip-keras[interchange]'") from None

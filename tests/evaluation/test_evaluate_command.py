@@ -1,0 +1,87 @@
+"""`zip-keras evaluate` from files to printed and written numbers."""
+
+import json
+
+import pytest
+from scenes import ground_truth, proposals, random_pair, write_coco
+
+from zip_keras.cli import main
+from zip_keras.evaluation.formats import write_proposals
+
+BOX = [10.0, 10.0, 100.0, 100.0]
+NAMES = {"AR@10", "AR@100", "AR@500", "AR@1000", "AR@100-S", "AR@100-M", "AR@100-L"}
+
+
+@pytest.fixture
+def files(tmp_path):
+    truth = write_coco(tmp_path / "gt.json", ground_truth({1: [BOX], 2: [BOX]}))
+    write_proposals(str(tmp_path / "p.json"), proposals({1: [(BOX, 0.9)]}))
+    return ["evaluate", "--ground-truth", truth, "--proposals", str(tmp_path / "p.json")]
+
+
+@pytest.mark.parametrize("protocol", [[], ["--protocol", "coco"], ["--protocol", "fast"], ["--protocol", "hosang"]])
+def test_numbers_are_printed_and_written(files, protocol, tmp_path, capsys):
+    assert main([*files, *protocol, "--json", str(tmp_path / "result.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "images without proposals: 1" in printed
+    assert "no such object" in printed
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert set(result) >= NAMES
+    assert (result["AR@10"], result["AR@100-L"], result["AR@100-S"]) == (0.5, 0.5, None)
+    assert result["protocol"] == (protocol or ["", "coco"])[1]
+    assert result["images_without_proposals"] == 1
+
+
+def test_every_size_is_a_number_where_the_data_has_it(tmp_path):
+    truth, found = random_pair(0)
+    arguments = ["--ground-truth", write_coco(tmp_path / "gt.json", truth), "--proposals", str(tmp_path / "p.npz")]
+    write_proposals(str(tmp_path / "p.npz"), found)
+    assert main(["evaluate", *arguments, "--json", str(tmp_path / "r.json")]) == 0
+    assert all(isinstance(json.loads((tmp_path / "r.json").read_text())[name], float) for name in NAMES)
+
+
+@pytest.mark.parametrize("protocol", ["coco-ap", "voc07", "voc12"])
+def test_detections(files, protocol, capsys):
+    detections = [*files[:3], "--detections", files[4], "--protocol", protocol]
+    assert main(detections) == 0
+    assert "0.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--protocol", "voc07"], "choose one of coco, fast, hosang"),
+        (["--ground-truth", "missing.json"], "missing.json: no such file"),
+        (["--proposals", "missing.json"], "missing.json: no such file"),
+        (["--json", "/dev/null/x.json"], "cannot be written"),
+    ],
+)
+def test_bad_arguments_are_one_line(files, arguments, message, capsys):
+    assert main([*files, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_proposals_and_ground_truth_swapped(files, capsys):
+    assert main(["evaluate", "--ground-truth", files[4], "--proposals", files[2]]) == 2
+    assert "not a COCO instances file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["annotations"][0].update(image_id=99), "annotation 1 belongs to image 99"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "must be four finite numbers"),
+        (lambda c: c["annotations"][0].pop("bbox"), r"annotations[0] has no 'bbox'"),
+        (lambda c: c["images"].append({"id": 1}), "image 1 is there twice"),
+        (lambda c: c.update(annotations=[]), "no object to find"),
+        (lambda c: c.update(images=3), "'images' is not a list"),
+    ],
+)
+def test_broken_ground_truth_is_named(files, change, message, tmp_path, capsys):
+    content = json.loads((tmp_path / "gt.json").read_text())
+    change(content)
+    (tmp_path / "gt.json").write_text(json.dumps(content))
+    assert main(files) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,65 @@
+"""NumPy archive: `image_ids [I]`, `starts [I + 1]`, `xywh [n, 4]`, `scores [n]`, `categories [n]`.
+
+The boxes of image `i` are rows `starts[i] : starts[i + 1]`; doubles, so that measures do not change by conversion.
+"""
+
+import zipfile
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from zip_keras.errors import UserError
+from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, one_kind_of_id, refuse_not_finite
+from zip_keras.evaluation.proposals import ImageProposals, gather
+
+_ARRAYS = ("image_ids", "starts", "xywh", "scores", "categories")
+
+
+def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
+    """One part an image.
+
+    Raises:
+        UserError: not an npz file, or its arrays do not fit together.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            missing = [name for name in _ARRAYS if name not in archive]
+            if missing:
+                raise UserError(f"{file}: has no array '{missing[0]}'; it needs {', '.join(_ARRAYS)}")
+            ids, starts, xywh, scores, categories = (archive[name] for name in _ARRAYS)
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{file}: not an npz file of proposals: {error}") from None
+    n = len(scores)
+    fits = xywh.shape == (n, 4) and scores.shape == categories.shape == (n,) and starts.shape == (len(ids) + 1,)
+    kinds = ids.dtype.kind in "iuU" and starts.dtype.kind in "iu" and {xywh.dtype.kind, scores.dtype.kind} <= set("fiu")
+    if not fits or not kinds or starts[0] != 0 or starts[-1] != n or (np.diff(starts.astype(np.int64)) < 0).any():
+        shapes = ", ".join(
+            f"{k} {v.shape}" for k, v in zip(_ARRAYS, (ids, starts, xywh, scores, categories), strict=True)
+        )
+        raise UserError(f"{file}: arrays do not fit together: {shapes}; starts must run from 0 to the number of boxes")
+    for image_id, first, last in zip(ids.tolist(), starts[:-1], starts[1:], strict=True):
+        rows = slice(int(first), int(last))
+        yield ImageProposals(
+            image_id, xywh[rows].astype(np.float64), scores[rows].astype(np.float64), categories[rows].astype(np.int64)
+        )
+
+
+def write(file: str, parts: Iterable[ImageProposals]) -> int:
+    """Collects everything first: the arrays' lengths come at the head of the file."""
+    proposals = gather(parts, file)
+    images = list(proposals)
+    for image in images:
+        refuse_not_finite(image)
+    kind = one_kind_of_id(proposals.image_ids, file)
+    arrays = {
+        "image_ids": np.array(proposals.image_ids, np.int64 if kind is int else None),
+        "starts": np.cumsum([0, *map(len, images)]),
+        "xywh": np.concatenate([np.zeros((0, 4)), *(image.xywh for image in images)]),
+        "scores": np.concatenate([np.zeros(0), *(image.scores for image in images)]),
+        "categories": np.concatenate([np.zeros(0, np.int64), *(image.categories for image in images)]),
+    }
+    with complete_or_nothing(file) as unfinished, open(unfinished, "wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    return proposals.count

@@ -1,0 +1,112 @@
+"""Parquet: one row a box, columns `image_id, category_id, x, y, width, height, score`."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from zip_keras.errors import UserError
+from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, optional, refuse_not_finite
+from zip_keras.evaluation.proposals import ImageProposals
+
+_NUMBERS = ("x", "y", "width", "height", "score")
+_ROWS = 100_000  # of a row group: what is in memory at once
+
+
+def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
+    """A part for each run of rows with one image id, row group by row group.
+
+    Raises:
+        UserError: pyarrow is missing, not a parquet file, or a column is missing or of the wrong type.
+    """
+    pyarrow, parquet = optional("pyarrow", file), optional("pyarrow.parquet", file)
+    try:
+        with parquet.ParquetFile(file) as table:
+            names = table.schema_arrow.names
+            missing = [name for name in ("image_id", *_NUMBERS) if name not in names]
+            if missing:
+                raise UserError(f"{file}: has no column '{missing[0]}'; it needs image_id, {', '.join(_NUMBERS)}")
+            columns = [name for name in ("image_id", "category_id", *_NUMBERS) if name in names]
+            for batch in table.iter_batches(batch_size=_ROWS, columns=columns):
+                yield from _parts(batch, file)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{file}: not a parquet file of proposals: {error}") from None
+
+
+def write(file: str, parts: Iterable[ImageProposals]) -> int:
+    """Writes a row group whenever enough rows have come."""
+    count = 0
+    with complete_or_nothing(file) as unfinished:
+        writer = _Writer(file, str(unfinished))
+        try:
+            for part in parts:
+                refuse_not_finite(part)
+                writer.add(part)
+                count += len(part)
+            writer.flush()
+        finally:
+            writer.close()
+    return count
+
+
+class _Writer:
+    """Buffers parts; the type of the first image id decides the column's type."""
+
+    def __init__(self, file: str, path: str):
+        self._arrow, self._parquet = optional("pyarrow", file), optional("pyarrow.parquet", file)
+        self._file, self._path = file, path
+        self._kind: type | None = None
+        self._writer: Any = None
+        self._parts: list[ImageProposals] = []
+        self._rows = 0
+
+    def add(self, part: ImageProposals) -> None:
+        self._kind = self._kind or type(part.image_id)
+        if not isinstance(part.image_id, self._kind):
+            raise UserError(f"{self._file}: some image ids are integers and some are texts; only .json can hold both")
+        self._parts.append(part)
+        self._rows += len(part)
+        if self._rows >= _ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has come so far; the first time also the head of the file."""
+        arrow = self._arrow
+        kind = arrow.string() if self._kind is str else arrow.int64()
+        fields = [("image_id", kind), ("category_id", arrow.int64()), *((name, arrow.float64()) for name in _NUMBERS)]
+        schema = arrow.schema(fields)
+        if self._writer is None:
+            self._writer = self._parquet.ParquetWriter(self._path, schema)
+        if self._rows:
+            ids = [part.image_id for part in self._parts for _ in range(len(part))]
+            xywh = np.concatenate([part.xywh for part in self._parts])
+            columns = [
+                arrow.array(ids, kind),
+                np.concatenate([part.categories for part in self._parts]),
+                *xywh.T.copy(),
+                np.concatenate([part.scores for part in self._parts]),
+            ]
+            self._writer.write_table(arrow.table(columns, schema=schema))
+        self._parts, self._rows = [], 0
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _parts(batch: Any, file: str) -> Iterator[ImageProposals]:
+    if any(batch.column(name).null_count for name in batch.schema.names):
+        raise UserError(f"{file}: a cell is empty; fill or drop the row")
+    ids = np.array(batch.column("image_id").to_pylist())
+    if ids.dtype.kind not in "iuU":
+        raise UserError(f"{file}: column image_id must hold integers or texts, not {batch.column('image_id').type}")
+    try:
+        x, y, width, height, score = (np.asarray(batch.column(name), np.float64) for name in _NUMBERS)
+    except ValueError:
+        raise UserError(f"{file}: columns {', '.join(_NUMBERS)} must hold numbers") from None
+    named = "category_id" in batch.schema.names
+    categories = np.asarray(batch.column("category_id"), np.int64) if named else np.ones(len(ids), np.int64)
+    xywh = np.stack([x, y, width, height], axis=1)
+    bounds = np.flatnonzero(ids[1:] != ids[:-1]) + 1
+    for rows in np.split(np.arange(len(ids)), bounds) if len(ids) else []:
+        yield ImageProposals(ids[rows[0]].item(), xywh[rows], score[rows], categories[rows])
