@@ -106,11 +106,11 @@ def test_a_crop_shows_what_its_boxes_say(tmp_path):
 
 
 def test_shrinking_is_antialiased(tmp_path):
-    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes = np.zeros((48, 48, 3), np.uint8)
     stripes[::2] = 255
     image = one_image(tmp_path, stripes, short_side=16)[0][0]
-    assert image[0, 2:-2, 2:-2].min() > 120  # gray; without it rows of a narrow filter alternate
-    assert image[0, 2:-2, 2:-2].max() < 135
+    # a triangle over five rows, 1 2 3 2 1 ninths, puts 4 or 5 ninths on white; without it each third row is picked
+    assert sorted(set(np.rint(image[0, 1:-1, 5, 0]).tolist())) == [113, 142]
 
 
 def test_colour_jitter_by_hand(tmp_path):
@@ -148,9 +148,7 @@ def test_starting_late_continues_the_same_run(images, start):
 
 def test_workers_share_every_batch(images):
     whole = take(training_batches(images, SETTINGS, 4, seed=2, pad_value=MEAN), 5)
-    shares = [
-        take(training_batches(images, SETTINGS, 4, seed=2, shard=(i, 2), pad_value=MEAN), 5) for i in range(2)
-    ]
+    shares = [take(training_batches(images, SETTINGS, 4, seed=2, shard=(i, 2), pad_value=MEAN), 5) for i in range(2)]
     for both, first, second in zip(whole, *shares, strict=True):
         joined = {name: np.concatenate([first[1][name], second[1][name]]) for name in first[1]}
         assert_same(both, (np.concatenate([first[0], second[0]]), joined))
@@ -216,13 +214,14 @@ def failure_of(dataset):
 
 def test_a_broken_image_is_named(images, tmp_path):
     for suffix in ("jpg", "png"):
-        path = tmp_path / f"broken.{suffix}"
+        path = tmp_path / f"broken ['ä' \\ 1].{suffix}"
         original = next(r for r in images.records if r.file.endswith(suffix))
         path.write_bytes(Path(original.file).read_bytes()[:200])
         failure = failure_of(Dataset("made:broken", ("thing",), (replace(original, file=str(path)),)))
         assert isinstance(failure, UserError)
         assert str(failure).startswith(f"{path}: does not decode (")
         assert "\n" not in str(failure)
+        assert "{{" not in str(failure)
 
 
 def test_a_missing_image_is_named(tmp_path):
@@ -241,23 +240,26 @@ def test_other_errors_are_not_bad_input():
 
 
 def test_a_batch_that_does_not_split_is_refused(images):
-    with pytest.raises(UserError, match="train.batch_size 4 does not split over 3 workers with 1 replicas"):
+    with pytest.raises(UserError, match=r"train\.batch_size 4 does not split over 3 workers with 1 replicas"):
         training_batches(images, SETTINGS, 4, seed=0, shard=(0, 3))
 
 
 @pytest.mark.skipif("ZIP_KERAS_DATA" not in os.environ, reason="ZIP_KERAS_DATA names no folder with real images")
-def test_real_images_have_their_objects_where_the_boxes_are():
-    """Every fifth batch at another scale still correlates with the unscaled crop of the object."""
+def test_real_objects_are_where_their_boxes_are():
+    """The object's pixels, cut out of the batch by its box, resemble those that the annotation cuts out of the file."""
     from zip_keras.data.sources import open_dataset
 
     val = open_dataset(f"{os.environ['ZIP_KERAS_DATA']}/voc07:val")
-    settings = DataConfig(crop=0.5)
-    for image, y in take(training_batches(val, settings, 4, seed=0), 3):
+    plan, correlations = plan_epoch(val, DataConfig(), 4, seed=0, epoch=0), []
+    for step, (image, y) in enumerate(take(training_batches(val, DataConfig(), 4, seed=0), 4)):
         for row in range(4):
             record = val.records[y["index"][row]]
             original = tf.io.decode_jpeg(tf.io.read_file(record.file)).numpy()
-            assert original.shape[:2] == (record.height, record.width)
-            height, width = y["size"][row].astype(int)
-            assert 0 < image[row, :height, :width].std() < 128
-            boxes = y["boxes"][row][y["classes"][row] >= 0]
-            assert np.all(boxes[:, 2:] <= [height, width])
+            number = np.argmax(record.area)
+            y1, x1, y2, x2 = np.rint(record.boxes[number]).astype(int)
+            expected = original[y1:y2, x1:x2][:, :: -1 if plan.flips[step, row] else 1]
+            y1, x1, y2, x2 = np.rint(y["boxes"][row, number]).astype(int)
+            shown = image[row, y1:y2, x1:x2]
+            pair = [tf.image.resize(part, (24, 24), antialias=True).numpy().ravel() for part in (expected, shown)]
+            correlations.append(np.corrcoef(pair)[0, 1])
+    assert min(correlations) > 0.97

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import keras
@@ -10,7 +12,7 @@ import numpy as np
 
 from zip_keras.data.batch_targets import batch_targets, box_capacity
 from zip_keras.data.encoded import check_size, describe, jpeg_reduction, read_encoded, undecodable
-from zip_keras.data.planning import GRAY_WEIGHTS, EpochPlan, ExamplePlan, batches_per_epoch, plan_epoch
+from zip_keras.data.planning import GRAY_WEIGHTS, ExamplePlan, batches_per_epoch, plan_epoch
 from zip_keras.data.records import Dataset, ImageRecord
 
 if TYPE_CHECKING:
@@ -18,19 +20,24 @@ if TYPE_CHECKING:
 
 
 class NumpyLoader(keras.utils.PyDataset):
-    """The training batches `(images, y)` of docs/ARCHITECTURE.md, one epoch after the other, as NumPy arrays.
+    """The endless training batches `(images, y)` of docs/ARCHITECTURE.md as NumPy arrays; `loader[i]` is step i.
 
-    `y` equals that of `pipeline.training_batches` exactly; images differ by the rounding of the decoders. Plans are
-    shuffled already: give `fit` `shuffle=False`, or Keras shuffles an epoch's batches once more.
+    `model.fit(loader, steps_per_epoch=loader.steps_per_epoch, epochs=..., shuffle=False)`: without the first number
+    Keras sees one epoch that never ends. It cannot be told otherwise: a `PyDataset` with an end is shuffled by `fit` and hears of the
+    end of epochs once too often (Keras 3.15), so that it could not know which batch it is at.
+
+    `y` equals that of `pipeline.training_batches` exactly; images differ by Pillow's rounding to whole gray levels. On
+    the TensorFlow backend use the pipeline: there Keras takes the image sizes of a `PyDataset`'s first two batches for
+    those of all, and stops at another one.
 
     Args:
         dataset: what to read.
         settings: see `DataConfig`.
         batch_size: images of a batch.
         seed: of the run.
-        first_epoch: to continue a run: the `initial_epoch` given to `fit`.
+        start_step: the step that `loader[0]` is, to continue a run.
         pad_value: RGB written at the bottom and right.
-        workers: threads that prepare batches ahead; Pillow decodes and resizes outside the interpreter lock.
+        threads: batches prepared ahead at a time; Pillow decodes and resizes outside the interpreter lock.
 
     Raises:
         UserError: the data set does not fill a batch; on reading, an image is broken.
@@ -42,36 +49,41 @@ class NumpyLoader(keras.utils.PyDataset):
         settings: DataConfig,
         batch_size: int,
         seed: int,
-        first_epoch: int = 0,
+        start_step: int = 0,
         pad_value: tuple[float, float, float] = (0.0, 0.0, 0.0),
-        workers: int = 2,
+        threads: int = 2,
     ):
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
+        super().__init__()
         self.dataset = dataset
-        self.settings = settings
         self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = first_epoch
+        self.steps_per_epoch = batches_per_epoch(dataset, batch_size)
+        self.start_step = start_step
         self.pad_value = pad_value
-        self._batches = batches_per_epoch(dataset, batch_size)
+        self.threads = threads
         self._capacity = box_capacity(dataset, settings)
-        self._plan = self._plan_epoch()
+        # Batches are prepared ahead across the end of an epoch: two plans are in use.
+        self._plan = functools.lru_cache(maxsize=2)(
+            lambda epoch: plan_epoch(dataset, settings, batch_size, seed, epoch)
+        )
+        self._pool = ThreadPoolExecutor(threads)
+        self._ahead: dict[int, Future] = {}
 
-    def __len__(self) -> int:
-        return self._batches
+    @property
+    def num_batches(self) -> None:
+        """None: Keras's word for endless."""
+        return None
 
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        examples = [self._plan.example(batch, row) for row in range(self.batch_size)]
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        wanted = range(index, index + 1 + self.threads)
+        self._ahead = {i: self._ahead.get(i) or self._pool.submit(self._make_batch, i) for i in wanted}
+        return self._ahead.pop(index).result()
+
+    def _make_batch(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        epoch, batch = divmod(self.start_step + index, self.steps_per_epoch)
+        plan = self._plan(epoch)
+        examples = [plan.example(batch, row) for row in range(self.batch_size)]
         images = [make_image(self.dataset.records[e.record], e, self.pad_value) for e in examples]
-        return np.stack(images), batch_targets(self.dataset, self._plan, batch, self._capacity)
-
-    def on_epoch_end(self) -> None:
-        """Called by `fit`: the next epoch's plan."""
-        self.epoch += 1
-        self._plan = self._plan_epoch()
-
-    def _plan_epoch(self) -> EpochPlan:
-        return plan_epoch(self.dataset, self.settings, self.batch_size, self.seed, self.epoch)
+        return np.stack(images), batch_targets(self.dataset, plan, batch, self._capacity)
 
 
 def make_image(record: ImageRecord, example: ExamplePlan, pad_value: tuple[float, float, float]) -> np.ndarray:

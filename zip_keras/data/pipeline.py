@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,8 @@ _SOURCE_SPEC = {
     "jitter": tf.TensorSpec([3], tf.float32),
     "padded": tf.TensorSpec([2], tf.int32),
 }
-# tf.numpy_function wraps an exception's text in a trace; the marks let `describe_failure` find it again.
-_OPEN, _CLOSE = "[[bad input: ", " :bad input]]"
+# Around the message of a bad image in TensorFlow's error text; `describe_failure` finds it by them.
+_OPEN, _CLOSE = "bad input >>>", "<<< bad input"
 
 
 def training_batches(
@@ -128,8 +129,9 @@ def evaluation_images(dataset: Dataset, settings: DataConfig, threads: int | Non
 
 def describe_failure(error: Exception) -> UserError | None:
     """The message behind an error that iterating a data set of this module raised; None if it is no bad input."""
-    _, found, rest = str(error).partition(_OPEN)
-    return UserError(rest.partition(_CLOSE)[0]) if found else None
+    # Assert prints each value in brackets, with a backslash before quotes and backslashes.
+    found = re.search(rf"\[{_OPEN}\] \[(.*?)\] \[{_CLOSE}\]", str(error), re.DOTALL)
+    return UserError(re.sub(r"\\(.)", r"\1", found[1])) if found else None
 
 
 def _finish(dataset: tf.data.Dataset, threads: int | None) -> tf.data.Dataset:
@@ -162,12 +164,14 @@ def _image_maker(
     """The graph from a source to its image, float32 `[padded height, padded width, 3]`, 0..255."""
 
     def make_image(source: dict[str, tf.Tensor]) -> tf.Tensor:
-        window = tf.numpy_function(
+        window, defect = tf.numpy_function(
             _read_window,
             [source[name] for name in ("file", "offset", "length", "original", "window", "size")],
-            tf.uint8,
+            [tf.uint8, tf.string],
         )
-        window = tf.ensure_shape(window, [None, None, 3])
+        # An exception in the Python function would reach the user as a trace.
+        with tf.control_dependencies([tf.debugging.Assert(tf.equal(defect, ""), [_OPEN, defect, _CLOSE])]):
+            window = tf.ensure_shape(window, [None, None, 3])
         image = _resize(window, source["size"])
         image = tf.cond(source["flip"], lambda: tf.reverse(image, axis=[1]), lambda: image)
         if colour_jitter:
@@ -179,29 +183,31 @@ def _image_maker(
 
 def _read_window(
     file: bytes, offset: int, length: int, original: np.ndarray, window: np.ndarray, size: np.ndarray
-) -> np.ndarray:
+) -> tuple[np.ndarray, bytes]:
     """Reads and decodes the window of an image, uint8 `[h, w, 3]`, an integer factor smaller where that is cheap.
 
     A Python function because it knows the file's name when decoding fails, and can choose the JPEG decoder's scale;
-    TensorFlow's decoder runs outside the interpreter lock.
+    TensorFlow's decoder runs outside the interpreter lock. The second value says what is wrong with the image.
     """
     name = file.decode()
     shown = describe(name, offset, length)
     try:
         encoded = read_encoded(name, int(offset), int(length))
-        y1, x1, y2, x2 = window.tolist()
+        ratio = 1
         if encoded[:2] == b"\xff\xd8":
             ratio = jpeg_reduction(original, window, size)
-            image = tf.io.decode_jpeg(encoded, channels=3, ratio=ratio).numpy()
+            # The accurate method costs the same here and gives Pillow's pixels exactly; the default is 1 level off.
+            image = tf.io.decode_jpeg(encoded, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE").numpy()
         else:
-            ratio = 1
             image = tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
         check_size(shown, image.shape, original, ratio)
-        return image if ratio > 1 else image[y1:y2, x1:x2]
     except UserError as error:
-        raise UserError(f"{_OPEN}{error}{_CLOSE}") from None
+        return np.zeros((1, 1, 3), np.uint8), str(error).encode()
     except tf.errors.OpError as error:
-        raise UserError(f"{_OPEN}{undecodable(shown, error.message)}{_CLOSE}") from None
+        reason = re.sub(r"{{.*?}} | \[Op:.*", "", error.message)
+        return np.zeros((1, 1, 3), np.uint8), str(undecodable(shown, reason)).encode()
+    y1, x1, y2, x2 = window.tolist()
+    return (image if ratio > 1 else image[y1:y2, x1:x2]), b""
 
 
 def _resize(window: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
