@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class NumpyLoader(keras.utils.PyDataset):
     """The endless training batches `(images, y)` of docs/ARCHITECTURE.md as NumPy arrays; `loader[i]` is step i.
 
-    `model.fit(loader, steps_per_epoch=loader.steps_per_epoch, epochs=..., shuffle=False)`: without the first number
-    Keras sees one epoch that never ends. It cannot be told otherwise: a `PyDataset` with an end is shuffled by `fit` and hears of the
-    end of epochs once too often (Keras 3.15), so that it could not know which batch it is at.
+    Call `model.fit(loader, steps_per_epoch=loader.steps_per_epoch, epochs=..., shuffle=False)`: without the first
+    number Keras sees one epoch that never ends. A `PyDataset` with an end would be shuffled by `fit` and told of the
+    end of epochs once too often (Keras 3.15): it could not know at which step it is.
 
     `y` equals that of `pipeline.training_batches` exactly; images differ by Pillow's rounding to whole gray levels. On
     the TensorFlow backend use the pipeline: there Keras takes the image sizes of a `PyDataset`'s first two batches for
