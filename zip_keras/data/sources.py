@@ -138,7 +138,7 @@ def _open_records(spec: str, kind: str, parts: list[str], classes: Sequence[str]
     if kind == "tfds":
         from zip_keras.data.tfds_source import cached_records
 
-        parts = [cached_records(spec, *parts)]
+        parts = [cached_records(parts[0], ":".join(parts[1:]))]
     names, records = read_records(parts[0], parts[1] if len(parts) > 1 else "", log)
     class_names = _class_names(spec, names, classes)
     if class_names != tuple(names):

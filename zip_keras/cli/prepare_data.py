@@ -1,0 +1,146 @@
+"""`zip-keras prepare_data`: annotated images -> TFRecord shards and a report, or synthetic scenes -> a VOC devkit."""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from zip_keras.data.anchor_fit import fit_anchors
+from zip_keras.data.defects import BOX_POLICIES, IMAGE_POLICIES, DefectLog
+from zip_keras.data.prepare import write_shards
+from zip_keras.data.report import Report, make_report
+from zip_keras.data.sources import open_dataset
+from zip_keras.errors import UserError
+
+DESCRIPTION = """\
+Checks annotated images and writes them as TFRecord shards with an index, which train and propose read as records:DIR.
+
+Every image is decoded once. A defect stops the run and names its file, unless --on-bad-box or --on-bad-image says to
+pass over it; then it is counted and listed in the report. Grayscale images are fine and only listed. The report ends
+with the share of boxes that the anchors of each level cover; DIR/anchor_fit.png shows it.
+
+SPEC is voc:DIR:SPLIT (or DIR:SPLIT), coco:FILE.json[:IMAGES] (or FILE.json), imagenet:DIR:SPLIT, yolo:DIR[:SPLIT],
+records:DIR or tfds:NAME:SPLIT."""
+EXAMPLES = """\
+  zip-keras prepare_data data/voc07:train --output records/voc07_train --workers 8
+  zip-keras prepare_data data/bccd:train --output records/bccd --on-bad-box=skip --report report.json
+  zip-keras prepare_data instances_train.json --output records/coco --workers 8 --resume
+  zip-keras prepare_data --synthetic 300 --output scenes     # a VOC devkit: scenes:train, scenes:val, scenes:test
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", nargs="?", metavar="SPEC", help="the data set, see above")
+    parser.add_argument("--output", required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--shards", type=int, metavar="N", help="number of files (default: about 128 MiB each)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: CPU cores, at most 16)")
+    parser.add_argument("--on-bad-box", choices=BOX_POLICIES, default="error", help="default: error")
+    parser.add_argument(
+        "--on-bad-image",
+        choices=IMAGE_POLICIES,
+        default="error",
+        help="mend turns EXIF-rotated images upright and makes 8-bit RGB of CMYK, 16 bits and first frames; "
+        "what cannot be mended is skipped (default: error)",
+    )
+    parser.add_argument(
+        "--pixels",
+        choices=("continuous", "one_based"),
+        help="what coordinates count (default: one_based for VOC, where a box is xmin - 1 .. xmax; else continuous)",
+    )
+    parser.add_argument(
+        "--classes", metavar="FILE", help="class names, one a line, in index order (default: those found)"
+    )
+    parser.add_argument("--short-side", type=float, metavar="N", help="measure the anchor fit at this image size")
+    parser.add_argument("--report", metavar="FILE.json", help="also write the report here (always in DIR/report.json)")
+    parser.add_argument("--resume", action="store_true", help="go on where a stopped run left off")
+    parser.add_argument("--synthetic", type=int, metavar="N", help="render N scenes as a VOC devkit instead")
+    parser.add_argument("--seed", type=int, default=0, help="of the synthetic scenes (default: 0)")
+
+
+def run(options: argparse.Namespace) -> None:
+    workers = options.workers or min(16, os.cpu_count() or 1)
+    if workers < 1:
+        raise UserError(f"--workers is {workers}; it must be at least 1")
+    if (options.spec is None) == (options.synthetic is None):
+        raise UserError("give either SPEC or --synthetic N")
+    if options.synthetic is not None:
+        _render(options.output, options.synthetic, options.seed, workers)
+    else:
+        _prepare(options, workers)
+
+
+def _render(folder: str, scenes: int, seed: int, workers: int) -> None:
+    from zip_keras.data.synthetic import write_devkit
+
+    start = time.monotonic()
+    with progress_bar(scenes, "scenes") as advance:
+        write_devkit(folder, scenes, seed, workers, advance)
+    seconds = time.monotonic() - start
+    print(f"{scenes} scenes in {seconds:.1f} s: {folder}:train, {folder}:val, {folder}:test")
+
+
+def _prepare(options: argparse.Namespace, workers: int) -> None:
+    log = DefectLog(options.on_bad_box, options.on_bad_image)
+    classes = read_class_names(options.classes) if options.classes else None
+    dataset = open_dataset(options.spec, classes=classes, pixels=options.pixels, log=log)
+    start = time.monotonic()
+    with progress_bar(len(dataset), "images") as advance:
+        records = write_shards(
+            dataset,
+            options.output,
+            log,
+            shards=options.shards,
+            workers=workers,
+            resume=options.resume,
+            progress=advance,
+        )
+    seconds = time.monotonic() - start
+    written = dataclasses.replace(dataset, records=tuple(records), skipped=log.counts())
+    report = make_report(written, log.defects, fit_anchors(records, short_side=options.short_side))
+    print(report.text())
+    _write_report(report, options.output, options.report)
+    rate = "" if options.resume else f", {len(dataset) / seconds:.0f} images/s"
+    print(f"records:{options.output} holds {len(records)} images ({seconds:.1f} s{rate})")
+
+
+def _write_report(report: Report, folder: str, extra: str | None) -> None:
+    for path in filter(None, (os.path.join(folder, "report.json"), extra)):
+        try:
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(report.to_json(), file, indent=1)
+                file.write("\n")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    with contextlib.suppress(ImportError):  # the picture is a courtesy of the train extra
+        from zip_keras.plots.anchor_fit import plot_anchor_fit
+
+        plot_anchor_fit(report.anchor_fit, os.path.join(folder, "anchor_fit.png"))
+
+
+def read_class_names(path: str) -> list[str]:
+    """Class names, one a line, in index order.
+
+    Raises:
+        UserError: the file is missing or not text, or has no or repeated names.
+    """
+    from zip_keras.data.readers.files import read_lines
+
+    names = [line.strip() for line in read_lines(path, max_bytes=16 * 1024 * 1024) if line.strip()]
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"{path}: must hold class names, one a line, each once")
+    return names
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal if tqdm is there; yields the function that moves it on."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda _count: None
+        return
+    with tqdm(total=total, unit=f" {unit}", smoothing=0.1) as bar:
+        yield lambda count: None if count == 0 else (bar.update(count), None)[1]
