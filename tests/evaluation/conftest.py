@@ -14,3 +14,12 @@ def reference() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is missing: set ZIP_KERAS_DATA to the folder that holds eval_reference")
     return folder
+
+
+@pytest.fixture(scope="session")
+def voc() -> Path:
+    """The VOC 2007 devkit."""
+    folder = Path(os.environ.get("ZIP_KERAS_DATA", "data")) / "voc07"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is missing: set ZIP_KERAS_DATA to the folder that holds voc07")
+    return folder

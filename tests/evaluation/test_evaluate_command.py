@@ -85,3 +85,17 @@ def test_broken_ground_truth_is_named(files, change, message, tmp_path, capsys):
     (tmp_path / "gt.json").write_text(json.dumps(content))
     assert main(files) == 2
     assert message in capsys.readouterr().err
+
+
+def test_report_of_images_that_are_not_there(files, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert main([*files, "--report", str(tmp_path / "report.html"), "--report-images", "1"]) == 0
+    assert (tmp_path / "report.html").read_text().count("<figure>") == 1
+
+
+def test_a_devkit_with_its_pictures(voc, tmp_path):
+    pytest.importorskip("matplotlib")
+    write_proposals(str(tmp_path / "p.json"), proposals({9: [([10, 10, 50, 50], 0.5)]}))
+    arguments = ["--ground-truth", f"{voc}:val", "--proposals", str(tmp_path / "p.json"), "--protocol", "fast"]
+    assert main(["evaluate", *arguments, "--report", str(tmp_path / "report.html"), "--report-images", "2"]) == 0
+    assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 2

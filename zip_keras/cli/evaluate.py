@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from zip_keras.cli.convert_proposals import add_reading_arguments, read_options
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import PROTOCOLS, average_recall
 from zip_keras.evaluation.checks import Checked, Policy, load_proposals
 from zip_keras.evaluation.formats.files import complete_or_nothing
 from zip_keras.evaluation.ground_truth import GroundTruth, read_ground_truth
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.evaluation.proposals import ImageId, Proposals
 from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.evaluation.voc import voc_average_precision
 
@@ -39,6 +41,7 @@ Detections name their class by category_id: that of the COCO json, else 1 + the 
 EXAMPLES = """\
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json
   zip-keras evaluate --ground-truth instances_val.json --proposals proposals.json --protocol fast --json result.json
+  zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json --report report.html
   zip-keras evaluate --ground-truth data/voc07:val --detections detections.json --protocol voc07
 """
 
@@ -52,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--detections", metavar="FILE", help="the same with classes in category_id")
     parser.add_argument("--protocol", choices=(*PROTOCOLS, *DETECTION_PROTOCOLS), help="see above")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers here; null = no object of that size")
+    parser.add_argument("--report", metavar="FILE.html", help="write curves, classes and the worst images as one page")
+    parser.add_argument("--report-images", type=int, default=24, metavar="N", help="images in it (default 24)")
     add_reading_arguments(parser)
     add_policy_arguments(parser)
 
@@ -59,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
     """What to do with proposals that cannot be right; `read_policy` reads the answers."""
     group = parser.add_argument_group("bad input")
+    group.add_argument(
+        "--on-bad-object", choices=["error", "skip", "clip"], default="error", help="ground truth that is no box"
+    )
     group.add_argument(
         "--on-bad-box", choices=["error", "skip"], default="error", help="NaN, infinite, or no width or height"
     )
@@ -75,7 +83,7 @@ def read_policy(arguments: argparse.Namespace) -> Policy:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    ground_truth = read_ground_truth(arguments.ground_truth)
+    ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object)
     if not ground_truth.counted.any():
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
     file = arguments.proposals or arguments.detections
@@ -93,11 +101,17 @@ def run(arguments: argparse.Namespace) -> None:
         content = {"protocol": protocol, **without_nan(numbers), **facts}
         content |= {"ground_truth": arguments.ground_truth, "file": file}
         write_json(arguments.json, content)
+    if arguments.report:
+        title = f"{file} on {arguments.ground_truth}, protocol {protocol}"
+        _write_report(arguments, title, numbers, facts, ground_truth, checked.proposals)
+        print(f"  report: {arguments.report}")
 
 
 def _protocol(arguments: argparse.Namespace) -> str:
     choices = PROTOCOLS if arguments.proposals else tuple(DETECTION_PROTOCOLS)
     protocol = arguments.protocol or choices[0]
+    if arguments.report and not arguments.proposals:
+        raise UserError("--report shows recall of proposals; give the file with --proposals")
     if protocol not in choices:
         what = "--proposals" if arguments.proposals else "--detections"
         raise UserError(f"--protocol {protocol} does not measure {what}; choose one of {', '.join(choices)}")
@@ -121,6 +135,43 @@ def describe(ground_truth: GroundTruth, checked: Checked) -> dict[str, Any]:
         "proposals": checked.proposals.count,
         "skipped": dict(checked.skipped),
     }
+
+
+def _write_report(
+    arguments: argparse.Namespace,
+    title: str,
+    numbers: dict[str, float],
+    facts: dict[str, Any],
+    ground_truth: GroundTruth,
+    proposals: Proposals,
+) -> None:
+    from zip_keras.plots.recall_report import recall_report
+
+    load_image = _picture_loader(arguments.ground_truth)
+    page = recall_report(title, numbers, facts, ground_truth, proposals, load_image, arguments.report_images)
+    with complete_or_nothing(arguments.report) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
+
+
+def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
+    """Pictures of a data set; None for those that are not there: a report without pictures is still a report."""
+    from zip_keras.data.encoded import read_encoded
+    from zip_keras.data.images import decode_rgb
+    from zip_keras.data.sources import open_dataset
+
+    try:
+        records = {r.image_id: r for r in open_dataset(spec, on_defect="skip", need_images=False).records}
+    except UserError:
+        records = {}
+
+    def load(image_id: ImageId) -> np.ndarray | None:
+        try:
+            record = records[image_id]
+            return decode_rgb(read_encoded(record.file, record.offset, record.length), record.file)
+        except (KeyError, UserError):
+            return None
+
+    return load
 
 
 def print_numbers(numbers: dict[str, float]) -> None:

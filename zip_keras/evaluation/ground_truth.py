@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def from_dataset(dataset: Dataset) -> GroundTruth:
     )
 
 
-def read_ground_truth(spec: str) -> GroundTruth:
+def read_ground_truth(spec: str, on_bad_object: Literal["error", "skip", "clip"] = "error") -> GroundTruth:
     """Reads the objects that a data set spec names; image files are not needed for a COCO json.
 
     A COCO json is read here, not through `open_dataset`, because records hold float32 corners and protocol `coco` is
@@ -100,6 +100,8 @@ def read_ground_truth(spec: str) -> GroundTruth:
 
     Args:
         spec: `DEVKIT:SPLIT`, `instances.json` or any other spec of `zip_keras.data.sources.open_dataset`.
+        on_bad_object: what to do with an annotation that is no box; objects left out are neither missed nor counted.
+            A COCO json's boxes without width or height are counted, and missed, as by pycocotools.
 
     Raises:
         UserError: the data is missing or broken.
@@ -110,7 +112,11 @@ def read_ground_truth(spec: str) -> GroundTruth:
         return _read_coco(file, spec)
     from zip_keras.data.sources import open_dataset
 
-    return from_dataset(open_dataset(spec))
+    try:
+        return from_dataset(open_dataset(spec, on_defect=on_bad_object, need_images=False))
+    except UserError as error:
+        hint = "; to measure without such objects: --on-bad-object=skip" if "--on-bad-box" in str(error) else ""
+        raise UserError(f"{error}{hint}") from None
 
 
 def _read_coco(file: str, spec: str) -> GroundTruth:

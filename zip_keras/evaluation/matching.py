@@ -1,12 +1,12 @@
 """pycocotools' matching of proposals to objects in NumPy: the same answers to the last bit, many times faster.
 
-COCOeval walks, for each image, area range and IoU threshold, the proposals from the best score down; each takes the
-free object that it overlaps most, if by at least the threshold. What makes it slow is Python visiting every pair.
+COCOeval walks, for each image, area range (here: group of objects) and IoU threshold, the proposals from the best score
+down; each takes the free object that it overlaps most, if by at least the threshold. Python visits every pair.
 Three facts make it fast and keep it exact:
 
 - An ignored object never takes a proposal away from a counted one, so recall needs counted objects only.
 - A proposal that overlaps no object by 0.5 takes part in nothing: a few per cent of all proposals are left.
-- Images, area ranges and thresholds are independent: one step matches the k-th candidate of many images at once.
+- Images, groups and thresholds are independent: one step matches the k-th candidate of many images at once.
 
 A proposal's fate does not depend on those after it, so the rank at which an object is taken answers every budget.
 """
@@ -58,30 +58,41 @@ def overlaps(boxes: np.ndarray, objects: np.ndarray) -> np.ndarray:
 
 
 def match_ranks(
-    ground_truth: GroundTruth, proposals: Proposals, limit: int = BUDGETS[-1], thresholds: np.ndarray = IOU_THRESHOLDS
+    ground_truth: GroundTruth,
+    proposals: Proposals,
+    limit: int = BUDGETS[-1],
+    thresholds: np.ndarray = IOU_THRESHOLDS,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The rank of the proposal that takes each object, for every area range and IoU threshold.
+    """The rank of the proposal that takes each object, for every group of objects and IoU threshold.
 
     Args:
         limit: proposals of an image beyond this rank are not looked at.
         thresholds: float64 `[T]`.
+        groups: bool `[groups, G]`, each measured as if the other objects were ignored; None: the four area ranges.
 
     Returns:
-        int32 `[4 area ranges, T, G]`; `NEVER` where no proposal takes the object, where the object is not in the
-        range and where it is ignored. Recall with n proposals an image is the share of objects with rank < n.
+        int32 `[groups, T, G]`; `NEVER` where no proposal takes the object, where the object is not in the group and
+        where it is ignored. Recall with n proposals an image is the share of objects with rank < n.
     """
-    ranks = np.full((4, len(thresholds), len(ground_truth.xywh)), NEVER, np.int32)
-    ranges = in_ranges(ground_truth.areas)  # [4, G]
+    groups = in_ranges(ground_truth.areas) if groups is None else groups
+    ranks = np.full((len(groups), len(thresholds), len(ground_truth.xywh)), NEVER, np.int32)
     limits = np.minimum(thresholds, 1 - 1e-10)  # as in COCOeval.evaluateImg
     for block in _blocks(_candidates(ground_truth, proposals, limit, float(limits.min()))):
-        _match_block(block, ranges, limits, ranks)
+        _match_block(block, groups, limits, ranks)
     return ranks
 
 
-def recall_at(ranks: np.ndarray, ground_truth: GroundTruth, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:
-    """float64 `[T, 4, budgets]` recall from `match_ranks`; NaN where no counted object is in the range."""
-    objects = (in_ranges(ground_truth.areas) & ground_truth.counted).sum(axis=1)  # [4]
-    taken = np.stack([(ranks < budget).sum(axis=2) for budget in budgets], axis=-1)  # [4, T, budgets]
+def recall_at(
+    ranks: np.ndarray,
+    ground_truth: GroundTruth,
+    budgets: tuple[int, ...] = BUDGETS,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """float64 `[T, groups, budgets]` recall from `match_ranks` with the same `groups`; NaN where a group is empty."""
+    groups = in_ranges(ground_truth.areas) if groups is None else groups
+    objects = (groups & ground_truth.counted).sum(axis=1)
+    taken = np.stack([(ranks < budget).sum(axis=2) for budget in budgets], axis=-1)  # [groups, T, budgets]
     with np.errstate(invalid="ignore"):
         recall = taken / objects[:, None, None].astype(np.float64)
     return recall.transpose(1, 0, 2)
@@ -129,26 +140,26 @@ def _blocks(candidates: Iterator[Candidates]) -> Iterator[list[Candidates]]:
         yield block
 
 
-def _match_block(block: list[Candidates], ranges: np.ndarray, limits: np.ndarray, ranks: np.ndarray) -> None:
-    """Matches all images of a block, candidate by candidate, and writes into `ranks` `[4, T, G]`."""
+def _match_block(block: list[Candidates], groups: np.ndarray, limits: np.ndarray, ranks: np.ndarray) -> None:
+    """Matches all images of a block, candidate by candidate, and writes into `ranks` `[groups, T, G]`."""
     block = sorted(block, key=lambda image: -len(image.ranks))  # images with a k-th candidate come first
     lengths = np.array([len(image.ranks) for image in block])
     images, most, widest = len(block), lengths[0], max(len(image.rows) for image in block)
     padded = np.zeros((most, images, widest))
     rank = np.zeros((most, images), np.int32)
     row = np.zeros((images, widest), np.int64)
-    free = np.zeros((images, len(ranges), len(limits), widest), bool)
+    free = np.zeros((images, len(groups), len(limits), widest), bool)
     for i, image in enumerate(block):
         g = len(image.rows)
         # Reversed, because of equal overlaps COCOeval takes the last object and argmax the first.
         padded[: lengths[i], i, :g] = image.overlaps[:, ::-1]
         rank[: lengths[i], i] = image.ranks
         row[i, :g] = image.rows[::-1]
-        free[i, :, :, :g] = ranges[:, None, image.rows[::-1]]
+        free[i, :, :, :g] = groups[:, None, image.rows[::-1]]
     for k in range(most):
         active = np.searchsorted(-lengths, -k, side="left")  # images with more than k candidates
         overlap = padded[k, :active, None, None, :]
-        open_here = free[:active] & (overlap >= limits[:, None])  # [active, 4, T, widest]
+        open_here = free[:active] & (overlap >= limits[:, None])  # [active, groups, T, widest]
         taken = np.nonzero(open_here.any(axis=3))
         if not len(taken[0]):
             continue

@@ -60,7 +60,8 @@ def complete_or_nothing(file: str) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{file}: cannot be written: {error.strerror or error}") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def refuse_not_finite(part: ImageProposals) -> None:

@@ -1,0 +1,169 @@
+"""`zip-keras compare`: any number of proposal files on the same ground truth, in one table and one picture."""
+
+import argparse
+import itertools
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zip_keras.cli.convert_proposals import add_reading_arguments, read_options
+from zip_keras.cli.evaluate import add_policy_arguments, read_policy, without_nan, write_json
+from zip_keras.errors import UserError
+from zip_keras.evaluation.average_recall import average_recall
+from zip_keras.evaluation.certainty import Comparison, average_recall_interval, compare_recall
+from zip_keras.evaluation.checks import load_proposals
+from zip_keras.evaluation.curves import (
+    class_groups,
+    found_per_image,
+    named_groups,
+    recall_curves,
+    recall_of_groups,
+)
+from zip_keras.evaluation.formats.files import complete_or_nothing
+from zip_keras.evaluation.ground_truth import GroundTruth, read_ground_truth
+from zip_keras.evaluation.proposals import Proposals
+
+DESCRIPTION = """\
+Compares proposal files: average recall (protocol fast, equal to coco) with its 95 % bounds, every pair ("A is better
+than B by x, how sure"), curves of recall (paper Figure 7), classes, and seen against unseen classes (Table 5). Tables
+are Markdown. Bounds are a bootstrap over images, p a permutation test that swaps two methods image by image."""
+EXAMPLES = """\
+  zip-keras compare --ground-truth data/voc07:val --proposals zip.json selective_search.json --plot recall.png
+  zip-keras compare --ground-truth data/voc07:val --proposals zip.json fpn.json --seen person car dog --by-class
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ground-truth", required=True, metavar="DATA", help="as for evaluate")
+    parser.add_argument("--proposals", required=True, nargs="+", metavar="FILE", help="proposal files")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="of the methods; default: the files' stems")
+    parser.add_argument("--budget", type=int, default=100, help="proposals an image for pairs and bounds (default 100)")
+    parser.add_argument("--draws", type=int, default=2000, help="bootstrap draws (default 2000)")
+    parser.add_argument("--by-class", action="store_true", help="also AR of each class")
+    parser.add_argument("--seen", nargs="+", metavar="CLASS", help="classes seen in training, or one file of names")
+    parser.add_argument("--plot", metavar="FILE", help="write the curves: .png, .svg or .pdf")
+    parser.add_argument("--json", metavar="FILE", help="also write all numbers here")
+    add_reading_arguments(parser)
+    add_policy_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if arguments.budget < 1 or arguments.draws < 1:
+        raise UserError("--budget and --draws must be at least 1")
+    names = _names(arguments.proposals, arguments.names)
+    ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object)
+    if not ground_truth.counted.any():
+        raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
+    groups = named_groups(ground_truth, _seen(arguments.seen)) if arguments.seen else {}
+    methods: dict[str, Proposals] = {}
+    for name, file in zip(names, arguments.proposals, strict=True):
+        checked = load_proposals(file, ground_truth, read_policy(arguments), read_options(arguments))
+        methods[name] = checked.proposals
+        left_out = "".join(f", {count} {kind} left out" for kind, count in checked.skipped.items())
+        print(
+            f"{name}: {checked.proposals.count} proposals, {checked.images_without_proposals} of {len(ground_truth)} "
+            f"images without proposals{left_out}"
+        )
+    result = _recall_table(ground_truth, methods, arguments.budget, arguments.draws)
+    result |= _pairs_table(ground_truth, methods, arguments.budget, arguments.draws)
+    if groups:
+        result["seen_unseen"] = _groups_table("classes", ground_truth, methods, groups, (10, 100))
+    if arguments.by_class:
+        result["classes"] = _groups_table(
+            "class", ground_truth, methods, class_groups(ground_truth), (arguments.budget,)
+        )
+    if arguments.plot:
+        _plot(arguments.plot, ground_truth, methods)
+    if arguments.json:
+        write_json(arguments.json, {"protocol": "fast", "ground_truth": arguments.ground_truth, **result})
+
+
+def sentence(name_a: str, name_b: str, comparison: Comparison, budget: int) -> str:
+    """The verdict in words: who is better, by how much, how sure."""
+    bounds = comparison.difference
+    if bounds.low <= 0 <= bounds.high:
+        return f"{name_a} and {name_b} cannot be told apart: AR@{budget} differs by {bounds}, p = {comparison.p:.4f}"
+    better, worse = (name_a, name_b) if bounds.value > 0 else (name_b, name_a)
+    low, high = sorted((abs(bounds.low), abs(bounds.high)))
+    size = f"{abs(bounds.value):.4f} [{low:.4f}, {high:.4f}]"
+    return f"{better} is better than {worse} by {size} AR@{budget}, p = {comparison.p:.4f}"
+
+
+def _recall_table(ground_truth: GroundTruth, methods: dict[str, Proposals], budget: int, draws: int) -> dict[str, Any]:
+    print(f"\n{ground_truth.spec}, protocol fast (equal to coco), {int(ground_truth.counted.sum())} objects\n")
+    rows = {}
+    for number, (name, proposals) in enumerate(methods.items()):
+        recall = average_recall(ground_truth, proposals)
+        interval = average_recall_interval(*found_per_image(ground_truth, proposals, budget), draws=draws)
+        if not number:
+            _print_row("method", *recall, f"95 % bounds of AR@{budget}")
+            _print_row(*["---"] * (len(recall) + 2))
+        _print_row(name, *(f"{value:.4f}" for value in recall.values()), f"{interval.low:.4f} to {interval.high:.4f}")
+        rows[name] = without_nan(recall) | {"bounds_of": f"AR@{budget}", "bounds": asdict(interval)}
+    return {"methods": rows}
+
+
+def _pairs_table(ground_truth: GroundTruth, methods: dict[str, Proposals], budget: int, draws: int) -> dict[str, Any]:
+    found = {name: found_per_image(ground_truth, proposals, budget) for name, proposals in methods.items()}
+    pairs = []
+    print()
+    for name_a, name_b in itertools.combinations(methods, 2):
+        (found_a, objects), (found_b, _) = found[name_a], found[name_b]
+        comparison = compare_recall(found_a, found_b, objects, draws)
+        print(sentence(name_a, name_b, comparison, budget))
+        pairs.append({"a": name_a, "b": name_b, "budget": budget, **asdict(comparison)})
+    return {"pairs": pairs}
+
+
+def _groups_table(
+    title: str,
+    ground_truth: GroundTruth,
+    methods: dict[str, Proposals],
+    groups: dict[str, Any],
+    budgets: tuple[int, ...],
+) -> dict[str, Any]:
+    table = {name: recall_of_groups(ground_truth, found, groups, budgets) for name, found in methods.items()}
+    print()
+    _print_row(title, "objects", *(f"{name} AR@{budget}" for name in methods for budget in budgets))
+    _print_row(*["---"] * (2 + len(methods) * len(budgets)))
+    for group, members in groups.items():
+        values = [table[name][group][budget] for name in methods for budget in budgets]
+        _print_row(group, str(int((members & ground_truth.counted).sum())), *(f"{value:.4f}" for value in values))
+    return {
+        name: {group: without_nan({f"AR@{n}": v for n, v in of_group.items()}) for group, of_group in of_method.items()}
+        for name, of_method in table.items()
+    }
+
+
+def _plot(file: str, ground_truth: GroundTruth, methods: dict[str, Proposals]) -> None:
+    from zip_keras.plots.recall import recall_figure
+
+    suffix = Path(file).suffix.lstrip(".").lower()
+    if suffix not in ("png", "svg", "pdf"):
+        raise UserError(f"--plot {file}: the suffix must be .png, .svg or .pdf")
+    figure = recall_figure([recall_curves(ground_truth, proposals, name) for name, proposals in methods.items()])
+    with complete_or_nothing(file) as unfinished:
+        figure.savefig(unfinished, format=suffix, dpi=110)
+    print(f"\ncurves: {file}")
+
+
+def _names(files: list[str], names: list[str] | None) -> list[str]:
+    if names is None:
+        stems = [Path(file).stem for file in files]
+        names = stems if len(set(stems)) == len(files) else files
+    if len(names) != len(files):
+        raise UserError(f"{len(files)} proposal files but {len(names)} names; give one name a file")
+    if len(set(names)) < len(names):
+        raise UserError("two methods have the same name; tell them apart with --names")
+    return names
+
+
+def _seen(names: list[str]) -> list[str]:
+    if len(names) == 1 and Path(names[0]).is_file():
+        lines = Path(names[0]).read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]  # a name may hold spaces
+    return names
+
+
+def _print_row(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |")

@@ -1,0 +1,119 @@
+"""Recall against IoU and against the number of proposals (paper Figure 7), by groups of objects, over images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from zip_keras.errors import UserError
+from zip_keras.evaluation.ground_truth import GroundTruth
+from zip_keras.evaluation.matching import NEVER, match_ranks, recall_at
+from zip_keras.evaluation.proposals import Proposals
+from zip_keras.evaluation.protocols import BUDGETS, IOU_THRESHOLDS, in_ranges
+
+FINE_THRESHOLDS = np.linspace(0.5, 1.0, 51)
+FINE_THRESHOLDS[:46:5] = IOU_THRESHOLDS  # the thresholds of AR, to the last bit
+NUMBERS = np.unique(np.geomspace(1, 2000, 60).round().astype(int))
+FIGURE_7_BUDGETS, FIGURE_7_THRESHOLDS = (300, 1500), (0.5, 0.8)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Recall of one proposal set, matched as protocol `coco` does, over all objects.
+
+    Attributes:
+        name: of the method, for legends and tables.
+        ranks: int32 `[51, G]`: the proposal that takes an object at each of `FINE_THRESHOLDS`; `NEVER` if none.
+        objects: counted objects.
+    """
+
+    name: str
+    ranks: np.ndarray
+    objects: int
+
+    def against_iou(self, budget: int) -> np.ndarray:
+        """float64 `[51]`: recall at `FINE_THRESHOLDS` with so many proposals an image."""
+        return (self.ranks < budget).sum(axis=1) / self.objects
+
+    def against_number(self, threshold: float) -> np.ndarray:
+        """float64 `[len(NUMBERS)]`: recall at one IoU with 1 to 2000 proposals an image."""
+        row = int(np.argmin(np.abs(FINE_THRESHOLDS - threshold)))
+        return self._cumulated[row] / self.objects
+
+    def average_against_number(self) -> np.ndarray:
+        """float64 `[len(NUMBERS)]`: average recall (mean over IoU .5 to .95) against the number of proposals."""
+        return self._cumulated[:46:5].mean(axis=0) / self.objects
+
+    @cached_property
+    def _cumulated(self) -> np.ndarray:
+        """int64 `[51, len(NUMBERS)]`: objects taken by the first n proposals."""
+        return np.stack([np.searchsorted(np.sort(row), NUMBERS, side="left") for row in self.ranks])
+
+
+def recall_curves(ground_truth: GroundTruth, proposals: Proposals, name: str | None = None) -> Curves:
+    """Matches once for every curve of `Curves`; `ground_truth` must hold a counted object."""
+    everything = np.ones((1, len(ground_truth.xywh)), bool)
+    ranks = match_ranks(ground_truth, proposals, int(NUMBERS[-1]), FINE_THRESHOLDS, everything)[0]
+    return Curves(name or proposals.name, ranks, int(ground_truth.counted.sum()))
+
+
+def recall_of_groups(
+    ground_truth: GroundTruth,
+    proposals: Proposals,
+    groups: dict[str, np.ndarray],
+    budgets: tuple[int, ...] = BUDGETS,
+) -> dict[str, dict[int, float]]:
+    """Average recall of groups of objects, `{group: {budget: AR}}`; the other objects are ignored, as in S, M, L.
+
+    Args:
+        groups: name -> bool `[G]`; see `class_groups`, `named_groups`, `size_groups`.
+
+    Returns:
+        NaN where a group has no counted object.
+    """
+    table = np.stack(list(groups.values()))
+    ranks = match_ranks(ground_truth, proposals, max(budgets), groups=table)
+    recall = recall_at(ranks, ground_truth, budgets, table).mean(axis=0)  # [groups, budgets]
+    return {name: dict(zip(budgets, map(float, row), strict=True)) for name, row in zip(groups, recall, strict=True)}
+
+
+def size_groups(ground_truth: GroundTruth) -> dict[str, np.ndarray]:
+    """`all`, `S`, `M`, `L`."""
+    return dict(zip(("all", "S", "M", "L"), in_ranges(ground_truth.areas), strict=True))
+
+
+def class_groups(ground_truth: GroundTruth) -> dict[str, np.ndarray]:
+    """One group a class."""
+    return {name: ground_truth.classes == index for index, name in enumerate(ground_truth.class_names)}
+
+
+def named_groups(ground_truth: GroundTruth, seen: Sequence[str]) -> dict[str, np.ndarray]:
+    """`all`, and objects of the classes that training has `seen` and has not seen (paper Table 5).
+
+    Raises:
+        UserError: a name is no class of the ground truth.
+    """
+    unknown = [name for name in seen if name not in ground_truth.class_names]
+    if unknown:
+        raise UserError(
+            f"{ground_truth.spec}: {unknown[0]!r} is no class of it; its classes are "
+            f"{', '.join(ground_truth.class_names)}"
+        )
+    is_seen = np.isin(ground_truth.classes, [ground_truth.class_names.index(name) for name in seen])
+    return {"all": np.ones(len(is_seen), bool), "seen": is_seen, "unseen": ~is_seen}
+
+
+def found_per_image(
+    ground_truth: GroundTruth, proposals: Proposals, budget: int = 100, thresholds: np.ndarray = IOU_THRESHOLDS
+) -> tuple[np.ndarray, np.ndarray]:
+    """What an image contributes to AR: objects found, as a mean over thresholds, and objects counted.
+
+    Returns:
+        float64 `[I]` and int64 `[I]`; AR is the sum of the first over the sum of the second.
+    """
+    everything = np.ones((1, len(ground_truth.xywh)), bool)
+    ranks = match_ranks(ground_truth, proposals, budget, thresholds, everything)[0]
+    images = len(ground_truth)
+    found = np.bincount(ground_truth.image_of, (ranks != NEVER).mean(axis=0), images)
+    return found, np.bincount(ground_truth.image_of, ground_truth.counted, images).astype(np.int64)

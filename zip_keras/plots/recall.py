@@ -1,0 +1,56 @@
+"""Recall curves of any number of methods in one picture (paper Figure 7)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zip_keras.evaluation.curves import (
+    FIGURE_7_BUDGETS,
+    FIGURE_7_THRESHOLDS,
+    FINE_THRESHOLDS,
+    NUMBERS,
+    Curves,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def recall_figure(
+    curves: Sequence[Curves],
+    budgets: Sequence[int] = FIGURE_7_BUDGETS,
+    thresholds: Sequence[float] = FIGURE_7_THRESHOLDS,
+) -> "Figure":
+    """Recall against IoU for each budget, against the number of proposals for each threshold, and AR against it.
+
+    Returns:
+        a matplotlib figure of its own, not pyplot's; `figure.savefig(path)` writes .png, .svg or .pdf.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = len(budgets) + len(thresholds) + 1
+    columns = 3
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.8 * rows + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = iter(figure.subplots(rows, columns, squeeze=False).flat)
+    for budget in budgets:
+        panel = next(axes)
+        for method in curves:
+            panel.plot(FINE_THRESHOLDS, method.against_iou(budget))
+        panel.set(xlabel="IoU", title=f"{budget} proposals an image", xlim=(0.5, 1))
+    for threshold in thresholds:
+        panel = next(axes)
+        for method in curves:
+            panel.plot(NUMBERS, method.against_number(threshold))
+        panel.set(xlabel="proposals an image", title=f"IoU {threshold:g}", xscale="log", xlim=(1, NUMBERS[-1]))
+    panel = next(axes)
+    lines = [panel.plot(NUMBERS, method.average_against_number())[0] for method in curves]
+    panel.set(xlabel="proposals an image", title="average recall, IoU .5:.95", xscale="log", xlim=(1, NUMBERS[-1]))
+    for unused in axes:
+        unused.remove()
+    for panel in figure.axes:
+        panel.set(ylabel="recall", ylim=(0, 1))
+        panel.grid(alpha=0.3)
+    figure.legend(lines, [method.name for method in curves], loc="outside upper center", ncols=min(4, len(curves)))
+    return figure
