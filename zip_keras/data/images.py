@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000; decoded to RGB that is 300 MB
 MAX_BYTES = 256 * 1024 * 1024
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -28,7 +28,7 @@ class ImageInfo:
     """What an image's header says.
 
     Attributes:
-        format: Pillow's name, one of `FORMATS`.
+        format: Pillow's name, one of `FORMATS`, or "MPO": a JPEG with further pictures behind it.
         height, width: pixels as stored, EXIF rotation not applied.
         mode: Pillow's name of the pixel type ("RGB", "L", "CMYK", ...).
         orientation: EXIF orientation, 1 (as stored) to 8.

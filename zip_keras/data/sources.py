@@ -57,7 +57,7 @@ def open_dataset(
         log = DefectLog(on_defect, on_bad_image or ("error" if on_defect == "error" else "skip"))
     kind, parts = split_spec(spec)
     if kind in ("records", "tfds"):
-        return _open_records(spec, kind, parts, classes, log)
+        return _open_records(spec, kind, parts, classes, log, pixels or "continuous")
     annotations, names = _read(spec, kind, parts, log, want_names=classes is None)
     class_names = _class_names(spec, names, classes)
     index = {name: i for i, name in enumerate(class_names)}
@@ -132,14 +132,16 @@ def _read(
     return read_voc(path, split or ALL, log, image_folder=image_folder, want_names=want_names)
 
 
-def _open_records(spec: str, kind: str, parts: list[str], classes: Sequence[str] | None, log: DefectLog) -> Dataset:
+def _open_records(
+    spec: str, kind: str, parts: list[str], classes: Sequence[str] | None, log: DefectLog, pixels: PixelConvention
+) -> Dataset:
     from zip_keras.data.tfrecords import read_records
 
     if kind == "tfds":
         from zip_keras.data.tfds_source import cached_records
 
         parts = [cached_records(parts[0], ":".join(parts[1:]))]
-    names, records = read_records(parts[0], parts[1] if len(parts) > 1 else "", log)
+    names, records = read_records(parts[0], parts[1] if len(parts) > 1 else "", log, pixels)
     class_names = _class_names(spec, names, classes)
     if class_names != tuple(names):
         records = [_renumbered(record, names, class_names, log) for record in records]

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from zip_keras.data.annotations import ImageAnnotation
+from zip_keras.data.annotations import ImageAnnotation, PixelConvention
 from zip_keras.data.defects import Defect, DefectLog
 from zip_keras.data.examples import annotation_of, read_label_map
 from zip_keras.data.records import ImageRecord
@@ -124,13 +124,17 @@ def shard_paths(folder: str, prefix: str = "") -> list[str]:
     return [os.path.join(folder, name) for name in sorted(names)]
 
 
-def read_records(folder: str, prefix: str, log: DefectLog) -> tuple[list[str], list[ImageRecord]]:
+def read_records(
+    folder: str, prefix: str, log: DefectLog, pixels: PixelConvention = "continuous"
+) -> tuple[list[str], list[ImageRecord]]:
     """All images of a folder of shards.
 
     Args:
         folder: holds the shards; a single shard's path is taken too.
         prefix: reads only shards whose names begin so, for folders that hold several splits.
         log: judges defects of foreign records.
+        pixels: what the coordinates of foreign records count, once multiplied by the image size. Records that other
+            tools made from VOC often keep its numbers: "one_based".
 
     Returns:
         Class names and records, in the order of the shards. Names are those of our `dataset.json`, else of
@@ -149,7 +153,12 @@ def read_records(folder: str, prefix: str, log: DefectLog) -> tuple[list[str], l
     if not os.path.isfile(folder):
         _refuse_gaps(shards)
     label_map = read_label_map(os.path.join(place, LABEL_MAP_FILE))
-    indexes = [read_index(shard) or _index_foreign(shard, label_map, log, os.path.isfile(ours)) for shard in shards]
+    if pixels != "continuous" and os.path.isfile(ours):
+        raise UserError(f"{folder}: pixels={pixels} is for other tools' records; prepare_data writes continuous boxes")
+    indexes = []
+    for shard in shards:
+        index = read_index(shard) if pixels == "continuous" else None
+        indexes.append(index or _index_foreign(shard, label_map, log, pixels))
     names = list(label_map.values())
     extra = {name for index in indexes for name in index.names} - set(names)
     names += sorted(extra)
@@ -179,7 +188,7 @@ def _refuse_gaps(shards: Sequence[str]) -> None:
             raise UserError(f"{os.path.join(os.path.dirname(shards[0]), pattern % missing[0])}: this shard is missing")
 
 
-def _index_foreign(shard: str, label_map: Mapping[int, str], log: DefectLog, ours: bool) -> ShardIndex:
+def _index_foreign(shard: str, label_map: Mapping[int, str], log: DefectLog, pixels: PixelConvention) -> ShardIndex:
     """Scans a shard that has no (valid) index, and leaves one beside it where the folder can be written."""
     known = len(log.defects)
     found: list[tuple[ImageAnnotation, int, int]] = []
@@ -189,17 +198,19 @@ def _index_foreign(shard: str, label_map: Mapping[int, str], log: DefectLog, our
             log.image("broken_image", shard, f"the example at byte {offset} states no size and holds no readable image")
             continue
         found.append((annotation, offset, len(payload)))
-    if ours and not found:
-        raise UserError(f"{shard}: holds no example; prepare the data again")
     names = list(dict.fromkeys(thing.name for annotation, _, _ in found for thing in annotation.objects))
     number = {name: i for i, name in enumerate(names)}
     records = []
     for annotation, offset, length in found:
-        record = to_record(annotation, number, "continuous", log)
+        record = to_record(annotation, number, pixels, log)
         if record is not None:
             records.append(dataclasses.replace(record, file=shard, offset=offset, length=length))
     # With defects the policy must be asked each time; a folder marked read-only stays as it is, also for root.
-    if len(log.defects) == known and os.stat(os.path.dirname(shard) or ".").st_mode & stat.S_IWUSR:
+    if (
+        pixels == "continuous"
+        and len(log.defects) == known
+        and os.stat(os.path.dirname(shard) or ".").st_mode & stat.S_IWUSR
+    ):
         with contextlib.suppress(OSError):
             write_index(shard, records, names)
     return ShardIndex(records, names, "", [])

@@ -76,8 +76,9 @@ def _checked_box(
 ) -> tuple[float, float, float, float] | None:
     """The object's `(y1, x1, y2, x2)` in continuous pixels inside the image, or None when it is skipped."""
     who = f'object {position} ("{thing.name}")'
-    xmin, ymin, xmax, ymax = thing.corners
-    if not all(map(math.isfinite, thing.corners)):
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and so unreadable
+        xmin, ymin, xmax, ymax = corners = np.asarray(thing.corners, np.float64).astype(np.float32).tolist()
+    if not all(map(math.isfinite, corners)):
         log.box("unreadable_box", annotation.source, f"{who} has a coordinate that is missing or not a number")
         return None
     # Compared as written: a one-based box of a single pixel (xmax = xmin) is an annotator's stray click.
