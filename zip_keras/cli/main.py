@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train a network from a config",
     "propose": "write the proposals of images",
     "evaluate": "measure proposals against ground truth",
+    "baseline": "proposals of methods that need no training: Selective Search, windows, anchors",
     "compare": "compare proposal files: table, curves, how sure the differences are",
     "convert_proposals": "turn a proposal file into json, npz, parquet, Detectron2 or MATLAB form",
     "benchmark_evaluation": "time protocol fast against pycocotools and compare every number",
