@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,19 +45,6 @@ class Devkit:
 @pytest.fixture
 def devkit(tmp_path: Path) -> Devkit:
     return Devkit(tmp_path / "devkit")
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Callable[[str], Path]:
-    """Finds a folder of real images, or skips the test."""
-
-    def find(name: str) -> Path:
-        folder = Path(os.environ.get("ZIP_KERAS_DATA", "data")) / name
-        if not folder.is_dir():
-            pytest.skip(f"{folder} is missing: set ZIP_KERAS_DATA to the folder that holds {name}")
-        return folder
-
-    return find
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """Finding images and lists of images by name, the same way for every reader."""
 
 import os
+from collections import Counter
+from collections.abc import Container
 
 from zip_keras.errors import UserError
 
@@ -29,8 +31,8 @@ def images_by_stem(folder: str) -> dict[str, str]:
     return found
 
 
-def read_list(path: str) -> list[str]:
-    """The first word of every line that has one (VOC and ILSVRC split files).
+def read_list(path: str, known: Container[str] = ()) -> list[str]:
+    """The names in a split file of VOC or ILSVRC: a line's first word, or the whole line where that is a `known` name.
 
     Raises:
         UserError: the file is missing or not text, or a name occurs twice or leads out of its folder.
@@ -39,11 +41,12 @@ def read_list(path: str) -> list[str]:
     for number, line in enumerate(read_lines(path), start=1):
         words = line.split()
         if words:
-            if words[0].startswith("/") or ".." in words[0].split("/"):
-                raise UserError(f"{path}: line {number} ({words[0]!r}) leads out of the data set's folder")
-            names.append(words[0])
+            name = line.strip() if line.strip() in known else words[0]
+            if name.startswith("/") or ".." in name.split("/"):
+                raise UserError(f"{path}: line {number} ({name!r}) leads out of the data set's folder")
+            names.append(name)
     if len(set(names)) < len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        twice = Counter(names).most_common(1)[0][0]
         raise UserError(f"{path}: {twice} is listed twice; remove one")
     return names
 

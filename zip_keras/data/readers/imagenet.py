@@ -97,7 +97,7 @@ def _split_names(folder: str, split: str, names: dict[str, str]) -> list[str]:
     for lists in (("ImageSets", "Main"), ("ImageSets", "DET"), ("ImageSets",)):
         path = os.path.join(folder, *lists, f"{split}.txt")
         if os.path.isfile(path):
-            return read_list(path)
+            return read_list(path, known=names)
     if split == "all" and names:
         return sorted(names)
     raise UserError(

@@ -65,7 +65,7 @@ def _stems(folder: str, annotations: str, split: str) -> list[str]:
     lists = os.path.join(folder, "ImageSets", "Main")
     path = os.path.join(lists, f"{split}.txt")
     if os.path.isfile(path):
-        return read_list(path)
+        return read_list(path, known=set(xml_stems(annotations)))
     stems = xml_stems(annotations)
     if split == ALL and stems:
         return stems

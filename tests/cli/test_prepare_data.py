@@ -1,0 +1,70 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from zip_keras.cli import main
+from zip_keras.data.sources import open_dataset
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepare") / "scenes"
+    assert main(["prepare_data", "--synthetic", "12", "--output", str(folder), "--workers", "2"]) == 0
+    return folder
+
+
+def test_scenes_become_records_with_report_and_picture(scenes, tmp_path, capsys):
+    output, report = tmp_path / "records", tmp_path / "report.json"
+    arguments = [f"{scenes}:train", "--output", str(output), "--workers", "1", "--report", str(report)]
+    assert main(["prepare_data", *arguments]) == 0
+    printed = capsys.readouterr().out
+    dataset = open_dataset(f"{scenes}:train")
+    objects = sum(len(record.boxes) for record in dataset.records)
+    assert f"10 images (0 without objects), {objects} objects" in printed
+    assert "anchor fit: share of" in printed
+    content = json.loads(report.read_text())
+    assert (content["images"], content["objects"]) == (10, objects)
+    assert json.loads((output / "report.json").read_text()) == content
+    assert (output / "anchor_fit.png").stat().st_size > 5_000
+    assert len(open_dataset(f"records:{output}")) == 10
+    assert main(["prepare_data", *arguments]) == 2
+    assert "already holds records" in capsys.readouterr().err
+    assert main(["prepare_data", *arguments, "--resume"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either SPEC or --synthetic N"),
+        (["x:train", "--synthetic", "10"], "give either SPEC or --synthetic N"),
+        (["nowhere:train"], "nowhere: no such folder"),
+        (["nowhere:train", "--workers", "-1"], "--workers is -1"),
+        (["nowhere:train", "--classes", "none.txt"], "none.txt: cannot be read"),
+    ],
+)
+def test_bad_arguments_are_one_line(arguments, message, tmp_path, capsys):
+    assert main(["prepare_data", *arguments, "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_the_command_needs_no_tensorflow():
+    program = (
+        "import sys; import zip_keras.cli.prepare_data as c; import zip_keras.data.synthetic, zip_keras.data.images\n"
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules), 'too much was imported'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_bccd_is_refused_and_prepared_with_skip(real_data, tmp_path, capsys):
+    spec, output = f"{real_data('bccd')}:trainval", str(tmp_path / "out")
+    assert main(["prepare_data", spec, "--output", output]) == 2
+    assert "BloodImage_00338.xml: object 13" in capsys.readouterr().err
+    assert main(["prepare_data", spec, "--output", output, "--on-bad-box=skip", "--workers", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "zero_size: 2 skipped" in printed
+    assert "BloodImage_00343.xml: object 4" in printed
+    assert len(open_dataset(f"records:{output}")) == 292

@@ -1,0 +1,58 @@
+import pytest
+
+from zip_keras.data.sources import open_dataset, split_spec
+from zip_keras.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("data/voc07:val", ("voc", ["data/voc07", "val"])),
+        ("voc:data/voc07:val", ("voc", ["data/voc07", "val"])),
+        ("voc:xml:all:images", ("voc", ["xml", "all", "images"])),
+        ("instances.json", ("coco", ["instances.json"])),
+        ("instances.json:images", ("coco", ["instances.json", "images"])),
+        ("coco:x:images", ("coco", ["x", "images"])),
+        ("yolo:DIR", ("yolo", ["DIR"])),
+        ("tfds:voc/2007:train", ("tfds", ["voc/2007", "train"])),
+    ],
+)
+def test_grammar(spec, parts):
+    assert split_spec(spec) == parts
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("", "no such folder"),
+        ("voc:", "no folder or file after voc:"),
+        ("nowhere", "no such folder; a data set is DIR:SPLIT, FILE.json or one of voc, coco"),
+        ("nowhere:train", "nowhere: no such folder"),
+        ("yolo:nowhere", "neither obj.data"),
+        ("coco:nowhere.json", r"nowhere\.json: cannot be read"),
+        ("imagenet:nowhere:train", "no Annotations folder"),
+        ("records:nowhere", "no TFRecord shards here"),
+        ("coco:a.json:b:c", "too many parts; write coco:FILE.json"),
+        ("voc:a:b:c:d", "too many parts; write voc:DIR:SPLIT:IMAGE_DIR"),
+    ],
+)
+def test_bad_specs_are_explained(spec, message):
+    with pytest.raises(UserError, match=message):
+        open_dataset(spec)
+
+
+def test_a_folder_without_split_or_shards_asks_for_the_split(tmp_path):
+    with pytest.raises(UserError, match="which split"):
+        open_dataset(str(tmp_path))
+
+
+def test_nothing_left_is_an_error_that_says_why(devkit):
+    devkit.add("a", [("dog", 1, 1, 9, 9)]).unlink()
+    with pytest.raises(UserError, match=r"no image is left \(skipped: \{'missing_image': 1\}\)"):
+        open_dataset(devkit.train, on_defect="skip")
+
+
+def test_a_class_name_given_twice_is_refused(devkit):
+    devkit.add("a", [])
+    with pytest.raises(UserError, match="a class name occurs twice"):
+        open_dataset(devkit.train, classes=["dog", "dog"])

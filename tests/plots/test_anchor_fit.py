@@ -1,0 +1,19 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from zip_keras.config import AnchorConfig
+from zip_keras.data.anchor_fit import AnchorFit
+from zip_keras.plots.anchor_fit import plot_anchor_fit
+
+
+@pytest.mark.parametrize("boxes", [0, 1, 30_000])
+def test_a_picture_for_any_number_of_boxes(tmp_path, boxes):
+    rng = np.random.default_rng(0)
+    iou = rng.uniform(0, 1, (boxes, 3)).astype(np.float32)
+    sizes = np.exp(rng.uniform(2, 6, (boxes, 2))).astype(np.float32)
+    path = tmp_path / "fit.png"
+    plot_anchor_fit(AnchorFit(sizes, iou, iou, AnchorConfig(), None), str(path))
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    colours = {tuple(colour) for colour in pixels.reshape(-1, 3).tolist()}
+    assert {(0, 0, 0), (31, 119, 180), (255, 127, 14), (44, 160, 44)} <= colours  # anchors of the three levels
