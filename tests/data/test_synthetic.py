@@ -56,6 +56,18 @@ def test_a_folder_in_use_and_too_few_scenes_are_refused(tmp_path):
         write_devkit(str(tmp_path / "new"), scenes=3)
 
 
+def test_an_interrupted_run_leaves_no_devkit_and_the_next_one_starts_afresh(tmp_path):
+    def interrupt(_done):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "scenes"
+    with pytest.raises(KeyboardInterrupt):
+        write_devkit(str(folder), scenes=10, progress=interrupt)
+    assert not folder.exists()
+    write_devkit(str(folder), scenes=10)
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+
+
 def test_the_xml_counts_pixels_from_one():
     scene = render_scene(0, 0)
     y1, x1, y2, x2 = scene.objects[0].box

@@ -6,6 +6,7 @@ visible part. Scene `i` of a seed is the same whatever the number of scenes or p
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -108,13 +109,16 @@ def write_devkit(
     try:
         if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
             raise UserError(f"{folder}: is there already; give another folder or remove it")
+        partial_folder = f"{os.path.normpath(folder)}.partial"  # an interrupted run leaves no half devkit
+        shutil.rmtree(partial_folder, ignore_errors=True)
         for name in ("JPEGImages", "Annotations", os.path.join("ImageSets", "Main")):
-            os.makedirs(os.path.join(folder, name))
-        _write_all(folder, scenes, seed, workers, progress)
+            os.makedirs(os.path.join(partial_folder, name))
+        _write_all(partial_folder, scenes, seed, workers, progress)
         bounds = np.rint(np.cumsum([0.0, *(share for _, share in SPLITS)]) * scenes).astype(int)
         for (split, _), first, last in zip(SPLITS, bounds[:-1], bounds[1:], strict=True):
-            with open(os.path.join(folder, "ImageSets", "Main", f"{split}.txt"), "w", encoding="ascii") as file:
+            with open(os.path.join(partial_folder, "ImageSets", "Main", f"{split}.txt"), "w", encoding="ascii") as file:
                 file.writelines(f"{index:06d}\n" for index in range(first, last))
+        os.replace(partial_folder, folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
