@@ -81,7 +81,8 @@ class Proposals:
         return tuple(self._images)
 
     def __getitem__(self, image_id: ImageId) -> ImageProposals:
-        return self._images.get(image_id) or _nothing(image_id)
+        found = self._images.get(image_id)
+        return _nothing(image_id) if found is None else found
 
     def __contains__(self, image_id: ImageId) -> bool:
         return image_id in self._images

@@ -16,14 +16,13 @@ AP_NAMES = ("AP", "AP50", "AP75", "AP-S", "AP-M", "AP-L", "AR@1", "AR@10", "AR@1
 def coco_recall(ground_truth: GroundTruth, proposals: Proposals, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:
     """Class-agnostic recall by pycocotools (`useCats=0`), read from `eval["recall"]`.
 
-    `COCOeval.summarize()` is wrong for these budgets and is not called. Difficult objects go in as `iscrowd`, the
-    only way to make pycocotools ignore an object; for recall it makes no difference how an object is ignored, since
-    a proposal goes to an ignored object only when no counted one is left for it.
+    `COCOeval.summarize()` is wrong for these budgets and is not called. For recall it makes no difference how an
+    object is ignored: a proposal goes to an ignored object only when no counted one is left for it.
 
     Returns:
         float64 `[10 IoU thresholds, 4 area ranges, budgets]`; NaN where no object is in the range.
     """
-    evaluator = _evaluator(ground_truth, proposals, ignored=ground_truth.crowd | ground_truth.difficult)
+    evaluator = _evaluator(ground_truth, proposals)
     evaluator.params.useCats = 0
     evaluator.params.maxDets = sorted(budgets)
     evaluator.params.iouThrs = IOU_THRESHOLDS
@@ -40,12 +39,13 @@ def coco_recall(ground_truth: GroundTruth, proposals: Proposals, budgets: tuple[
 def coco_average_precision(ground_truth: GroundTruth, detections: Proposals) -> dict[str, float]:
     """COCO AP with classes: the twelve numbers of `COCOeval.summarize()` with its default parameters.
 
-    Difficult objects are ignored the way crowds are.
+    A difficult object is ignored as objects outside an area range are: the one detection it takes is neither right nor
+    wrong. (A crowd takes any number, and by the share of the detection that lies in it.)
 
     Returns:
         `AP AP50 AP75 AP-S AP-M AP-L AR@1 AR@10 AR@100 AR@100-S AR@100-M AR@100-L`; NaN where no object is in range.
     """
-    evaluator = _evaluator(ground_truth, detections, ignored=ground_truth.crowd | ground_truth.difficult)
+    evaluator = _evaluator(ground_truth, detections)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator.evaluate()
         evaluator.accumulate()
@@ -56,7 +56,7 @@ def coco_average_precision(ground_truth: GroundTruth, detections: Proposals) -> 
     }
 
 
-def _evaluator(ground_truth: GroundTruth, proposals: Proposals, ignored: np.ndarray) -> Any:
+def _evaluator(ground_truth: GroundTruth, proposals: Proposals) -> Any:
     """A `COCOeval` over images numbered from 1; annotation ids too, for an id of 0 counts as missed there.
 
     Images are numbered in the order of their ids: AP depends on it where detections of two images have equal scores.
@@ -71,25 +71,28 @@ def _evaluator(ground_truth: GroundTruth, proposals: Proposals, ignored: np.ndar
     proposed = {int(category) for part in proposals for category in np.unique(part.categories)}
     # With useCats=0 pycocotools still drops proposals whose category the ground truth does not list.
     categories = [{"id": category} for category in sorted({*ground_truth.category_ids, *proposed})]
-    category_of = np.array(ground_truth.category_ids, np.int64)[ground_truth.classes].tolist()
-    image_of = numbers[ground_truth.image_of].tolist()
-    truth.dataset = {
-        "images": images,
-        "categories": categories,
-        "annotations": [
-            {"id": row + 1, "image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": ignore}
-            for row, (image, category, box, area, ignore) in enumerate(
-                zip(
-                    image_of,
-                    category_of,
-                    ground_truth.xywh.tolist(),
-                    ground_truth.areas.tolist(),
-                    ignored.astype(int).tolist(),
-                    strict=True,
-                )
-            )
-        ],
+    columns = {
+        "image_id": numbers[ground_truth.image_of],
+        "category_id": np.array(ground_truth.category_ids, np.int64)[ground_truth.classes],
+        "bbox": ground_truth.xywh,
+        "area": ground_truth.areas,
+        "iscrowd": ground_truth.crowd.astype(int),
+        "difficult": ground_truth.difficult.astype(int),
     }
+    annotations = [
+        dict(zip(("id", *columns), (number, *row), strict=True))
+        for number, row in enumerate(zip(*(column.tolist() for column in columns.values()), strict=True), 1)
+    ]
+    truth.dataset = {"images": images, "categories": categories, "annotations": annotations}
+
+    class Evaluator(COCOeval):
+        """pycocotools overwrites `ignore` by `iscrowd`; this puts difficult objects back."""
+
+        def _prepare(self) -> None:
+            super()._prepare()
+            for annotation in annotations:
+                annotation["ignore"] = annotation["iscrowd"] or annotation["difficult"]
+
     found.dataset = {"images": images, "categories": categories, "annotations": []}
     for image_id, number in number_of.items():
         of_image = proposals[image_id]
@@ -102,7 +105,7 @@ def _evaluator(ground_truth: GroundTruth, proposals: Proposals, ignored: np.ndar
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
         found.createIndex()
-        return COCOeval(truth, found, "bbox")
+        return Evaluator(truth, found, "bbox")
 
 
 def _sorted_ids(ids: tuple[ImageId, ...]) -> list[ImageId]:
