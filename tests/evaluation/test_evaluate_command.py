@@ -73,7 +73,13 @@ def test_proposals_and_ground_truth_swapped(files, capsys):
     [
         (lambda c: c["annotations"][0].update(image_id=99), "annotation 1 belongs to image 99"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "must be four finite numbers"),
-        (lambda c: c["annotations"][0].pop("bbox"), r"annotations[0] has no 'bbox'"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3, "4"]), "must be four finite numbers"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, -3, 4]), "the sides not below 0"),
+        (lambda c: c["annotations"][0].update(area=None), "the area None"),
+        (lambda c: c["annotations"][0].update(category_id="cat"), "the category_id 'cat'"),
+        (lambda c: c["annotations"][0].pop("bbox"), "the box None"),
+        (lambda c: c["annotations"][0].pop("image_id"), "annotations[0] has no 'image_id'"),
+        (lambda c: c["images"][0].update(id=[1]), "images[0] has id [1]; it must be an integer or a text"),
         (lambda c: c["images"].append({"id": 1}), "image 1 is there twice"),
         (lambda c: c.update(annotations=[]), "no object to find"),
         (lambda c: c.update(images=3), "'images' is not a list"),
@@ -99,3 +105,13 @@ def test_a_devkit_with_its_pictures(voc, tmp_path):
     arguments = ["--ground-truth", f"{voc}:val", "--proposals", str(tmp_path / "p.json"), "--protocol", "fast"]
     assert main(["evaluate", *arguments, "--report", str(tmp_path / "report.html"), "--report-images", "2"]) == 0
     assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 2
+
+
+def test_bad_objects_are_left_out_and_counted(files, tmp_path, capsys):
+    content = json.loads((tmp_path / "gt.json").read_text())
+    content["annotations"][1]["bbox"] = None
+    (tmp_path / "gt.json").write_text(json.dumps(content))
+    assert main([*files, "--on-bad-object", "skip", "--json", str(tmp_path / "r.json")]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert (result["objects"], result["AR@10"]) == (1, 1.0)
+    assert result["skipped_annotations"] == {"annotations that are no box": 1}

@@ -131,6 +131,7 @@ def describe(ground_truth: GroundTruth, checked: Checked) -> dict[str, Any]:
         "images": len(ground_truth),
         "images_without_proposals": checked.images_without_proposals,
         "objects": int(ground_truth.counted.sum()),
+        "skipped_annotations": ground_truth.skipped,
         "ignored_objects": int((~ground_truth.counted).sum()),
         "proposals": checked.proposals.count,
         "skipped": dict(checked.skipped),

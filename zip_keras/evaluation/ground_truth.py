@@ -1,10 +1,8 @@
 """What proposals are measured against: the objects of a data set as flat arrays."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -29,6 +27,7 @@ class GroundTruth:
         classes: int32 `[G]`.
         crowd: bool `[G]`, ignored; in COCO AP a crowd takes any number of detections.
         difficult: bool `[G]`, ignored: neither missed when not found nor a false alarm when found.
+        skipped: annotations left out under an explicit option, counted by kind.
     """
 
     spec: str
@@ -42,6 +41,7 @@ class GroundTruth:
     classes: np.ndarray
     crowd: np.ndarray
     difficult: np.ndarray
+    skipped: dict[str, int] = field(default_factory=dict)
 
     @property
     def counted(self) -> np.ndarray:
@@ -71,7 +71,7 @@ def from_dataset(dataset: Dataset) -> GroundTruth:
     """
     records = dataset.records
     ids = tuple(record.image_id for record in records)
-    _refuse_duplicates(ids, dataset.spec)
+    refuse_duplicates(ids, dataset.spec)
 
     def flat(name: str, dtype: type, shape: tuple[int, ...] = (0,)) -> np.ndarray:
         parts: list[np.ndarray] = [np.asarray(getattr(record, name), dtype) for record in records]
@@ -89,6 +89,7 @@ def from_dataset(dataset: Dataset) -> GroundTruth:
         classes=flat("classes", np.int32),
         crowd=flat("crowd", bool),
         difficult=flat("difficult", bool),
+        skipped=dict(dataset.skipped),
     )
 
 
@@ -109,7 +110,9 @@ def read_ground_truth(spec: str, on_bad_object: Literal["error", "skip", "clip"]
     plain = spec.removeprefix("coco:")
     file = plain if plain.endswith(".json") else plain.partition(".json:")[0] + ".json"
     if plain.endswith(".json") or ".json:" in plain:
-        return _read_coco(file, spec)
+        from zip_keras.evaluation.coco_instances import read_instances
+
+        return read_instances(file, spec, skip_bad_objects=on_bad_object != "error")
     from zip_keras.data.sources import open_dataset
 
     try:
@@ -119,87 +122,8 @@ def read_ground_truth(spec: str, on_bad_object: Literal["error", "skip", "clip"]
         raise UserError(f"{error}{hint}") from None
 
 
-def _read_coco(file: str, spec: str) -> GroundTruth:
-    content = load_json(file)
-    if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
-        raise UserError(
-            f"{file}: not a COCO instances file: it needs the keys 'images' and 'annotations'; "
-            "give proposals with --proposals and ground truth with --ground-truth"
-        )
-    images = _entries(content, "images", ("id",), file)
-    annotations = _entries(content, "annotations", ("image_id", "bbox"), file)
-    ids = tuple(image["id"] for image in images)
-    _refuse_duplicates(ids, file)
-    number = {image_id: index for index, image_id in enumerate(ids)}
-    categories = {c["id"]: c.get("name", str(c["id"])) for c in _entries(content, "categories", ("id",), file)}
-    for annotation in annotations:  # a file without a list of categories still has class-agnostic proposals measured
-        categories.setdefault(annotation.get("category_id", 1), str(annotation.get("category_id", 1)))
-    class_of = {category: index for index, category in enumerate(categories)}
-    for annotation in annotations:
-        if annotation["image_id"] not in number:
-            raise UserError(
-                f"{file}: annotation {annotation.get('id')} belongs to image {annotation['image_id']!r}, which is not "
-                "in 'images'; add the image or remove the annotation"
-            )
-    image_of = np.array([number[a["image_id"]] for a in annotations], np.int64)
-    order = np.argsort(image_of, kind="stable")
-    annotations = [annotations[index] for index in order]
-    xywh = _boxes(annotations, file)
-    return GroundTruth(
-        spec=spec,
-        class_names=tuple(categories.values()),
-        category_ids=tuple(categories),
-        image_ids=ids,
-        sizes=np.array([(i.get("height", np.nan), i.get("width", np.nan)) for i in images], float).reshape(-1, 2),
-        starts=np.concatenate([[0], np.cumsum(np.bincount(image_of, minlength=len(ids)))]).astype(np.int64),
-        xywh=xywh,
-        areas=np.array([a.get("area", box[2] * box[3]) for a, box in zip(annotations, xywh, strict=True)], float),
-        classes=np.array([class_of[a.get("category_id", 1)] for a in annotations], np.int32),
-        crowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
-        difficult=np.array([bool(a.get("difficult", 0)) for a in annotations], bool),
-    )
-
-
-def load_json(file: str) -> Any:
-    """The content of a json file.
-
-    Raises:
-        UserError: missing, not text, or not json.
-    """
-    try:
-        return json.loads(Path(file).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read: {error}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file}: not json: {error}") from None
-
-
-def _entries(content: dict, key: str, needed: tuple[str, ...], file: str) -> list[dict]:
-    entries = content.get(key, [])
-    if not isinstance(entries, list):
-        raise UserError(f"{file}: '{key}' is not a list")
-    for position, entry in enumerate(entries):
-        missing = [name for name in needed if not isinstance(entry, dict) or name not in entry]
-        if missing:
-            raise UserError(f"{file}: {key}[{position}] has no '{missing[0]}'")
-    return entries
-
-
-def _boxes(annotations: list[dict], file: str) -> np.ndarray:
-    for annotation in annotations:
-        box = annotation["bbox"]
-        numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box)
-        if not numbers or not np.isfinite(box).all() or min(box[2:]) < 0:
-            raise UserError(
-                f"{file}: annotation {annotation.get('id')} of image {annotation['image_id']!r} has the box {box}; it "
-                "must be four finite numbers [x, y, width, height] with width and height not below 0"
-            )
-    return np.array([annotation["bbox"] for annotation in annotations], np.float64).reshape(-1, 4)
-
-
-def _refuse_duplicates(ids: tuple[ImageId, ...], source: str) -> None:
+def refuse_duplicates(ids: tuple[ImageId, ...], source: str) -> None:
+    """Raises UserError where two images have one id."""
     if len(set(ids)) < len(ids):
         seen: set[ImageId] = set()
         twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
