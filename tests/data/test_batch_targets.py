@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zip_keras.config import DataConfig
-from zip_keras.data.batch_targets import batch_targets, box_capacity, boxes_of, example_targets
-from zip_keras.data.planning import ExamplePlan, plan_epoch
+from zip_keras.data.batch_targets import box_capacity, boxes_of, example_targets
+from zip_keras.data.planning import ExamplePlan
 from zip_keras.data.records import Dataset, ImageRecord
 
 
@@ -125,16 +125,3 @@ def test_too_many_objects_keep_the_trainable_and_large_ones():
 def test_capacity_is_a_multiple_of_eight(objects, limit, capacity):
     images = Dataset("hand:made", (), (record([]), record([[0, 0, 1, 1]] * objects)))
     assert box_capacity(images, DataConfig(max_boxes=limit)) == capacity
-
-
-def test_a_batch_stacks_its_rows():
-    images = Dataset("hand:made", (), tuple(record([[0, 0, 10, 10 + i]]) for i in range(6)))
-    plan = plan_epoch(images, DataConfig(), 3, seed=0, epoch=0)
-    y = batch_targets(images, plan, 1, capacity=8)
-    assert y["boxes"].shape == (3, 8, 4)
-    np.testing.assert_array_equal(y["index"], plan.records[1])
-    np.testing.assert_array_equal(y["seed"], plan.seeds[1])
-    np.testing.assert_array_equal(y["size"], plan.sizes[1])
-    for row, number in enumerate(plan.records[1]):
-        alone = boxes_of(images.records[number], plan.example(1, row)).boxes
-        np.testing.assert_array_equal(y["boxes"][row, :1], alone)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zip_keras.config import DataConfig
-from zip_keras.data.planning import batches_per_epoch, plan_epoch, plan_evaluation
+from zip_keras.data.planning import batches_per_epoch, plan_epoch
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
 
@@ -211,18 +211,6 @@ def test_one_augmentation_leaves_the_others_alone(mixed):
     for name in ("records", "windows", "sizes", "seeds", "padded"):
         np.testing.assert_array_equal(getattr(plain, name), getattr(changed, name))
     assert changed.flips.any()
-
-
-def test_evaluation_keeps_every_image_in_order_and_whole(mixed):
-    plan = plan_evaluation(mixed, DataConfig(short_side=300, long_side=450, crop=1.0, colour_jitter=0.5))
-    assert plan.records.tolist() == [[i] for i in range(61)]
-    assert not plan.flips.any()
-    assert np.all(plan.jitter == 1)
-    for batch, image in enumerate(mixed.records):
-        example = plan.example(batch, 0)
-        assert example.window == (0, 0, image.height, image.width)
-        assert example.padded == example.size
-        assert min(example.size) == 300 or max(example.size) == 450
 
 
 def test_a_data_set_smaller_than_a_batch_is_refused():

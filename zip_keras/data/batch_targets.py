@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zip_keras.data.planning import EpochPlan, ExamplePlan
+from zip_keras.data.planning import ExamplePlan
 from zip_keras.data.records import Dataset, ImageRecord
 
 if TYPE_CHECKING:
@@ -91,10 +91,3 @@ def example_targets(record: ImageRecord, example: ExamplePlan, capacity: int) ->
         "seed": np.array(example.seed, np.int32),
         "index": np.array(example.record, np.int32),
     }
-
-
-def batch_targets(dataset: Dataset, plan: EpochPlan, batch: int, capacity: int) -> dict[str, np.ndarray]:
-    """`y` of a whole batch."""
-    examples = [plan.example(batch, row) for row in range(plan.records.shape[1])]
-    rows = [example_targets(dataset.records[example.record], example, capacity) for example in examples]
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

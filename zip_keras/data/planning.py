@@ -150,22 +150,6 @@ def plan_epoch(dataset: Dataset, settings: DataConfig, batch_size: int, seed: in
     )
 
 
-def plan_evaluation(dataset: Dataset, settings: DataConfig) -> EpochPlan:
-    """Plans every image once, in order, whole, alone in its batch, unpadded, at the fixed short side."""
-    originals = _image_sizes(dataset)
-    count = len(dataset)
-    sizes = _resize(originals, _short_side_scale(originals, settings.short_side, settings.long_side))
-    return EpochPlan(
-        records=np.arange(count, dtype=np.int32)[:, None],
-        windows=np.concatenate([np.zeros_like(originals), originals], axis=1).astype(np.int32)[:, None],
-        sizes=sizes[:, None],
-        flips=np.zeros((count, 1), bool),
-        jitter=np.ones((count, 1, 3), np.float32),
-        seeds=np.zeros((count, 1), np.int32),
-        padded=sizes,
-    )
-
-
 def _image_sizes(dataset: Dataset) -> np.ndarray:
     """int64 `[n, 2]`, height and width."""
     return np.array([(r.height, r.width) for r in dataset.records], np.int64).reshape(-1, 2)

@@ -11,6 +11,7 @@ Three facts make it fast and keep it exact:
 A proposal's fate does not depend on those after it, so the rank at which an object is taken answers every budget.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from zip_keras.evaluation.proposals import ImageProposals, Proposals
 from zip_keras.evaluation.protocols import BUDGETS, IOU_THRESHOLDS, in_ranges
 
 NEVER = np.iinfo(np.int32).max
-_BLOCK = 2_000_000  # overlaps padded together in one block: 16 MB, the bound on working memory
+_BLOCK = 2_000_000  # numbers in an array of a block of images; 16 MB each bounds the working memory
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def match_ranks(
     groups = in_ranges(ground_truth.areas) if groups is None else groups
     ranks = np.full((len(groups), len(thresholds), len(ground_truth.xywh)), NEVER, np.int32)
     limits = np.minimum(thresholds, 1 - 1e-10)  # as in COCOeval.evaluateImg
-    for block in _blocks(_candidates(ground_truth, proposals, limit, float(limits.min()))):
+    problems = len(groups) * len(limits)
+    for block in _blocks(_candidates(ground_truth, proposals, limit, float(limits.min())), problems):
         _match_block(block, groups, limits, ranks)
     return ranks
 
@@ -112,8 +114,8 @@ def counted_rows(ground_truth: GroundTruth) -> list[np.ndarray]:
     category = np.array([*ground_truth.category_ids, 0])[ground_truth.classes]
     order = np.lexsort((category, ground_truth.image_of))
     order = order[ground_truth.counted[order]]
-    bounds = np.searchsorted(ground_truth.image_of[order], np.arange(1, len(ground_truth)))
-    return np.split(order, bounds)
+    bounds = np.searchsorted(ground_truth.image_of[order], np.arange(len(ground_truth) + 1))
+    return [order[first:last] for first, last in itertools.pairwise(bounds)]
 
 
 def _candidates(ground_truth: GroundTruth, proposals: Proposals, limit: int, lowest: float) -> Iterator[Candidates]:
@@ -126,13 +128,13 @@ def _candidates(ground_truth: GroundTruth, proposals: Proposals, limit: int, low
                 yield Candidates(rows, ranks, found[ranks])
 
 
-def _blocks(candidates: Iterator[Candidates]) -> Iterator[list[Candidates]]:
-    """Groups of images whose overlaps, padded to one shape, stay below `_BLOCK` numbers."""
+def _blocks(candidates: Iterator[Candidates], problems: int) -> Iterator[list[Candidates]]:
+    """Images whose overlaps, padded to one shape, and whose objects in each problem stay below `_BLOCK` numbers."""
     block: list[Candidates] = []
     most = widest = 0
     for image in candidates:
         most, widest = max(most, len(image.ranks)), max(widest, len(image.rows))
-        if block and (len(block) + 1) * most * widest > _BLOCK:
+        if block and (len(block) + 1) * widest * max(most, problems) > _BLOCK:
             yield block
             block, most, widest = [], len(image.ranks), len(image.rows)
         block.append(image)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from zip_keras.evaluation.extras import library
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.proposals import ImageId, Proposals
 from zip_keras.evaluation.protocols import AREA_RANGES, BUDGETS, IOU_THRESHOLDS
@@ -61,8 +62,8 @@ def _evaluator(ground_truth: GroundTruth, proposals: Proposals) -> Any:
 
     Images are numbered in the order of their ids: AP depends on it where detections of two images have equal scores.
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+    COCO = library("pycocotools.coco", "this protocol", "train").COCO
+    COCOeval = library("pycocotools.cocoeval", "this protocol", "train").COCOeval
 
     truth, found = COCO(), COCO()
     images = [{"id": number + 1} for number in range(len(ground_truth))]
@@ -85,7 +86,7 @@ def _evaluator(ground_truth: GroundTruth, proposals: Proposals) -> Any:
     ]
     truth.dataset = {"images": images, "categories": categories, "annotations": annotations}
 
-    class Evaluator(COCOeval):
+    class Evaluator(COCOeval):  # type: ignore[misc, valid-type]
         """pycocotools overwrites `ignore` by `iscrowd`; this puts difficult objects back."""
 
         def _prepare(self) -> None:

@@ -10,6 +10,7 @@ from zip_keras.evaluation.curves import (
     NUMBERS,
     Curves,
 )
+from zip_keras.evaluation.extras import library
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,14 +26,13 @@ def recall_figure(
     Returns:
         a matplotlib figure of its own, not pyplot's; `figure.savefig(path)` writes .png, .svg or .pdf.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    canvas = library("matplotlib.backends.backend_agg", "a picture of recall curves", "train").FigureCanvasAgg
+    figure_type = library("matplotlib.figure", "a picture of recall curves", "train").Figure
     panels = len(budgets) + len(thresholds) + 1
     columns = 3
     rows = -(-panels // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.8 * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = figure_type(figsize=(4.6 * columns, 3.8 * rows + 0.5), layout="constrained")
+    canvas(figure)
     axes = iter(figure.subplots(rows, columns, squeeze=False).flat)
     for budget in budgets:
         panel = next(axes)

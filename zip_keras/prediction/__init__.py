@@ -1,0 +1,1 @@
+"""Prediction: images to proposals in original pixels."""

@@ -40,7 +40,9 @@ class WarmUpSchedule(keras.optimizers.schedules.LearningRateSchedule):
         kind: "halve": half of it every `halve_every` steps; "cosine": to zero at `steps`.
     """
 
-    def __init__(self, base: float, kind: str = "halve", halve_every: int = 7000, steps: int = 1, warmup_steps: int = 0):
+    def __init__(
+        self, base: float, kind: str = "halve", halve_every: int = 7000, steps: int = 1, warmup_steps: int = 0
+    ):
         if kind not in ("halve", "cosine"):
             raise ValueError(f"schedule must be 'halve' or 'cosine', not {kind!r}")
         self.base, self.kind, self.halve_every = base, kind, halve_every

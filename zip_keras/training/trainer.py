@@ -34,6 +34,7 @@ class ProposalTrainer(orbit.AbstractTrainer):
         model: a `ProposalNetwork` made under the strategy's scope.
         optimizer: likewise.
         batches: endless iterator of (images, targets), one per-replica value each.
+        strategy: where the steps run.
         batch_size: images of a step over all replicas.
         global_step: int64 variable, counted up by every step.
         clip_norm: global norm; 0 = off.
@@ -47,6 +48,7 @@ class ProposalTrainer(orbit.AbstractTrainer):
         optimizer,
         batches: Iterator,
         *,
+        strategy: tf.distribute.Strategy,
         batch_size: int,
         global_step: tf.Variable,
         clip_norm: float = 0.0,
@@ -56,7 +58,7 @@ class ProposalTrainer(orbit.AbstractTrainer):
         self.model, self.optimizer, self.batches = model, optimizer, batches
         self.batch_size, self.global_step, self.clip_norm = batch_size, global_step, clip_norm
         self.average, self.on_step = average, on_step
-        self.strategy = tf.distribute.get_strategy()
+        self.strategy = strategy
         self._compiled_step = tf.function(self._distributed_step, reduce_retracing=True)
 
     def train(self, num_steps: tf.Tensor) -> dict[str, float]:

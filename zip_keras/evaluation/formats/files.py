@@ -1,12 +1,10 @@
 """What the formats share: options of reading, files that appear complete or not at all, checks before writing."""
 
 import contextlib
-import importlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -80,16 +78,3 @@ def one_kind_of_id(ids: Sequence[ImageId], file: str) -> type:
     if len(kinds) > 1:
         raise UserError(f"{file}: some image ids are integers and some are texts; only .json can hold both")
     return kinds.pop() if kinds else int
-
-
-def optional(module: str, file: str) -> Any:
-    """Imports a library of the extra `interchange`.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        library = module.partition(".")[0]
-        raise UserError(f"{file}: needs {library}: pip install 'zip-keras[interchange]'") from None

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, optional, refuse_not_finite
+from zip_keras.evaluation.extras import library
+from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, refuse_not_finite
 from zip_keras.evaluation.proposals import ImageId, ImageProposals, gather
 
 
@@ -20,9 +21,9 @@ def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
     Raises:
         UserError: SciPy is missing, the file is not MATLAB's, has no `aboxes`, or no ids are known for its images.
     """
-    library = optional("scipy.io", file)
+    io = library("scipy.io", file, "interchange")
     try:
-        content = library.loadmat(file)
+        content = io.loadmat(file)
     except NotImplementedError:
         raise UserError(f"{file}: saved with -v7.3; save it with -v7 in MATLAB") from None
     except Exception as error:  # a broken file raises anything
@@ -46,7 +47,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
 
 def write(file: str, parts: Iterable[ImageProposals]) -> int:
     """Writes `aboxes` as doubles and the ids as texts in `image_ids`."""
-    library = optional("scipy.io", file)
+    io = library("scipy.io", file, "interchange")
     proposals = gather(parts, file)
     cells = np.empty((len(proposals), 1), object)
     ids = np.empty((len(proposals), 1), object)
@@ -56,7 +57,7 @@ def write(file: str, parts: Iterable[ImageProposals]) -> int:
         cells[position, 0] = np.concatenate([first + 1, last, image.scores[:, None]], axis=1)
         ids[position, 0] = image.image_id if isinstance(image.image_id, str) else np.float64(image.image_id)
     with complete_or_nothing(file) as unfinished, open(unfinished, "wb") as stream:
-        library.savemat(stream, {"aboxes": cells, "image_ids": ids}, do_compression=True)
+        io.savemat(stream, {"aboxes": cells, "image_ids": ids}, do_compression=True)
     return proposals.count
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, optional, refuse_not_finite
+from zip_keras.evaluation.extras import library
+from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, refuse_not_finite
 from zip_keras.evaluation.proposals import ImageProposals
 
 _NUMBERS = ("x", "y", "width", "height", "score")
@@ -19,7 +20,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
     Raises:
         UserError: pyarrow is missing, not a parquet file, or a column is missing or of the wrong type.
     """
-    pyarrow, parquet = optional("pyarrow", file), optional("pyarrow.parquet", file)
+    pyarrow, parquet = _libraries(file)
     try:
         with parquet.ParquetFile(file) as table:
             names = table.schema_arrow.names
@@ -53,7 +54,7 @@ class _Writer:
     """Buffers parts; the type of the first image id decides the column's type."""
 
     def __init__(self, file: str, path: str):
-        self._arrow, self._parquet = optional("pyarrow", file), optional("pyarrow.parquet", file)
+        self._arrow, self._parquet = _libraries(file)
         self._file, self._path = file, path
         self._kind: type | None = None
         self._writer: Any = None
@@ -92,6 +93,10 @@ class _Writer:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def _libraries(file: str) -> tuple[Any, Any]:
+    return library("pyarrow", file, "interchange"), library("pyarrow.parquet", file, "interchange")
 
 
 def _parts(batch: Any, file: str) -> Iterator[ImageProposals]:

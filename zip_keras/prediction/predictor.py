@@ -1,0 +1,69 @@
+"""Runs a proposer over images."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from zip_keras.data.encoded import describe, read_encoded, undecodable
+from zip_keras.data.records import ImageRecord
+from zip_keras.evaluation.proposals import Proposals
+
+MAX_PIXELS = 64_000_000  # a photograph of any camera; more is a decompression bomb
+
+
+def decode_image(encoded: bytes, shown: str) -> np.ndarray:
+    """JPEG, PNG, GIF (first frame) or BMP bytes to uint8 `[H, W, 3]` RGB.
+
+    Raises:
+        UserError: the bytes are no such image, or it has more than `MAX_PIXELS`.
+    """
+    try:
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    except tf.errors.OpError as error:
+        raise undecodable(shown, error.message) from None
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise undecodable(shown, f"{image.shape[1]} x {image.shape[0]} pixels are more than {MAX_PIXELS:,}")
+    return image.numpy()
+
+
+def load_image(record: ImageRecord) -> np.ndarray:
+    """The image of a record, uint8 `[H, W, 3]` RGB, from its file or shard.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
+    encoded = read_encoded(record.file, record.offset, record.length)
+    return decode_image(encoded, describe(record.file, record.offset, record.length))
+
+
+def compile_proposer(proposer) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """A `Proposer` as a function of one image: uint8 `[H, W, 3]` -> `boxes [n, 4]`, `scores [n]` of the valid places.
+
+    Traced once for all sizes.
+    """
+    traced = tf.function(
+        lambda images: proposer(images, training=False), input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)]
+    )
+    return lambda image: valid_places(traced(tf.convert_to_tensor(image[None])))
+
+
+def valid_places(result: dict) -> dict[str, np.ndarray]:
+    """The valid boxes of a batch of one: `boxes [n, 4]`, `scores [n]`."""
+    valid = np.asarray(result["valid"])[0]
+    return {"boxes": np.asarray(result["boxes"])[0][valid], "scores": np.asarray(result["scores"])[0][valid]}
+
+
+def propose_records(
+    propose: Callable[[np.ndarray], dict[str, np.ndarray]], records: Iterable[ImageRecord], name: str = "proposals"
+) -> Proposals:
+    """The proposals of every record, in pixels of its image; `propose` is what `compile_proposer` returns."""
+    proposals = Proposals(name)
+    for image_id, result in _each(propose, records):
+        proposals.add(image_id, result["boxes"], result["scores"])
+    return proposals
+
+
+def _each(propose, records) -> Iterator[tuple[int | str, dict[str, np.ndarray]]]:
+    for record in records:
+        yield record.image_id, propose(load_image(record))

@@ -1,0 +1,87 @@
+"""Measures a network during training: average recall on validation images, pictures, statistics of the attention."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import orbit
+import tensorflow as tf
+
+from zip_keras.data.records import Dataset
+from zip_keras.evaluation.average_recall import average_recall
+from zip_keras.models.proposer import Proposer
+from zip_keras.prediction.predictor import compile_proposer, load_image, propose_records
+
+PICTURES = 4
+GREEN, ORANGE = (0.1, 0.9, 0.2, 1.0), (1.0, 0.6, 0.0, 1.0)
+
+
+class RecallEvaluator(orbit.AbstractEvaluator):
+    """Average recall (protocol `fast`, equal to `coco`) of a copy of the network with the run's current weights.
+
+    Args:
+        proposer: holds the copy; this class alone runs it.
+        current_weights: gives the weights to measure, the averaged ones where the run averages.
+        dataset: validation images.
+        summaries: writer of pictures and attention statistics.
+        global_step: of the run.
+        progress: wraps an iterable in a progress bar.
+    """
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        current_weights: Callable[[], Sequence[np.ndarray]],
+        dataset: Dataset,
+        summaries: tf.summary.SummaryWriter,
+        global_step: tf.Variable,
+        progress: Callable = lambda records: records,
+    ):
+        self.proposer, self.current_weights, self.dataset = proposer, current_weights, dataset
+        self.summaries, self.global_step, self.progress = summaries, global_step, progress
+        self._propose = compile_proposer(proposer)
+        self._decisions = _decision_model(proposer.network)
+
+    def evaluate(self, num_steps) -> dict[str, float]:
+        """All validation images; returns the numbers of `average_recall` that are defined on them."""
+        self.proposer.network.set_weights(self.current_weights())
+        proposals = propose_records(self._propose, self.progress(self.dataset.records))
+        recall = average_recall(self.dataset, proposals)
+        with self.summaries.as_default(step=self.global_step.numpy()):
+            self._write_pictures(proposals)
+            self._write_attention()
+        return {name: value for name, value in recall.items() if np.isfinite(value)}
+
+    def _write_pictures(self, proposals) -> None:
+        """The ten best proposals (orange) over the objects (green) of the first images."""
+        for record in self.dataset.records[:PICTURES]:
+            image = tf.convert_to_tensor(load_image(record)[None], tf.float32) / 255.0
+            height, width = image.shape[1:3]
+            for boxes, colour in ((proposals[record.image_id].boxes[:10], ORANGE), (record.boxes, GREEN)):
+                if len(boxes):
+                    relative = boxes[None] / np.array([height, width, height, width], "float32")
+                    image = tf.image.draw_bounding_boxes(image, relative, [colour])
+            tf.summary.image(f"proposals/{record.image_id}", image)
+
+    def _write_attention(self) -> None:
+        """How far the decisions mu are from 1, over channels and from image to image."""
+        if self._decisions is None:
+            return
+        values: dict[str, list[np.ndarray]] = {}
+        for record in self.dataset.records[:PICTURES]:
+            image = self.proposer.resizing(load_image(record)[None])
+            for name, decision in self._decisions(image, training=False).items():
+                values.setdefault(name, []).append(np.mean(decision, axis=(0, 1, 2)))
+        for name, of_images in values.items():
+            decisions = np.stack(of_images)  # [image, channel]
+            tf.summary.histogram(f"attention/{name}", decisions)
+            tf.summary.scalar(f"attention/{name}_mean", decisions.mean())
+            tf.summary.scalar(f"attention/{name}_spread_over_channels", decisions.std(axis=1).mean())
+            tf.summary.scalar(f"attention/{name}_spread_over_images", decisions.std(axis=0).mean())
+
+
+def _decision_model(network) -> keras.Model | None:
+    """Image -> the decisions mu of each level that has one; None for other merges."""
+    layers = {layer.name: layer for layer in network.layers}
+    outputs = {f"mu_{m}": layers[f"merge_{m}_decision"].output for m in (1, 2) if f"merge_{m}_decision" in layers}
+    return keras.Model(network.input, outputs) if outputs else None
