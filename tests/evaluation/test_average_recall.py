@@ -165,6 +165,11 @@ def test_fast_is_coco_on_ties_crowds_duplicates_and_empty_images(images):
     assert same(average_recall(truth, found, "fast", budgets), average_recall(truth, found, "coco", budgets))
 
 
+@BOTH
+def test_no_image_at_all_has_no_recall(protocol):
+    assert all(math.isnan(value) for value in average_recall(ground_truth({}), Proposals(), protocol).values())
+
+
 def test_recall_does_not_depend_on_block_size(monkeypatch):
     truth, found = random_pair(3, images=30)
     whole = match_ranks(truth, found)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -227,6 +228,12 @@ def test_integers_and_texts_as_ids_need_json(tmp_path):
     same(read_proposals(str(tmp_path / "p.json")), mixed)
     with pytest.raises(UserError, match=r"only \.json"):
         write_proposals(str(tmp_path / "p.npz"), mixed)
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"p\.parquet: needs pyarrow .*zip-keras\[interchange\]"):
+        write_proposals("p.parquet", scene())
 
 
 def test_empty_ground_truth_of_boxes_is_fine():
