@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
     facts = describe(ground_truth, checked)
     print(f"{file} on {arguments.ground_truth}, protocol {protocol} ({seconds:.1f} s)")
     for name, value in facts.items():
-        print(f"  {name.replace('_', ' ')}: {value}")
+        print(f"  {name.replace('_', ' ')}: {in_words(value)}")
     print_numbers(numbers)
     if arguments.json:
         content = {"protocol": protocol, **without_nan(numbers), **facts}
@@ -149,7 +149,8 @@ def _write_report(
     from zip_keras.plots.recall_report import recall_report
 
     load_image = _picture_loader(arguments.ground_truth)
-    page = recall_report(title, numbers, facts, ground_truth, proposals, load_image, arguments.report_images)
+    shown = {name: in_words(value) for name, value in facts.items()}
+    page = recall_report(title, numbers, shown, ground_truth, proposals, load_image, arguments.report_images)
     with complete_or_nothing(arguments.report) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
 
@@ -173,6 +174,13 @@ def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
             return None
 
     return load
+
+
+def in_words(fact: Any) -> str:
+    """A count, or what was left out by kind: `3 boxes outside the image`."""
+    if isinstance(fact, dict):
+        return ", ".join(f"{count} {kind}" for kind, count in fact.items()) or "none"
+    return str(fact)
 
 
 def print_numbers(numbers: dict[str, float]) -> None:
