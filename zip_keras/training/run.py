@@ -145,7 +145,7 @@ class _Run:
             train_actions=[lambda output: self.progress.show_losses(int(self.global_step.numpy()), output)],
         )
 
-    def _batches(self) -> Iterator[Any]:
+    def _batches(self) -> tf.distribute.DistributedIterator:
         settings = self.config.train
         trunk = trunk_named(self.config.model.trunk)
 

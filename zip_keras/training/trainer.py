@@ -1,6 +1,5 @@
 """The distributed training step, for one device, Mirrored and multi-worker alike."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ class ProposalTrainer(orbit.AbstractTrainer):
     Args:
         model: a `ProposalNetwork` made under the strategy's scope.
         optimizer: likewise.
-        batches: endless iterator of (images, targets), one per-replica value each.
+        batches: endless distributed iterator of (images, targets).
         strategy: where the steps run.
         batch_size: images of a step over all replicas.
         global_step: int64 variable, counted up by every step.
@@ -46,7 +45,7 @@ class ProposalTrainer(orbit.AbstractTrainer):
         self,
         model,
         optimizer,
-        batches: Iterator,
+        batches: tf.distribute.DistributedIterator,
         *,
         strategy: tf.distribute.Strategy,
         batch_size: int,
@@ -59,7 +58,8 @@ class ProposalTrainer(orbit.AbstractTrainer):
         self.batch_size, self.global_step, self.clip_norm = batch_size, global_step, clip_norm
         self.average, self.on_step = average, on_step
         self.strategy = strategy
-        self._compiled_step = tf.function(self._distributed_step, reduce_retracing=True)
+        # One trace for all image sizes: tracing this network costs seconds.
+        self._compiled_step = tf.function(self._distributed_step, input_signature=[batches.element_spec], autograph=False)
 
     def train(self, num_steps: tf.Tensor) -> dict[str, float]:
         """Runs `num_steps` steps; returns the means of their losses and counts.
