@@ -30,7 +30,6 @@ def objects(folder, form, pixels):
 @pytest.mark.parametrize("pixels", ["continuous", "one_based"])
 @pytest.mark.parametrize("form", ["imagenet", "coco", "yolo", "records"])
 def test_same_boxes_as_voc_when_the_numbers_are_taken_alike(real_data, form, pixels):
-    # The converter that made these files kept VOC's numbers, so they are alike only under one convention.
     folder = real_data("formats")
     voc, other = objects(folder, "voc", pixels), objects(folder, form, pixels)
     assert voc.keys() == other.keys()
@@ -42,11 +41,11 @@ def test_same_boxes_as_voc_when_the_numbers_are_taken_alike(real_data, form, pix
         np.testing.assert_allclose(others, boxes, atol=1e-3, err_msg=image)
 
 
-def test_by_default_voc_alone_begins_a_pixel_earlier(real_data):
+def test_one_based_begins_a_pixel_earlier(real_data):
     folder = real_data("formats")
-    voc, coco = objects(folder, "voc", None), objects(folder, "coco", None)
+    edges, counted = objects(folder, "voc", "continuous"), objects(folder, "voc", "one_based")
     differences = {
-        tuple(np.subtract(a[1:], b[1:])) for image in voc for a, b in zip(voc[image], coco[image], strict=True)
+        tuple(np.subtract(a[1:], b[1:])) for image in edges for a, b in zip(counted[image], edges[image], strict=True)
     }
     assert differences == {(-1, -1, 0, 0)}
 

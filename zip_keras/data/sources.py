@@ -14,19 +14,13 @@ from zip_keras.errors import UserError
 
 FORMATS = ("voc", "coco", "imagenet", "yolo", "records", "tfds")
 
-# What the numbers of a format's files count, unless `pixels` says otherwise. VOC counts pixels from 1. ILSVRC's XML has
-# xmin 0 as well as xmax = width, COCO's boxes are continuous. Files that a converter made from VOC often keep VOC's
-# numbers under another format's name: open those with `pixels="one_based"`.
-PIXELS: dict[str, PixelConvention] = {"voc": "one_based"}
-
-
 def open_dataset(
     spec: str,
     *,
     classes: Sequence[str] | None = None,
     on_defect: BoxPolicy = "error",
     on_bad_image: ImagePolicy | None = None,
-    pixels: PixelConvention | None = None,
+    pixels: PixelConvention = "continuous",
     need_images: bool = True,
     log: DefectLog | None = None,
 ) -> Dataset:
@@ -43,7 +37,9 @@ def open_dataset(
         classes: class names in index order. None: the names of the data set, all its splits taken together.
         on_defect: what to do with a bad box: `error`, `skip` it, or `clip` it to the image.
         on_bad_image: what to do with a missing or broken file: `error` or `skip` it; None follows `on_defect`.
-        pixels: what the files' coordinates count, `continuous` edges or `one_based` pixels; None: `PIXELS`.
+        pixels: what the files' coordinates count. `continuous` takes them as edges in every format, as the TF Object
+            Detection API and TFDS do, so that one data set has the same boxes in whatever form. VOC's devkit says that
+            it counts pixels from 1, the last one included: `one_based` subtracts 1 from xmin and ymin.
         need_images: whether a missing image is a defect; ground truth for evaluation needs none.
         log: where defects are judged and noted, instead of by `on_defect` and `on_bad_image`.
 
@@ -57,17 +53,16 @@ def open_dataset(
         log = DefectLog(on_defect, on_bad_image or ("error" if on_defect == "error" else "skip"))
     kind, parts = split_spec(spec)
     if kind in ("records", "tfds"):
-        return _open_records(spec, kind, parts, classes, log, pixels or "continuous")
+        return _open_records(spec, kind, parts, classes, log, pixels)
     annotations, names = _read(spec, kind, parts, log, want_names=classes is None)
     class_names = _class_names(spec, names, classes)
     index = {name: i for i, name in enumerate(class_names)}
-    convention = pixels or PIXELS.get(kind, "continuous")
     records: list[ImageRecord] = []
     for annotation in annotations:
         if not need_images and annotation.image_file is None:
             annotation = dataclasses.replace(annotation, image_file=annotation.image_name)
         sized = _with_size(annotation, log)
-        record = to_record(sized, index, convention, log) if sized else None
+        record = to_record(sized, index, pixels, log) if sized else None
         if record is not None:
             records.append(record)
     if not records:

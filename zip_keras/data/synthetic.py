@@ -143,7 +143,7 @@ def _write_scene(folder: str, seed: int, index: int) -> None:
 
 
 def voc_xml(scene: Scene, filename: str) -> str:
-    """The scene's annotation; VOC counts pixels from 1 and includes the last."""
+    """The scene's annotation in VOC's XML, coordinates as edges."""
     height, width = scene.image.shape[:2]
     lines = [
         "<annotation>",
@@ -155,7 +155,7 @@ def voc_xml(scene: Scene, filename: str) -> str:
         lines += [
             f"  <object><name>{thing.name}</name>",
             f"    <truncated>{int(thing.visible < 0.95)}</truncated><difficult>{int(thing.difficult)}</difficult>",
-            f"    <bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox>",
+            f"    <bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox>",
             "  </object>",
         ]
     return "\n".join([*lines, "</annotation>", ""])

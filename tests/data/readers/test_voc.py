@@ -4,9 +4,15 @@ from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 
 
+def test_numbers_are_edges_unless_they_are_said_to_count_pixels(devkit):
+    devkit.add("000124", [("dog", 11, 6, 20, 15)])
+    (record,) = open_dataset(devkit.train).records
+    assert record.boxes.tolist() == [[6, 11, 15, 20]]
+
+
 def test_one_based_inclusive_pixels_become_continuous(devkit):
     devkit.add("000123", [("dog", 1, 1, 60, 40), ("cat", 11, 6, 20, 15)])
-    (record,) = open_dataset(devkit.train).records
+    (record,) = open_dataset(devkit.train, pixels="one_based").records
     assert record.boxes.tolist() == [[0, 0, 40, 60], [5, 10, 15, 20]]  # the first box is the whole 40 x 60 image
     assert record.area.tolist() == [2400, 100]
     assert (record.image_id, record.height, record.width) == (123, 40, 60)
