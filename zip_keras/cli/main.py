@@ -9,6 +9,7 @@ from zip_keras.errors import UserError
 
 # One module of zip_keras.cli each, imported only when it is asked for: TensorFlow takes seconds to import.
 COMMANDS = {
+    "demo": "the whole way on rendered scenes, in minutes",
     "train": "train a network from a config",
     "propose": "write the proposals of images",
     "evaluate": "measure proposals against ground truth",

@@ -1,0 +1,38 @@
+# make demo   environment, then the main job end to end on rendered images: minutes on two cores
+# make test   environment, then the tests
+# make check  lint and types
+# make clean  removes the environment; runs/ and exported/ stay
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+
+demo: .venv/train
+	$(BIN)/python scripts/demo.py
+
+test: .venv/test
+	$(BIN)/python -m pytest tests
+
+check: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found (TensorFlow 2.20 has wheels for these);" \
+	  "install one or run make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/train: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[train]'
+	@touch $@
+
+.venv/test: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	@touch $@ .venv/train
+
+clean:
+	rm -rf .venv
