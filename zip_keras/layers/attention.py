@@ -17,7 +17,8 @@ class MapDecision(keras.layers.Layer):
     """MAD's decision maps: three 3x3 stride-1 convolutions of the coarsest map, then a global max pool.
 
     Input F3 `[batch, h, w, C3]`; output mu `[batch, 1, 1, channels]`, or `[batch, h, w, channels]` with `spatial=True`
-    (no pool). The last convolution starts with bias 1 (what `output` maps to 1) and small weights, so mu starts near 1.
+    (no pool). The last convolution starts with bias 1 (what `output` maps to 1) and weights so small, whatever its width,
+    that mu starts within a few hundredths of 1.
 
     Args:
         channels: channels of X(m), 2 C(m) in the paper.
@@ -45,15 +46,27 @@ class MapDecision(keras.layers.Layer):
         super().__init__(**kwargs)
         if output not in self.NEUTRAL:
             raise ValueError(f"MapDecision's output must be one of {sorted(self.NEUTRAL)}, not {output!r}")
+        if activation not in ("linear", "relu"):
+            raise ValueError(f"MapDecision's activation must be 'linear' or 'relu', not {activation!r}")
         self.channels, self.hidden, self.activation = channels, hidden or channels, activation
         self.normalisation, self.output_function, self.spatial = normalisation, output, spatial
         self.convolutions = [
-            keras.layers.Conv2D(self.hidden, 3, padding="same", kernel_initializer="he_normal", name=f"convolution_{i}")
+            keras.layers.Conv2D(
+                self.hidden,
+                3,
+                padding="same",
+                kernel_initializer="he_normal",
+                dtype=self.dtype_policy,
+                name=f"convolution_{i}",
+            )
             for i in (1, 2)
         ]
         self.normalisations = [
             keras.layers.BatchNormalization(
-                momentum=0.95, synchronized=keras.backend.backend() == "tensorflow", name=f"normalisation_{i}"
+                momentum=0.95,
+                synchronized=keras.backend.backend() == "tensorflow",
+                dtype=self.dtype_policy,
+                name=f"normalisation_{i}",
             )
             for i in (1, 2)
             if normalisation
@@ -62,8 +75,11 @@ class MapDecision(keras.layers.Layer):
             channels,
             3,
             padding="same",
-            kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),
+            # Standard deviation 0.01 / sqrt(fan in): the pool takes the largest of hundreds of places, and the wide
+            # convolutions sum over thousands of inputs, so a fixed deviation would start mu far above 1.
+            kernel_initializer=keras.initializers.VarianceScaling(1e-4, "fan_in", "untruncated_normal"),
             bias_initializer=keras.initializers.Constant(self.NEUTRAL[output]),
+            dtype=self.dtype_policy,
             name="decision",
         )
 
@@ -122,8 +138,11 @@ class SqueezeExcitation(keras.layers.Layer):
         channels = input_shape[-1]
         squeezed = max(8, channels // self.reduction)
         small = keras.initializers.RandomNormal(stddev=1e-3)
-        self.squeeze = keras.layers.Dense(squeezed, activation="relu", name="squeeze")
-        self.excite = keras.layers.Dense(channels, activation="sigmoid", kernel_initializer=small, name="excite")
+        policy = self.dtype_policy
+        self.squeeze = keras.layers.Dense(squeezed, activation="relu", dtype=policy, name="squeeze")
+        self.excite = keras.layers.Dense(
+            channels, activation="sigmoid", kernel_initializer=small, dtype=policy, name="excite"
+        )
         self.squeeze.build((input_shape[0], channels))
         self.excite.build((input_shape[0], squeezed))
         super().build(input_shape)

@@ -7,7 +7,7 @@ from zip_keras.layers.registry import serializable
 EPSILON = 1e-5  # of the batch norms, as in the public Inception-BN definitions
 
 
-def batch_normalisation(mode: str, name: str, epsilon: float = EPSILON) -> keras.layers.Layer:
+def batch_normalisation(mode: str, name: str, epsilon: float = EPSILON, dtype=None) -> keras.layers.Layer:
     """A batch normalisation of one of the modes of `ModelConfig.batch_norm`.
 
     "frozen" never changes (statistics, scale and shift); "synchronized" shares statistics between replicas; "local"
@@ -20,6 +20,7 @@ def batch_normalisation(mode: str, name: str, epsilon: float = EPSILON) -> keras
         epsilon=epsilon,
         trainable=mode != "frozen",
         synchronized=mode == "synchronized" and keras.backend.backend() == "tensorflow",
+        dtype=dtype,
         name=name,
     )
 
@@ -36,7 +37,9 @@ class ConvNorm(keras.layers.Layer):
     def __init__(self, filters: int, kernel_size: int, stride: int = 1, *, batch_norm: str = "synchronized", **kwargs):
         super().__init__(**kwargs)
         self.filters, self.kernel_size, self.stride, self.batch_norm = filters, kernel_size, stride, batch_norm
-        self.pad = keras.layers.ZeroPadding2D(kernel_size // 2, name="pad") if stride > 1 else None
+        self.pad = (
+            keras.layers.ZeroPadding2D(kernel_size // 2, dtype=self.dtype_policy, name="pad") if stride > 1 else None
+        )
         self.convolution = keras.layers.Conv2D(
             filters,
             kernel_size,
@@ -44,9 +47,10 @@ class ConvNorm(keras.layers.Layer):
             padding="same" if stride == 1 else "valid",
             use_bias=False,
             kernel_initializer="he_normal",
+            dtype=self.dtype_policy,
             name="convolution",
         )
-        self.normalisation = batch_normalisation(batch_norm, "normalisation")
+        self.normalisation = batch_normalisation(batch_norm, "normalisation", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         if self.pad is not None:

@@ -66,6 +66,8 @@ class AveragePooling(keras.layers.Layer):
 
     def __init__(self, border: str = "count", **kwargs):
         super().__init__(**kwargs)
+        if border not in ("count", "ignore"):
+            raise ValueError(f"the border must be 'count' or 'ignore', not {border!r}")
         self.border = border
 
     def call(self, x):
@@ -104,7 +106,9 @@ class Inception(keras.layers.Layer):
         self.batch_norm, self.pool_border, self.upsampling_kind = batch_norm, pool_border, upsampling_kind
 
         def conv(width, kernel_size, name, stride=1):
-            return ConvNorm(width, kernel_size, stride, batch_norm=batch_norm, name=name) if width else None
+            if not width:
+                return None
+            return ConvNorm(width, kernel_size, stride, batch_norm=batch_norm, dtype=self.dtype_policy, name=name)
 
         stride = max(row.stride, 1)
         self.one = conv(row.one, 1, "one")
@@ -117,9 +121,11 @@ class Inception(keras.layers.Layer):
         self.pool = None
         self.double_size: list[keras.layers.Layer] = []
         if row.stride == 2 or (row.stride == 1 and row.pool == "max"):
-            self.pool = keras.layers.MaxPooling2D(3, strides=stride, padding="same", name="pool")
+            self.pool = keras.layers.MaxPooling2D(
+                3, strides=stride, padding="same", dtype=self.dtype_policy, name="pool"
+            )
         elif row.stride == 1:
-            self.pool = AveragePooling(pool_border, name="pool")
+            self.pool = AveragePooling(pool_border, dtype=self.dtype_policy, name="pool")
 
     def convolutions(self) -> dict[str, ConvNorm]:
         """The block's convolutions by branch name, for copying and converting weights."""
@@ -145,7 +151,7 @@ class Inception(keras.layers.Layer):
                 getattr(self, name).build(at(width))
         if row.stride == -2:
             self.double_size = [
-                upsampling(self.upsampling_kind, width, f"double_size_{i}")
+                upsampling(self.upsampling_kind, width, f"double_size_{i}", self.dtype_policy)
                 for i, width in enumerate((row.three[0], row.double[1], channels))
             ]
             for layer, width in zip(self.double_size, (row.three[0], row.double[1], channels), strict=True):

@@ -25,11 +25,13 @@ class BilinearUpsampling(keras.layers.Layer):
         return (batch, height and 2 * height, width and 2 * width, channels)
 
 
-def upsampling(kind: str, channels: int, name: str) -> keras.layers.Layer:
+def upsampling(kind: str, channels: int, name: str, dtype=None) -> keras.layers.Layer:
     """The layer that doubles a map of `channels`: kind "bilinear", or "deconv" (4x4, stride 2, learned)."""
+    if kind not in ("bilinear", "deconv"):
+        raise ValueError(f"upsampling must be 'bilinear' or 'deconv', not {kind!r}")
     if kind == "bilinear":
-        return BilinearUpsampling(name=name)
-    return keras.layers.Conv2DTranspose(channels, 4, strides=2, padding="same", name=name)
+        return BilinearUpsampling(dtype=dtype, name=name)
+    return keras.layers.Conv2DTranspose(channels, 4, strides=2, padding="same", dtype=dtype, name=name)
 
 
 def _double(x, axis: int):
