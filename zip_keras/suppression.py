@@ -4,7 +4,7 @@ Everything here works on one batch of any Keras backend. On TensorFlow the libra
 (the same answers, several times faster, and it is what TensorFlow Serving runs); elsewhere `greedy_keep` does.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -18,9 +18,9 @@ ABSENT = -1e9  # score of a place that holds no box
 class Proposals(NamedTuple):
     """`boxes` float32 `[B, n, 4]`, `scores` float32 `[B, n]` (decreasing, 0 where absent), `valid` bool `[B, n]`."""
 
-    boxes: object
-    scores: object
-    valid: object
+    boxes: Any
+    scores: Any
+    valid: Any
 
 
 def propose(level_boxes, level_scores, height, width, config: SuppressionConfig) -> Proposals:
@@ -42,6 +42,8 @@ def propose(level_boxes, level_scores, height, width, config: SuppressionConfig)
 
 def _prepare(boxes, scores, height, width, config: SuppressionConfig):
     """Clips a level's boxes, marks the too small ones absent, keeps the best `pre_nms`: `[B, q, 4]`, `[B, q]`."""
+    # NaN compares false: a broken score can never be returned, nor upset the order of the others.
+    scores = ops.where(scores > ABSENT / 2, scores, ABSENT)
     if config.pre_nms is not None:
         scores, boxes = _pad_to(scores, boxes, config.pre_nms)
         scores, order = ops.top_k(scores, config.pre_nms)
@@ -49,7 +51,6 @@ def _prepare(boxes, scores, height, width, config: SuppressionConfig):
     boxes = box_ops.clip(boxes, height, width)
     sides = boxes[..., 2:] - boxes[..., :2]
     fits = ops.logical_and(ops.min(sides, axis=-1) >= config.min_size, scores > ABSENT / 2)
-    # NaN compares false: a broken score can never be returned.
     return boxes, ops.where(fits, scores, ABSENT)
 
 
@@ -114,7 +115,8 @@ def multi_threshold(boxes, scores, config: SuppressionConfig) -> Proposals:
         config: `thresholds`, `counts` (both decreasing) and `max_proposals`.
 
     Returns:
-        `config.max_proposals` places. The scores are those of the listed boxes, sorted again, so that they decrease.
+        `min(max_proposals, counts[0])` places. The scores are those of the listed boxes, sorted again, so that they
+        decrease.
     """
     thresholds, counts = config.thresholds, config.counts
     keep = suppression_mask(boxes, scores, thresholds[0], counts[0])
@@ -128,15 +130,16 @@ def multi_threshold(boxes, scores, config: SuppressionConfig) -> Proposals:
     number = ops.zeros_like(scores[:, 0], dtype="int32")  # listed so far
     stage = ops.full_like(scores, float(len(counts)))  # when a box was listed; len(counts) = never
     for i in reversed(range(len(thresholds))):
-        survives = present if i == 0 else suppression_mask(boxes, scores, thresholds[i], counts[0])
+        # Boxes listed earlier come from fewer than n_i places, so the first n_i of S_i hold every one that can follow;
+        # and nothing beyond max_proposals is returned.
+        budget = min(counts[i], config.max_proposals)
+        survives = present if i == 0 else suppression_mask(boxes, scores, thresholds[i], budget)
         fresh = ops.logical_and(survives, ops.logical_not(listed))
         place = ops.cumsum(ops.cast(fresh, "int32"), axis=1)
-        taken = ops.logical_and(fresh, place <= (counts[i] - number)[:, None])
+        taken = ops.logical_and(fresh, place <= (budget - number)[:, None])
         number = number + ops.sum(ops.cast(taken, "int32"), axis=1)
         listed = ops.logical_or(listed, taken)
         stage = ops.where(taken, float(len(counts) - 1 - i), stage)
-        if counts[i] >= config.max_proposals:
-            break  # the list is long enough whatever follows
     # Places are in score order already: sorting by stage, then by place, is the list.
     rank = stage * counts[0] + ops.cast(ops.arange(counts[0]), "float32")[None]
     size = min(config.max_proposals, counts[0])
@@ -180,8 +183,8 @@ def suppression_mask(boxes, scores, iou: float, limit: int):
 def greedy_keep(boxes, present, iou: float):
     """Greedy suppression in plain tensor operations: boxes `[B, N, 4]` best first, present `[B, N]` -> keep `[B, N]`.
 
-    `keep_j = present_j and no kept i < j has IoU > iou` is solved by iterating from "all kept"; after k rounds the first
-    k links of every chain are final, so the fixed point is the greedy answer. Memory is `[B, N, N]` booleans.
+    `keep_j = present_j and no kept i < j has IoU > iou` is solved by iterating from "all kept"; after k rounds the
+    first k links of every chain are final, so the fixed point is the greedy answer. It takes a few `[B, N, N]` float32.
     """
     count = ops.shape(boxes)[1]
     earlier = ops.arange(count)[:, None] < ops.arange(count)[None, :]  # i before j
