@@ -5,7 +5,7 @@ Sampling is a pure function of the image's `seed` and the anchor's number, so a 
 batch is split over replicas, processes or backends.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -18,8 +18,8 @@ IGNORED, BACKGROUND, OBJECT, GRAY = -1, 0, 1, 2
 class Assignment(NamedTuple):
     """For every anchor of an image: `labels` int32 `[B, N]`, `matches` int32 `[B, N]` (number of the best box)."""
 
-    labels: object
-    matches: object
+    labels: Any
+    matches: Any
 
 
 class Sample(NamedTuple):
@@ -28,9 +28,9 @@ class Sample(NamedTuple):
     `anchors` int32 `[B, S]` (numbers within the level), `labels` int32 `[B, S]`, `used` float32 `[B, S]` (0 = padding).
     """
 
-    anchors: object
-    labels: object
-    used: object
+    anchors: Any
+    labels: Any
+    used: Any
 
 
 def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
@@ -59,13 +59,15 @@ def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
     overlap = shared / ops.maximum(anchor_area + box_ops.area(all_boxes)[:, None, :] - shared, 1e-8)
     inside_crowd = ops.max(crowd * shared / anchor_area, axis=-1) >= config.ignore_crowd_overlap
     near_difficult = ops.max(difficult * overlap, axis=-1) >= config.negative_iou
+    centres = (anchors[:, :2] + anchors[:, 2:]) / 2  # [N, 2], y and x
+    on_image = ops.all(centres[None] < ops.cast(targets["size"], "float32")[:, None, :], axis=-1)  # [B, N]
     overlap = overlap * wanted
     best = ops.max(overlap, axis=-1)  # [B, N]
     matches = ops.cast(ops.argmax(overlap, axis=-1), "int32")
 
     positive = best >= config.positive_iou
     if config.best_anchor_positive:
-        positive = ops.logical_or(positive, _is_best_anchor(overlap))
+        positive = ops.logical_or(positive, _is_best_anchor(ops.where(on_image[..., None], overlap, 0.0)))
     negative = best < config.negative_iou
     if config.ignore_untouched:
         negative = ops.logical_and(negative, best > 0.0)
@@ -76,8 +78,6 @@ def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
     labels = ops.where(ops.logical_or(inside_crowd, near_difficult), IGNORED, labels)
     labels = ops.where(positive, OBJECT, labels)
 
-    centres = (anchors[:, :2] + anchors[:, 2:]) / 2  # [N, 2], y and x
-    on_image = ops.all(centres[None] < ops.cast(targets["size"], "float32")[:, None, :], axis=-1)
     return Assignment(ops.where(on_image, ops.cast(labels, "int32"), IGNORED), matches)
 
 
@@ -103,7 +103,7 @@ def sample(labels, seed, config: TargetConfig, *, gray: bool) -> Sample:
     objects, object_count = _draw(labels, OBJECT, seed, config.per_class)
     backgrounds, background_count = _draw(labels, BACKGROUND, seed, config.per_class)
     if config.equilibrium:
-        limit = ops.maximum(2 * object_count, config.quota)
+        limit = ops.where(object_count > 0, 2 * object_count, config.quota)
         background_count = ops.minimum(background_count, limit)
     drawn = [(objects, object_count, OBJECT), (backgrounds, background_count, BACKGROUND)]
     if gray:
@@ -130,7 +130,7 @@ def _draw(labels, label: int, seed, count: int):
 
 
 def random_numbers(seed, counters):
-    """Uniform numbers that depend on nothing but (seed, counter): int32 `[B]`, int32 `[N]` -> float32 `[B, N]` in [0, 1).
+    """Uniform numbers in [0, 1) that depend on nothing but (seed, counter): int32 `[B]`, `[N]` -> float32 `[B, N]`.
 
     Wang-style integer hash with two multiplications; the same bits on every backend, device and batch layout.
     """
