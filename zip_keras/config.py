@@ -5,8 +5,12 @@ Where the paper and the released code disagree, the comment says which value is 
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from zip_keras.errors import UserError
 
 Resize = Literal["fixed", "random", "dynamic"]
 Merge = Literal["mad", "conv", "spatial_mad", "se", "add"]
@@ -24,6 +28,12 @@ class AnchorConfig:
 
     scales: tuple[tuple[float, ...], ...] = ((16.0, 32.0), (64.0, 128.0), (256.0, 512.0))
     ratios: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+    def __post_init__(self):
+        _require(len(self.scales) == 3, f"scales must be three lists, one a level, not {len(self.scales)}")
+        numbers = [*self.ratios, *(scale for level in self.scales for scale in level)]
+        _require(bool(self.ratios) and all(self.scales), "every level needs a scale and a ratio")
+        _require(all(number > 0 for number in numbers), f"scales and ratios must be above 0, not {min(numbers)}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class ModelConfig:
         attention_width: channels of MAD's hidden convolutions relative to the paper's 2 C(m).
         attention_activation: after MAD's hidden convolutions (the paper gives none).
         attention_normalisation: batch normalisation after MAD's hidden convolutions.
-        attention_output: what turns MAD's last convolution into mu: "linear", "sigmoid" (twice the sigmoid), "softplus".
+        attention_output: what makes mu of MAD's last convolution: "linear", "sigmoid" (twice the sigmoid), "softplus".
         head_channels: width of the 3x3 convolution that opens a level's head (paper: 512).
         classes: 3 with the gray class, 2 without.
     """
@@ -64,6 +74,10 @@ class ModelConfig:
     head_channels: int = 512
     classes: Literal[2, 3] = 3
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
+
+    def __post_init__(self):
+        _check_choices(self)
+        _check_positive(self, "width", "zoom_in_width", "attention_width", "head_channels")
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,15 @@ class TargetConfig:
     quota: int = 20
     ignore_crowd_overlap: float = 0.5
 
+    def __post_init__(self):
+        borders = (0.0, self.negative_iou, *self.gray_iou, self.positive_iou, 1.0)
+        _require(
+            all(low <= high for low, high in pairwise(borders)),
+            f"0 <= negative_iou <= gray_iou <= positive_iou <= 1 must hold, not {borders[1:-1]}",
+        )
+        _check_positive(self, "per_class", "ignore_crowd_overlap")
+        _require(self.quota >= 0, f"quota must not be negative, but is {self.quota}")
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -104,6 +127,9 @@ class LossConfig:
 
     box: Literal["smooth_l1", "l2"] = "smooth_l1"
     box_weight: float = 1.0
+
+    def __post_init__(self):
+        _check_choices(self)
 
 
 @dataclass(frozen=True)
@@ -127,6 +153,17 @@ class SuppressionConfig:
     thresholds: tuple[float, ...] = (0.95, 0.90, 0.85, 0.80, 0.75, 0.65, 0.60, 0.55)
     counts: tuple[int, ...] = (2000, 1000, 400, 200, 100, 40, 20, 10)
     max_proposals: int = 300
+
+    def __post_init__(self):
+        _require(
+            len(self.thresholds) == len(self.counts) > 0,
+            f"thresholds and counts must be equally long, not {len(self.thresholds)} and {len(self.counts)}",
+        )
+        for name in ("thresholds", "counts"):
+            values = getattr(self, name)
+            _require(all(a > b for a, b in pairwise(values)), f"{name} must decrease, not {list(values)}")
+            _require(values[-1] > 0, f"{name} must be above 0, not {values[-1]}")
+        _check_positive(self, "pre_nms", "level_keep", "max_proposals")
 
 
 @dataclass(frozen=True)
@@ -165,6 +202,14 @@ class DataConfig:
     bucket_multiple: int = 64
     max_boxes: int | None = None
 
+    def __post_init__(self):
+        _check_choices(self)
+        _check_positive(self, "short_side", "long_side", "dynamic_min_short", "dynamic_max_long", "bucket_multiple")
+        _require(
+            self.short_side <= self.long_side,
+            f"short_side {self.short_side} is larger than long_side {self.long_side}",
+        )
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -186,7 +231,7 @@ class TrainConfig:
         devices: for "mirrored": number of devices; 0 = all GPUs, or logical CPU devices of that number.
         log_every, evaluate_every, checkpoint_every: in steps.
         evaluate_images: validation images of an evaluation during training; 0 = all.
-        weights: starts from this `.weights.h5` or `.keras` file where names and shapes agree; None = from scratch.
+        weights: starts from this `.npz` or `.keras` file where names and shapes agree; None = from scratch.
         freeze: names of the trunk's blocks to keep fixed, from its input on; "trunk" freezes all of it.
         keep_checkpoints: besides the best.
     """
@@ -213,6 +258,10 @@ class TrainConfig:
     weights: str | None = None
     freeze: str | None = None
     keep_checkpoints: int = 2
+
+    def __post_init__(self):
+        _check_choices(self)
+        _check_positive(self, "steps", "batch_size", "learning_rate", "halve_every")
 
 
 @dataclass(frozen=True)
@@ -244,6 +293,26 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
         if name in values and isinstance(f.default_factory, type) and dataclasses.is_dataclass(f.default_factory)
     }
     return cls(**{name: nested.get(name, _frozen(value)) for name, value in values.items()})
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise UserError(message)
+
+
+def _check_positive(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(value is None or value > 0, f"{name} must be above 0, not {value}")
+
+
+def _check_choices(config: Any) -> None:
+    """Refuses a value that is not among those of its field's `Literal`."""
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal:
+            choices: Sequence[Any] = get_args(hint)
+            value = getattr(config, name)
+            _require(value in choices, f"{name} must be one of {', '.join(map(str, choices))}, not {value}")
 
 
 def _plain(value: Any) -> Any:

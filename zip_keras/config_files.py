@@ -14,7 +14,7 @@ def read_config(file: str | Path | None, overrides: Sequence[str] = ()) -> Exper
     """An experiment from a YAML file and `section.key=value` overrides, which win.
 
     Raises:
-        UserError: no such file, broken YAML, an unknown key (the nearest name is suggested) or a value of the wrong type.
+        UserError: no such file, broken YAML, an unknown key (the nearest name is suggested) or a value that cannot be.
     """
     import jsonargparse
 
@@ -71,7 +71,7 @@ def _check_key(key: str, where: str) -> None:
         return
     nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     ending = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
-    hint = (ending or nearest or [None])[0]
+    hint = next(iter(ending or nearest), None)
     raise UserError(f"{where}: unknown key {key!r}" + (f"; did you mean {hint!r}?" if hint else ""))
 
 
