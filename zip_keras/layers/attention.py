@@ -5,6 +5,8 @@ Y(m)_j = mu(m)_j * X(m)_j. The paper gives neither activation nor normalisation;
 at, or near, plain concatenation (`add` apart), so that what a merge learns is the only difference between two runs.
 """
 
+from typing import ClassVar
+
 import keras
 from keras import ops
 
@@ -17,8 +19,8 @@ class MapDecision(keras.layers.Layer):
     """MAD's decision maps: three 3x3 stride-1 convolutions of the coarsest map, then a global max pool.
 
     Input F3 `[batch, h, w, C3]`; output mu `[batch, 1, 1, channels]`, or `[batch, h, w, channels]` with `spatial=True`
-    (no pool). The last convolution starts with bias 1 (what `output` maps to 1) and weights so small, whatever its width,
-    that mu starts within a few hundredths of 1.
+    (no pool). The last convolution starts with bias 1 (what `output` maps to 1) and weights so small, whatever its
+    width, that mu starts within a few hundredths of 1.
 
     Args:
         channels: channels of X(m), 2 C(m) in the paper.
@@ -30,7 +32,7 @@ class MapDecision(keras.layers.Layer):
     """
 
     # What the last bias must be for mu = 1.
-    NEUTRAL = {"linear": 1.0, "sigmoid": 0.0, "softplus": 0.5413248546129181}
+    NEUTRAL: ClassVar[dict[str, float]] = {"linear": 1.0, "sigmoid": 0.0, "softplus": 0.5413248546129181}
 
     def __init__(
         self,

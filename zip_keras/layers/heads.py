@@ -28,9 +28,7 @@ class ProposalHead(keras.layers.Layer):
             gaussian = keras.initializers.RandomNormal(stddev=0.01)
             return keras.layers.Conv2D(filters, kernel_size, kernel_initializer=gaussian, name=name, **options)
 
-        self.convolution = conv(
-            channels, 3, "convolution", padding="same", activation="relu", dtype=self.dtype_policy
-        )
+        self.convolution = conv(channels, 3, "convolution", padding="same", activation="relu", dtype=self.dtype_policy)
         self.score = conv(anchors * classes, 1, "score", dtype="float32")
         self.offset = conv(anchors * 4, 1, "offset", dtype="float32")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import ops
@@ -42,8 +43,8 @@ class InceptionRow:
         return dataclasses.replace(
             self,
             one=scale_width(self.one, width),
-            three=tuple(scale_width(w, width) for w in self.three),
-            double=tuple(scale_width(w, width) for w in self.double),
+            three=_scaled(self.three, width),
+            double=_scaled(self.double, width),
             projection=scale_width(self.projection, width),
         )
 
@@ -53,6 +54,10 @@ class InceptionRow:
         if self.stride != 2 or projection < 1:
             raise ValueError(f"block {self.name} (stride {self.stride}) cannot be mirrored to {output_width} channels")
         return dataclasses.replace(self, projection=projection, stride=-2)
+
+
+def _scaled(widths: tuple, factor: float) -> Any:
+    return tuple(scale_width(width, factor) for width in widths)
 
 
 def scale_width(width: int, factor: float) -> int:
@@ -190,4 +195,5 @@ class Inception(keras.layers.Layer):
 
 
 def _row_from(values: dict) -> InceptionRow:
-    return InceptionRow(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return InceptionRow(**fields)

@@ -1,22 +1,29 @@
 """Resizing images to the size at which a network looks at them."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from zip_keras.layers.registry import serializable
 
 
-def scale_factor(height, width, short_side: int, long_side: int):
-    """The factor that makes the shorter side `short_side`, unless the longer one would pass `long_side`.
+def resized_sides(height, width, short_side: int, long_side: int):
+    """The size at which the shorter side is `short_side`, unless the longer one would pass `long_side`.
 
     Args:
-        height, width: pixels, float32 scalars or Python numbers.
+        height, width: pixels; Python integers, or integer scalars of a TensorFlow graph.
 
     Returns:
-        a float32 scalar.
+        (height, width), at least 1 each, of the kind of the arguments. Rounding is in float32 either way.
     """
-    height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-    return ops.minimum(short_side / ops.minimum(height, width), long_side / ops.maximum(height, width))
+    if isinstance(height, int) and isinstance(width, int):  # sizes under `jax.jit` must stay numbers
+        short, long = np.float32(min(height, width)), np.float32(max(height, width))
+        factor = min(np.float32(short_side) / short, np.float32(long_side) / long)
+        return tuple(max(1, int(np.round(np.float32(side) * factor))) for side in (height, width))
+    sides = ops.cast(ops.stack([height, width]), "float32")
+    factor = ops.minimum(short_side / ops.min(sides), long_side / ops.max(sides))
+    sides = ops.maximum(ops.cast(ops.round(sides * factor), "int32"), 1)
+    return sides[0], sides[1]
 
 
 @serializable
@@ -24,7 +31,7 @@ class ShortSideResizing(keras.layers.Layer):
     """Resizes a batch of equally large images, bilinear with antialiasing, keeping the aspect ratio to the pixel.
 
     Input `[batch, H, W, 3]`, any dtype, 0..255; output `[batch, H', W', 3]` float32 with `H' = max(1, round(H s))`,
-    `W'` likewise, and `s` from `scale_factor`. `short_side=None` only casts.
+    `W'` likewise; see `resized_sides`. `short_side=None` only casts.
     """
 
     def __init__(self, short_side: int | None = None, long_side: int = 1000, **kwargs):
@@ -36,15 +43,12 @@ class ShortSideResizing(keras.layers.Layer):
         if self.short_side is None:
             return images
         _, height, width, _ = ops.shape(images)
-        factor = scale_factor(height, width, self.short_side, self.long_side)
-        sides = [
-            ops.maximum(ops.cast(ops.round(ops.cast(side, "float32") * factor), "int32"), 1) for side in (height, width)
-        ]
+        sides = resized_sides(height, width, self.short_side, self.long_side)
         if keras.backend.backend() == "tensorflow":  # keras.ops cannot resize to a size known only at run time
             import tensorflow as tf
 
             return tf.image.resize(images, tf.stack(sides), antialias=True)
-        return ops.image.resize(images, tuple(int(side) for side in sides), antialias=True)
+        return ops.image.resize(images, sides, antialias=True)
 
     def compute_output_shape(self, input_shape):
         if self.short_side is None:

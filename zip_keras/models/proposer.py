@@ -17,8 +17,8 @@ class Proposer(keras.Model):
     """Proposals of images, in the pixels of the images given.
 
     Input: RGB images `[B, H, W, 3]`, uint8 or float 0..255, any size, all of one size. Output: `{"boxes" [B, n, 4]
-    float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "valid" [B, n] bool}`, n = `suppression.max_proposals`;
-    places beyond the image's proposals are zero and not valid.
+    float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "valid" [B, n] bool}`, n =
+    `suppression.max_proposals`; places beyond the image's proposals are zero and not valid.
 
     This is the model that is exported, loaded with `keras.models.load_model` and served.
 
@@ -29,7 +29,7 @@ class Proposer(keras.Model):
     """
 
     def __init__(self, network, suppression=None, short_side: int | None = 600, long_side: int = 1000, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
         self.network = network
         self.suppression = _suppression_config(suppression)
         self.resizing = ShortSideResizing(short_side, long_side, dtype="float32", name="resizing")
@@ -79,6 +79,7 @@ class Proposer(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        config = dict(config)
         network = keras.saving.deserialize_keras_object(config.pop("network"), custom_objects=custom_objects)
         if not isinstance(network, ProposalNetwork):
             raise ValueError(f"a Proposer's network must be a ProposalNetwork, not {type(network).__name__}")

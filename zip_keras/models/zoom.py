@@ -45,7 +45,7 @@ def build_zoom(image, config: ModelConfig) -> ZoomMaps:
     if config.zoom_in == "none":
         return ZoomMaps(built.maps, (), built.maps, built.layers, {})
     (h1, h2), mirror_layers = _zoom_in(f3, built.maps, config)
-    options = {
+    options: dict[str, Any] = {
         "merge": config.merge,
         "hidden_width": config.attention_width,
         "activation": config.attention_activation,
@@ -72,7 +72,7 @@ def _zoom_in(f3, maps, config: ModelConfig):
         return layers[name](x)
 
     def rise(x, reduction, target):
-        """One level finer, to the width of the blocks that follow: an up-sampling inception, or released's plain 1x1."""
+        """One level finer, to the width of the blocks that follow: an up-sampling inception, or the plain 1x1."""
         row = rows[reduction].scaled(width)
         channels = rows[target].scaled(width).output_width(0)
         if config.zoom_in == "full":

@@ -21,7 +21,7 @@ class Preprocessing(keras.layers.Layer):
     """
 
     def __init__(self, mean, scale=(1.0, 1.0, 1.0), bgr: bool = False, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})  # bfloat16 has no room for pixels before the mean is gone
         self.mean, self.scale, self.bgr = tuple(mean), tuple(scale), bgr
 
     def call(self, x):
