@@ -34,7 +34,7 @@ def place_anchors(height, width, stride: int, scales: Sequence[float], ratios: S
     Returns:
         float32 `[height * width * A, 4]`, pixels, in row, column, anchor order. Anchors may leave the image.
     """
-    half = anchor_shapes(scales, ratios) / 2  # [A, 2]
+    half = ops.convert_to_tensor(anchor_shapes(scales, ratios) / 2)  # [A, 2]
     y = (ops.cast(ops.arange(height), "float32") + 0.5) * stride
     x = (ops.cast(ops.arange(width), "float32") + 0.5) * stride
     y, x = ops.reshape(y, (-1, 1, 1)), ops.reshape(x, (1, -1, 1))
@@ -50,7 +50,7 @@ def level_sizes(height, width):
 
 
 def anchors_of_image(height, width, config: AnchorConfig):
-    """The anchors of each level, fine to coarse, for an image of `height` x `width` pixels: three float32 `[N_m, 4]`."""
+    """The anchors of each level, fine to coarse, for an image of `height` x `width` pixels: 3 float32 `[N_m, 4]`."""
     return [
         place_anchors(rows, columns, stride, scales, config.ratios)
         for (rows, columns), stride, scales in zip(level_sizes(height, width), STRIDES, config.scales, strict=True)

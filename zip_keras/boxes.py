@@ -46,7 +46,7 @@ def encode(boxes, anchors):
     """Offsets that turn anchors into boxes, Faster R-CNN's coding.
 
     Args:
-        boxes, anchors: `[..., 4]`, broadcastable; anchors have a positive size. Empty boxes code as sides of 1e-3 pixel.
+        boxes, anchors: `[..., 4]`, broadcastable; anchors have a positive size. Empty boxes code as sides of 0.001.
 
     Returns:
         `[..., 4]`: `(dy / anchor height, dx / anchor width, log(h / anchor h), log(w / anchor w))`.

@@ -63,6 +63,8 @@ def load_weights(network: keras.Model, file: str | Path) -> LoadReport:
             kept.append(f"{path}: not in the file")
         elif tuple(arrays[path].shape) != tuple(variable.shape):
             kept.append(f"{path}: shape {tuple(arrays[path].shape)} against {tuple(variable.shape)}")
+        elif not np.issubdtype(arrays[path].dtype, np.number):
+            raise UserError(f"{file}: variable {path} holds {arrays[path].dtype} instead of numbers; use another file")
         elif not np.isfinite(arrays[path]).all():
             raise UserError(f"{file}: variable {path} holds NaN or infinite numbers; use another file")
         else:

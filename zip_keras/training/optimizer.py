@@ -13,8 +13,9 @@ from zip_keras.layers.registry import serializable
 class DecayedSGD(keras.optimizers.SGD):
     """SGD with momentum whose weight decay is added to the gradient, as in Caffe.
 
-    Keras's own `weight_decay` shrinks weights apart from the gradient, which with momentum 0.9 decays ten times less for
-    the same number. Biases and batch norms (variables of one dimension) are not decayed. Use `decay`, not `weight_decay`.
+    Keras's own `weight_decay` shrinks weights apart from the gradient, which with momentum 0.9 decays ten times less
+    for the same number. Biases and batch norms (variables of one dimension) are not decayed. Use `decay`, not
+    `weight_decay`.
     """
 
     def __init__(self, learning_rate=1e-4, momentum: float = 0.9, decay: float = 0.0, **kwargs):
