@@ -1,0 +1,47 @@
+"""`zip-keras convert_weights`: a PyTorch state dict becomes a weights file of ours."""
+
+import argparse
+from pathlib import Path
+
+from zip_keras.errors import UserError
+
+DESCRIPTION = """\
+Turns a PyTorch state dict into a weights file (.npz) that train.weights takes. PyTorch is not needed, and nothing that
+the file says is run. inception_bn reads bninception of the PyPI package pretrainedmodels."""
+EXAMPLES = """\
+  zip-keras convert_weights bn_inception-52deb4733.pth inception_bn.npz
+  zip-keras train --config configs/voc07_zip_mad.yaml train.weights=inception_bn.npz model.batch_norm=frozen
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", help="state dict that torch.save wrote (.pth)")
+    parser.add_argument("output", help="weights file to write (.npz)")
+    parser.add_argument("--trunk", default="inception_bn", help="trunk to fill (default %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    output = Path(arguments.output)
+    if output.suffix != ".npz":
+        raise UserError(f"{output}: a weights file ends in .npz; write to {output.with_suffix('.npz')}")
+    if not output.parent.is_dir():
+        raise UserError(f"{output.parent}: no such folder to write {output.name} to")
+
+    from zip_keras.weights_pytorch import read_state_dict
+
+    tensors = read_state_dict(arguments.input)
+
+    from zip_keras.trunks.pytorch import convert_state_dict  # Keras takes seconds to import
+    from zip_keras.weights import save_weights
+
+    try:
+        conversion = convert_state_dict(arguments.trunk, tensors)
+    except UserError as error:
+        raise UserError(f"{arguments.input}: {error}") from None
+    save_weights(conversion.trunk, output)
+    print(
+        f"{output}: trunk {arguments.trunk}, {conversion.convolutions} convolutions with their batch normalisation, "
+        f"{conversion.trunk.count_params():,} numbers"
+    )
+    if conversion.unused:
+        print(f"not needed: {', '.join(conversion.unused[:6])}{', ...' if len(conversion.unused) > 6 else ''}")
