@@ -242,7 +242,7 @@ def test_broken_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"text\.pth: neither a zip archive nor a pickle"):
         read_state_dict(tmp_path / "text.pth")
     (tmp_path / "other.pth").write_bytes(pickle.dumps({"a": 1}, protocol=2))
-    with pytest.raises(UserError, match="not one of torch.save"):
+    with pytest.raises(UserError, match=r"not one of torch\.save"):
         read_state_dict(tmp_path / "other.pth")
     with pytest.raises(UserError, match="compressed"):
         read_state_dict(zip_file(tmp_path / "packed.pth", {}, compression=zipfile.ZIP_DEFLATED))

@@ -1,8 +1,9 @@
 """Reads a PyTorch state dict without PyTorch and without running anything that the file says.
 
-A `.pth` file is a pickle, and a pickle may call any function. Here only an ordered dict, PyTorch's two functions that
-rebuild a tensor, and the names of its number types are known, each replaced by inert data of our own; any other name is
-an error. Both formats of `torch.save` are read: the zip archive (PyTorch 1.6 and later) and the older stream of pickles.
+A `.pth` file is a pickle, and a pickle may call any function. Here only an ordered dict, PyTorch's functions that
+rebuild a tensor, and the names of its number types are known, all but the dict replaced by inert data of our own; any
+other name is an error. Both formats of `torch.save` are read: the zip archive (PyTorch 1.6 and later) and the older
+stream of pickles.
 """
 
 import math
@@ -12,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -37,8 +38,8 @@ def read_state_dict(file: str | Path) -> dict[str, np.ndarray]:
     """The tensors of a state dict by name.
 
     Args:
-        file: what `torch.save(model.state_dict(), file)` wrote, in either format; a checkpoint dict that holds the state
-            dict under "state_dict" is read too.
+        file: what `torch.save(model.state_dict(), file)` wrote, in either format; a checkpoint dict that holds the
+            state dict under "state_dict" is read too.
 
     Returns:
         arrays in the file's number type; bfloat16 becomes float32.
@@ -150,7 +151,7 @@ class _Storages:
     """The bytes of every storage by key, and their byte order ("<" or ">")."""
 
     content: dict[str, bytes]
-    order: str
+    order: Literal["<", ">"]
 
     def values(self, storage: _Storage) -> np.ndarray:
         if storage.key not in self.content:
