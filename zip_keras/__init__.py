@@ -1,3 +1,51 @@
-"""zip-keras: object proposals and detection with Zoom Out-and-In networks and Map Attention Decision."""
+"""zip-keras: object proposals and detection with Zoom Out-and-In networks and Map Attention Decision.
+
+import keras
+import zip_keras  # makes the project's classes known to Keras
+
+proposer = keras.models.load_model("best.keras")
+result = proposer(images)  # uint8 [B, H, W, 3] -> {"boxes" [B, n, 4], "scores" [B, n], "valid" [B, n]}
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from zip_keras._registration import register_with_keras
+from zip_keras.errors import UserError
+
+if TYPE_CHECKING:
+    from zip_keras.config import AnchorConfig, LossConfig, ModelConfig, SuppressionConfig, TargetConfig
+    from zip_keras.models.proposal_network import ProposalNetwork
+    from zip_keras.models.proposer import Proposer
+    from zip_keras.prediction.models import load_proposer
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AnchorConfig",
+    "LossConfig",
+    "ModelConfig",
+    "ProposalNetwork",
+    "Proposer",
+    "SuppressionConfig",
+    "TargetConfig",
+    "UserError",
+    "load_proposer",
+]
+
+_HOMES = {
+    "zip_keras.config": ("AnchorConfig", "LossConfig", "ModelConfig", "SuppressionConfig", "TargetConfig"),
+    "zip_keras.models.proposal_network": ("ProposalNetwork",),
+    "zip_keras.models.proposer": ("Proposer",),
+    "zip_keras.prediction.models": ("load_proposer",),
+}
+
+register_with_keras()
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first asked for."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module 'zip_keras' has no attribute {name!r}")

@@ -33,9 +33,7 @@ class Proposer(keras.Model):
         self.network = network
         self.suppression = _suppression_config(suppression)
         self.resizing = ShortSideResizing(short_side, long_side, dtype="float32", name="resizing")
-
-    def build(self, input_shape=None):
-        self.built = True  # the network is functional: it is built when it is made
+        self.built = True  # the network is functional, so all variables are there
 
     def call(self, images, training=False):
         resized = self.resizing(images)

@@ -1,6 +1,8 @@
 """Runs a proposer over images."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -8,26 +10,38 @@ import tensorflow as tf
 from zip_keras.data.encoded import describe, read_encoded, undecodable
 from zip_keras.data.records import ImageRecord
 from zip_keras.evaluation.proposals import Proposals
+from zip_keras.prediction.decoding import decode_rgb
 
-MAX_PIXELS = 64_000_000  # a photograph of any camera; more is a decompression bomb
+# TensorFlow wraps a reason in the names of its node and operation.
+_WRAPPING = re.compile(r"^\{\{.*?\}\}\s*|\s*\[Op:.*$")
+
+
+class EncodedImage(Protocol):
+    """Where the bytes of an image are: an `ImageRecord`, or an `ImageFile` of `zip_keras.prediction.inputs`."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def length(self) -> int: ...
 
 
 def decode_image(encoded: bytes, shown: str) -> np.ndarray:
-    """JPEG, PNG, GIF (first frame) or BMP bytes to uint8 `[H, W, 3]` RGB.
+    """JPEG, PNG, GIF (first frame) or BMP bytes to uint8 `[H, W, 3]` RGB, the pixels that an export sees too.
 
     Raises:
-        UserError: the bytes are no such image, or it has more than `MAX_PIXELS`.
+        UserError: the bytes are no such image, or it has more than `decoding.MAX_PIXELS`.
     """
     try:
-        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        return decode_rgb(tf.constant(encoded)).numpy()
     except tf.errors.OpError as error:
-        raise undecodable(shown, error.message) from None
-    if image.shape[0] * image.shape[1] > MAX_PIXELS:
-        raise undecodable(shown, f"{image.shape[1]} x {image.shape[0]} pixels are more than {MAX_PIXELS:,}")
-    return image.numpy()
+        raise undecodable(shown, _WRAPPING.sub("", error.message.partition("\n")[0])) from None
+    except UnicodeDecodeError:  # TensorFlow quotes the bytes in its reason
+        raise undecodable(shown, "the header is cut short") from None
 
 
-def load_image(record: ImageRecord) -> np.ndarray:
+def load_image(record: EncodedImage) -> np.ndarray:
     """The image of a record, uint8 `[H, W, 3]` RGB, from its file or shard.
 
     Raises:

@@ -1,0 +1,111 @@
+"""`zip-keras propose`: writes the proposals of images."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zip_keras.cli.progress import with_progress
+from zip_keras.errors import UserError
+from zip_keras.evaluation.extras import library
+from zip_keras.evaluation.formats import format_of, write_proposals
+from zip_keras.evaluation.proposals import ImageProposals, Proposals
+from zip_keras.prediction.inputs import ImageFile, find_images
+
+DESCRIPTION = """\
+Writes the proposals of images, boxes in their own pixels. PATH is an image, a folder (with its subfolders), a .txt list
+of images, or a data set spec such as data/voc07:val or records:DIR. The kind of file goes by the suffix of --output:
+.json (COCO results), .npz, .parquet, .pkl (Detectron2) or .mat. An image's id is the integer of a numeric file stem, else
+the stem. The file appears complete at the end, or not at all. Progress is a bar with tqdm, lines without."""
+EXAMPLES = """\
+  zip-keras propose photos/ --model runs/bccd --output proposals.json --pictures pictures/
+  zip-keras propose data/voc07:val --model exported/voc07 --output proposals.json --max-proposals 1000
+  zip-keras propose a.jpg b.png --model best.keras --output proposals.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="image, folder, .txt list of images or data set spec")
+    parser.add_argument("--model", required=True, help="run folder, .keras file or SavedModel folder")
+    parser.add_argument("--output", required=True, metavar="FILE", help=".json, .npz, .parquet, .pkl or .mat")
+    parser.add_argument(
+        "--max-proposals", type=int, metavar="N", help="boxes an image at most (default: as many as the model lists)"
+    )
+    parser.add_argument("--on-bad-image", choices=["error", "skip"], default="error", help="missing or undecodable")
+    group = parser.add_argument_group("pictures")
+    group.add_argument("--pictures", metavar="DIR", help="also draw each image's best boxes into DIR/IMAGE_ID.jpg")
+    group.add_argument("--pictures-count", type=int, default=10, metavar="N", help="boxes drawn (default 10)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    format_of(arguments.output)  # before minutes of work
+    if arguments.pictures:
+        library("PIL.Image", "--pictures", "train")
+    images, passed_over = find_images(arguments.paths, arguments.on_bad_image)
+    from zip_keras.prediction.models import load_proposer  # TensorFlow, after the quick errors
+
+    work = _Work(load_proposer(arguments.model, arguments.max_proposals), arguments)
+    started = time.perf_counter()
+    boxes = write_proposals(arguments.output, work.over(images))
+    seconds = time.perf_counter() - started
+    print(f"{arguments.output}: {boxes} boxes of {work.done} images, {seconds / max(work.done, 1):.3f} s an image")
+    for kind, count in passed_over.items():
+        print(f"  passed over: {kind}: {count}")
+    if work.skipped:
+        print(f"  skipped, cannot be read: {work.skipped}")
+    if arguments.pictures:
+        print(f"  pictures: {arguments.pictures}")
+
+
+class _Work:
+    """Proposes image by image and counts.
+
+    Attributes:
+        done, skipped: images.
+    """
+
+    def __init__(self, propose, arguments: argparse.Namespace):
+        self.propose, self.skip_bad = propose, arguments.on_bad_image == "skip"
+        self.folder = Path(arguments.pictures) if arguments.pictures else None
+        self.drawn = arguments.pictures_count
+        self.done = self.skipped = 0
+
+    def over(self, images: Sequence[ImageFile]) -> Iterator[ImageProposals]:
+        """The proposals of each image that can be read.
+
+        Raises:
+            UserError: an image cannot be read and is not to be skipped, or none can.
+        """
+        from zip_keras.prediction.predictor import load_image
+
+        for image in with_progress(images, len(images)):
+            try:
+                pixels = load_image(image)
+            except UserError as error:
+                if not self.skip_bad:
+                    raise UserError(f"{error}, or add --on-bad-image skip") from None
+                print(f"skipped: {error}", file=sys.stderr)
+                self.skipped += 1
+                continue
+            result = self.propose(pixels)
+            self.done += 1
+            if self.folder is not None:
+                self._draw(self.folder, image, pixels, result["boxes"])
+            one = Proposals()
+            one.add(image.image_id, result["boxes"], result["scores"])
+            yield one[image.image_id]
+        if not self.done:
+            raise UserError(f"none of the {len(images)} images can be read")
+
+    def _draw(self, folder: Path, image: ImageFile, pixels: np.ndarray, boxes: np.ndarray) -> None:
+        from zip_keras.plots.boxes import draw_boxes
+
+        file = folder / f"{str(image.image_id).replace('/', '_')}.jpg"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            draw_boxes(pixels, boxes[: self.drawn], image.boxes).save(file, quality=90)
+        except OSError as error:
+            raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
