@@ -122,6 +122,7 @@ def test_batches_do_not_depend_on_what_was_asked_before(images):
 # Keras on its default backend imports TensorFlow itself, so a stand-in shows that nothing else does.
 WITHOUT_TENSORFLOW = """
 import sys, types
+import zip_keras  # before the stand-in: with Keras loaded it would load the models
 sys.modules["tensorflow"] = None  # importing it fails
 sys.modules["keras"] = types.ModuleType("keras")
 sys.modules["keras"].utils = types.SimpleNamespace(PyDataset=type("PyDataset", (), {"__init__": lambda self: None}))

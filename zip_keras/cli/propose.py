@@ -18,8 +18,8 @@ from zip_keras.prediction.inputs import ImageFile, find_images
 DESCRIPTION = """\
 Writes the proposals of images, boxes in their own pixels. PATH is an image, a folder (with its subfolders), a .txt list
 of images, or a data set spec such as data/voc07:val or records:DIR. The kind of file goes by the suffix of --output:
-.json (COCO results), .npz, .parquet, .pkl (Detectron2) or .mat. An image's id is the integer of a numeric file stem, else
-the stem. The file appears complete at the end, or not at all. Progress is a bar with tqdm, lines without."""
+.json (COCO results), .npz, .parquet, .pkl (Detectron2) or .mat. An image's id is the integer of a numeric file stem,
+else the stem. The file appears complete at the end, or not at all. Progress is a bar with tqdm, lines without."""
 EXAMPLES = """\
   zip-keras propose photos/ --model runs/bccd --output proposals.json --pictures pictures/
   zip-keras propose data/voc07:val --model exported/voc07 --output proposals.json --max-proposals 1000

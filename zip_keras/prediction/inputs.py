@@ -136,6 +136,6 @@ def _refuse_equal_ids(images: Sequence[ImageFile]) -> None:
         if other is not image:
             names = [describe(i.file, i.offset, i.length) for i in (other, image)]
             raise UserError(
-                f"{names[0]} and {names[1]}: both have the image id {image.image_id!r}, so their proposals could not be "
-                f"told apart; rename one, name each image once, or write two files"
+                f"{names[0]} and {names[1]}: both have the image id {image.image_id!r}, so their proposals could not "
+                f"be told apart; rename one, name each image once, or write two files"
             )

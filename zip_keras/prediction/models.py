@@ -4,7 +4,6 @@ import dataclasses
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np

@@ -16,11 +16,11 @@ from zip_keras.prediction.models import KERAS_FILE, list_length, next_version
 class ServedProposer(tf.Module):
     """The signatures of an export. Their names, and those of their inputs and outputs, are a promise to clients.
 
-    `serving_default`: `images` uint8 `[B, H, W, 3]` RGB. `encoded`: `image_bytes` string `[B]`, each a JPEG, PNG, GIF or
-    BMP file, of any sizes. Outputs of both: `boxes` float32 `[B, n, 4]` (y1, x1, y2, x2) in pixels of the given image,
-    `scores` float32 `[B, n]` decreasing, `valid` bool `[B, n]`; places that are not valid are zero. `encoded` also gives
-    `decoded` bool `[B]`: False where the bytes are no readable image, which then has no valid place, while the other
-    images of the batch are answered.
+    `serving_default`: `images` uint8 `[B, H, W, 3]` RGB. `encoded`: `image_bytes` string `[B]`, each a JPEG, PNG, GIF
+    or BMP file, of any sizes. Outputs of both: `boxes` float32 `[B, n, 4]` (y1, x1, y2, x2) in pixels of the given
+    image, `scores` float32 `[B, n]` decreasing, `valid` bool `[B, n]`; places that are not valid are zero. `encoded`
+    also gives `decoded` bool `[B]`: False where the bytes are no readable image, which then has no valid place, while
+    the other images of the batch are answered.
     """
 
     def __init__(self, proposer: Proposer):
