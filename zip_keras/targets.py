@@ -132,7 +132,7 @@ def _draw(labels, label: int, seed, count: int):
 def random_numbers(seed, counters):
     """Uniform numbers in [0, 1) that depend on nothing but (seed, counter): int32 `[B]`, `[N]` -> float32 `[B, N]`.
 
-    Wang-style integer hash with two multiplications; the same bits on every backend, device and batch layout.
+    An integer hash (C. Wellons, "lowbias32"); the same bits on every backend, device and batch layout.
     """
     x = ops.bitwise_xor(_scramble(ops.cast(seed, "int32"))[:, None], counters[None])
     x = _scramble(_scramble(x))
@@ -140,7 +140,11 @@ def random_numbers(seed, counters):
 
 
 def _scramble(x):
-    for factor in (0x45D9F3B, 0x119DE1F3):
-        high = ops.bitwise_and(ops.right_shift(x, 16), 0xFFFF)  # a logical shift of the signed number
-        x = ops.bitwise_xor(x, high) * factor  # wraps around
-    return ops.bitwise_xor(x, ops.bitwise_and(ops.right_shift(x, 16), 0xFFFF))
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
+        x = ops.bitwise_xor(x, _shifted(x, shift)) * factor  # wraps around
+    return ops.bitwise_xor(x, _shifted(x, 16))
+
+
+def _shifted(x, places: int):
+    """A logical right shift of signed numbers."""
+    return ops.bitwise_and(ops.right_shift(x, places), 2 ** (32 - places) - 1)
