@@ -90,6 +90,7 @@ class _Run:
             self.progress.say(f"interrupted at step {int(self.global_step.numpy())}; --resume goes on from there")
             raise
         finally:
+            self.controller.trainer.close()
             self.progress.close()
         return result
 
@@ -192,7 +193,7 @@ class _Run:
             return
         try:
             self.manager.checkpoint.restore(newest).assert_existing_objects_matched()
-        except (tf.errors.OpError, ValueError, AssertionError) as error:
+        except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(
                 f"{newest}: the checkpoint cannot be restored ({reason[:200]}); delete it, and its line in "

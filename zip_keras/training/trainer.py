@@ -1,5 +1,6 @@
 """The distributed training step, for one device, Mirrored and multi-worker alike."""
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,15 @@ class ProposalTrainer(orbit.AbstractTrainer):
         average: WeightAverage | None = None,
         on_step=lambda: None,
     ):
-        self.model, self.optimizer, self.batches = model, optimizer, batches
+        self.model, self.optimizer = model, optimizer
+        self.batches: tf.distribute.DistributedIterator | None = batches
         self.batch_size, self.global_step, self.clip_norm = batch_size, global_step, clip_norm
         self.average, self.on_step = average, on_step
         self.strategy = strategy
         # One trace for all image sizes: tracing this network costs seconds.
-        self._compiled_step = tf.function(self._distributed_step, input_signature=[batches.element_spec], autograph=False)
+        self._compiled_step = tf.function(
+            self._distributed_step, input_signature=[batches.element_spec], autograph=False
+        )
 
     def train(self, num_steps: tf.Tensor) -> dict[str, float]:
         """Runs `num_steps` steps; returns the means of their losses and counts.
@@ -79,6 +83,11 @@ class ProposalTrainer(orbit.AbstractTrainer):
                 raise NonFiniteLossError(first + number, float(step["loss"]), step["index"].tolist())
         means = {name: float(np.mean([step[name] for step in values])) for name in values[0] if name != "index"}
         return {**means, "learning_rate": float(self.optimizer.learning_rate)}
+
+    def close(self) -> None:
+        """Ends the threads that prepare batches; they run Python code and would block the interpreter's exit."""
+        self.batches = None
+        gc.collect()
 
     def _next_batch(self) -> Any:
         try:

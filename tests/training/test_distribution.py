@@ -1,0 +1,60 @@
+"""A step is the same however its batch is split: over devices of one machine, over processes, over time."""
+
+import json
+import socket
+
+import numpy as np
+import pytest
+
+from tests.training.tiny import weights_of
+
+
+def largest_difference(one, other):
+    first, second = weights_of(one), weights_of(other)
+    assert first.keys() == second.keys()
+    assert len(first) > 50
+    return max(float(np.abs(first[name] - second[name]).max()) for name in first)
+
+
+def changed(run_dir, start_dir):
+    return largest_difference(run_dir, start_dir) > 1e-4
+
+
+@pytest.fixture(scope="module")
+def one_device(run_apart, tmp_path_factory):
+    """The run that the others must equal, and the same run before its first step's effect (learning rate 0)."""
+    run_dir, still = tmp_path_factory.mktemp("one") / "run", tmp_path_factory.mktemp("still") / "run"
+    run_apart((run_dir, [], {}), (still, ["train.learning_rate=1e-12"], {}))
+    assert changed(run_dir, still)
+    return run_dir
+
+
+def test_two_replicas_of_two_images_equal_one_of_four(run_apart, one_device, tmp_path):
+    run_apart((tmp_path / "run", ["train.strategy=mirrored", "train.devices=2"], {}))
+    assert largest_difference(tmp_path / "run", one_device) < 1e-6
+
+
+def test_two_processes_equal_one(run_apart, one_device, tmp_path):
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    workers = [f"127.0.0.1:{port}" for port in ports]
+
+    def environment(index):
+        return {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})}
+
+    run_apart(*((tmp_path / "run", ["train.strategy=multi_worker"], environment(i)) for i in range(2)))
+    assert largest_difference(tmp_path / "run", one_device) < 1e-6
+
+
+def test_a_terminated_run_resumes_to_the_same_weights(run_apart, tmp_path, wait_for_step):
+    long = ["train.steps=40", "train.evaluate_every=40"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    process = run_apart.start(broken, long, {})
+    assert wait_for_step(process, broken) != 0
+    assert "interrupted at step" in process.stderr.read()
+    assert not (broken / "last.keras").exists()
+    run_apart((broken, [*long, "--resume"], {}), (whole, long, {}))
+    assert largest_difference(broken, whole) == 0.0

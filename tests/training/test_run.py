@@ -1,0 +1,118 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tests.training.tiny import weights_of
+from zip_keras.errors import UserError
+from zip_keras.training.run import train
+
+SMALLEST = "model.zoom_in=none"  # where the zoom-in stream plays no part: tracing it takes seconds
+
+
+@pytest.fixture(scope="module")
+def finished(devkit, tmp_path_factory):
+    """A run with validation, to its end."""
+    from tests.training.tiny import tiny_config
+
+    run_dir = tmp_path_factory.mktemp("finished") / "run"
+    result = train(tiny_config(devkit, f"data.val={devkit}:val"), str(run_dir))
+    return run_dir, result
+
+
+def test_a_run_leaves_its_config_its_numbers_and_its_models(finished):
+    run_dir, result = finished
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 4]
+    assert math.isfinite(lines[0]["loss"])
+    assert {f"{kind}_{m}" for kind in ("classification", "box", "positives") for m in (1, 2, 3)} <= lines[0].keys()
+    assert 0.0 <= result["AR@100"] <= 1.0
+    assert lines[-1]["AR@100"] == pytest.approx(result["AR@100"], abs=1e-6)
+    assert (run_dir / "best.keras").exists()
+    assert list((run_dir / "tensorboard" / "validation").iterdir())
+    environment = json.loads((run_dir / "environment.json").read_text())
+    assert environment[0]["versions"]["keras"]
+    assert "short_side: 64" in (run_dir / "config.yaml").read_text()
+
+
+def test_a_folder_in_use_and_another_config_are_refused(finished, config, devkit):
+    run_dir, _ = finished
+    with pytest.raises(UserError, match="holds a run already; add --resume"):
+        train(config(), str(run_dir))
+    with pytest.raises(UserError, match="train.momentum: 0.9 -> 0.5"):
+        train(config(f"data.val={devkit}:val", "train.momentum=0.5"), str(run_dir), resume=True)
+
+
+def test_a_finished_run_can_be_prolonged(finished, config, devkit, tmp_path):
+    run_dir, _ = finished
+    before = weights_of(run_dir)
+    train(config(f"data.val={devkit}:val", "train.steps=6"), str(run_dir), resume=True)
+    after = weights_of(run_dir)
+    assert any(np.abs(before[name] - after[name]).max() > 0 for name in before)
+    steps = [json.loads(line)["step"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert steps[3:] == [6, 6]
+
+
+def test_a_broken_checkpoint_is_named(finished, config, devkit):
+    run_dir, _ = finished
+    for file in (run_dir / "checkpoints").glob("*.data-*"):
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"ckpt-\d+: the checkpoint cannot be restored .* delete it"):
+        train(config(f"data.val={devkit}:val", "train.steps=8"), str(run_dir), resume=True)
+
+
+def test_a_loss_that_is_not_finite_names_the_images_and_the_last_good_checkpoint(config, tmp_path):
+    wild = config(
+        "train.learning_rate=1e30", "train.clip_norm=0", "train.checkpoint_every=1", "train.log_every=1", SMALLEST
+    )
+    with pytest.raises(
+        UserError, match=r"loss (nan|inf|-inf) at step \d .*/\d+\.jpg, .*last good checkpoint: .*ckpt-\d\."
+    ):
+        train(wild, str(tmp_path / "run"))
+
+
+def test_an_image_that_breaks_after_the_start_is_named(config, devkit, tmp_path):
+    settings = config()
+    stem = (devkit / "ImageSets/Main/train.txt").read_text().split()[0]
+    file = next((devkit / "JPEGImages").glob(f"{stem}.*"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:200])
+    try:
+        with pytest.raises(UserError, match=f"{file.name}: does not decode"):
+            train(settings, str(tmp_path / "run"))
+    finally:
+        file.write_bytes(whole)
+
+
+def test_frozen_blocks_stay_and_the_rest_moves(config, tmp_path):
+    train(
+        config("train.freeze=c2", "train.steps=2", "train.ema=0", SMALLEST, "train.learning_rate=1e-12"),
+        str(tmp_path / "start"),
+    )
+    train(config("train.freeze=c2", "train.steps=2", "train.ema=0", SMALLEST), str(tmp_path / "run"))
+    before, after = weights_of(tmp_path / "start"), weights_of(tmp_path / "run")
+    moved = {name for name in before if np.abs(before[name] - after[name]).max() > 0}
+    assert not {name for name in moved if name.startswith(("trunk_c1/", "trunk_c2/"))}
+    assert "trunk_c3/convolution/kernel" in moved
+    with pytest.raises(UserError, match="'c9' is no block of the trunk; there are c1, c2"):
+        train(config("train.freeze=c9"), str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_trains_and_saves_single_precision(config, tmp_path, dtype):
+    train(config(f"train.dtype={dtype}", "train.steps=2", SMALLEST), str(tmp_path / "run"))
+    weights = weights_of(tmp_path / "run")
+    assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in weights.values())
+
+
+def test_settings_that_cannot_work_are_refused(config, tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    for overrides, message in (
+        (["train.strategy=multi_worker"], "needs the environment variable TF_CONFIG"),
+        (["data.train="], "data.train is empty"),
+        (["train.weights=nowhere.npz"], "nowhere.npz: no such weights file"),
+        (["train.batch_size=64"], "64"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train(config(*overrides), str(tmp_path / "run"), resume=True)

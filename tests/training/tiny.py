@@ -1,0 +1,64 @@
+"""A run so small that a test can afford it; `python tiny.py DEVKIT RUN_DIR [--resume] [key=value ...]` does it apart."""
+
+import sys
+
+import keras
+
+from zip_keras.config_files import read_config
+from zip_keras.layers.convolution import ConvNorm
+from zip_keras.training.run import train
+from zip_keras.trunks import TRUNKS, Trunk, TrunkMaps
+from zip_keras.trunks.inception_bn import ROWS
+
+
+def build(image, config):
+    """Three maps at strides 8, 16, 32 from five convolutions."""
+    layers, maps, x = {}, [], image
+    for number, width in enumerate((8, 8, 16, 24, 32), start=1):
+        name = f"c{number}"
+        layers[name] = ConvNorm(width, 3, 2, batch_norm=config.batch_norm, name=f"trunk_{name}")
+        x = layers[name](x)
+        if number > 2:
+            maps.append(x)
+    return TrunkMaps(tuple(maps), layers)
+
+
+TRUNKS["tiny"] = Trunk((128.0,) * 3, (64.0,) * 3, False, build, ROWS, mirror_weights=False)
+
+OVERRIDES = [
+    "data.resize=fixed",
+    "data.short_side=64",
+    "data.long_side=128",
+    "data.bucket_multiple=32",
+    "model.trunk=tiny",
+    "model.width=0.125",
+    "model.zoom_in=released",
+    "model.head_channels=16",
+    "model.anchors.scales=[[8,12],[24,32],[48,64]]",
+    "targets.best_anchor_positive=true",
+    "train.batch_size=4",
+    "train.learning_rate=0.01",
+    "train.clip_norm=1.0",
+    "train.ema=0.9",
+    "train.steps=4",
+    "train.evaluate_every=4",
+    "train.checkpoint_every=2",
+    "train.log_every=2",
+    "train.strategy=one",
+]
+
+
+def tiny_config(devkit, *overrides):
+    """The config of a tiny run on a devkit folder."""
+    return read_config(None, [f"data.train={devkit}:train", *OVERRIDES, *overrides])
+
+
+def weights_of(run_dir):
+    """The weights that a run saved, by name."""
+    network = keras.models.load_model(run_dir / "last.keras").network
+    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.variables}
+
+
+if __name__ == "__main__":
+    devkit, run_dir, *rest = sys.argv[1:]
+    train(tiny_config(devkit, *(a for a in rest if "=" in a)), run_dir, resume="--resume" in rest)
