@@ -81,27 +81,39 @@ def _suppress_levels(levels, config: SuppressionConfig):
 
 
 def _suppress_levels_tensorflow(levels, config: SuppressionConfig):
-    """One CombinedNonMaxSuppression with the levels as classes: a third of the time of one call a level."""
+    """One CombinedNonMaxSuppression with the levels as classes: a third of the time of one call a level.
+
+    The kernel orders equal scores as it likes and puts its padding, which scores 0, before negative ones. So it is
+    given ranks from the end, 1 for the worst box: of equal scores the earlier level and place wins, as elsewhere.
+    """
     import tensorflow as tf
 
-    longest = tf.reduce_max([tf.shape(scores)[1] for _, scores in levels])
-    boxes, scores = [], []
-    for level_boxes, level_scores in levels:
-        missing = longest - tf.shape(level_scores)[1]
-        boxes.append(tf.pad(level_boxes, [[0, 0], [0, missing], [0, 0]]))
-        scores.append(tf.pad(level_scores, [[0, 0], [0, missing]], constant_values=ABSENT))
+    every_score = tf.concat([scores for _, scores in levels], axis=1)
+    order = tf.argsort(every_score, axis=1, direction="DESCENDING", stable=True)
+    count = tf.shape(every_score)[1]
+    rank = tf.cast(count - tf.argsort(order, axis=1), "float32")  # exact up to 16 million boxes
+    rank = tf.where(every_score > ABSENT / 2, rank, 0.0)
+    lengths = [tf.shape(scores)[1] for _, scores in levels]
+    longest = tf.reduce_max(lengths)
+    boxes, ranks = [], []
+    for (level_boxes, _), level_rank, length in zip(levels, tf.split(rank, lengths, axis=1), lengths, strict=True):
+        boxes.append(tf.pad(level_boxes, [[0, 0], [0, longest - length], [0, 0]]))
+        ranks.append(tf.pad(level_rank, [[0, 0], [0, longest - length]]))
     result = tf.raw_ops.CombinedNonMaxSuppression(
         boxes=tf.stack(boxes, axis=2),  # [B, N, level, 4]
-        scores=tf.stack(scores, axis=2),
+        scores=tf.stack(ranks, axis=2),
         max_output_size_per_class=config.level_keep,
         max_total_size=len(levels) * config.level_keep,
         iou_threshold=config.level_iou,
-        score_threshold=ABSENT / 2,
+        score_threshold=0.5,
         pad_per_class=False,
         clip_boxes=False,
     )
     places = tf.range(len(levels) * config.level_keep)[None]
-    return result.nmsed_boxes, tf.where(places < result.valid_detections[:, None], result.nmsed_scores, ABSENT)
+    valid = places < result.valid_detections[:, None]
+    number = tf.where(valid, count - tf.cast(result.nmsed_scores, "int32"), 0)  # from the best on
+    scores = tf.gather(tf.gather(every_score, order, batch_dims=1), number, batch_dims=1)
+    return result.nmsed_boxes, tf.where(valid, scores, ABSENT)
 
 
 def multi_threshold(boxes, scores, config: SuppressionConfig) -> Proposals:
