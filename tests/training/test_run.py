@@ -40,7 +40,7 @@ def test_a_folder_in_use_and_another_config_are_refused(finished, config, devkit
     run_dir, _ = finished
     with pytest.raises(UserError, match="holds a run already; add --resume"):
         train(config(), str(run_dir))
-    with pytest.raises(UserError, match="train.momentum: 0.9 -> 0.5"):
+    with pytest.raises(UserError, match=r"train\.momentum: 0\.9 -> 0\.5"):
         train(config(f"data.val={devkit}:val", "train.momentum=0.5"), str(run_dir), resume=True)
 
 

@@ -1,4 +1,7 @@
-"""A run so small that a test can afford it; `python tiny.py DEVKIT RUN_DIR [--resume] [key=value ...]` does it apart."""
+"""A run so small that a test can afford it.
+
+`python -m tests.training.tiny DEVKIT RUN_DIR [--resume] [key=value ...]` does it in a process of its own.
+"""
 
 import sys
 

@@ -57,7 +57,8 @@ small/medium/large {_show(numbers["AR@100-S"])} / {_show(numbers["AR@100-M"])} /
 On your own images:
   python scripts/propose.py my_photo.jpg --model {exported} --output proposals.json --pictures out
   python scripts/prepare_data.py my_devkit:train --output records/mine      checks your annotations
-  python scripts/train.py --config {arguments.config} --run-dir runs/mine data.train=my_devkit:train data.val=my_devkit:val
+  python scripts/train.py --config {arguments.config} --run-dir runs/mine \\
+      data.train=my_devkit:train data.val=my_devkit:val
 """)
 
 

@@ -49,9 +49,9 @@ class RunProgress:
         self.folder.append_metrics({"step": step, **{k: round(v, 6) for k, v in {**numbers, **speed}.items()}})
         levels = " ".join(f"{numbers[f'classification_{m}']:.2f}+{numbers[f'box_{m}']:.2f}" for m in (1, 2, 3))
         positives = "/".join(f"{numbers[f'positives_{m}']:.0f}" for m in (1, 2, 3))
+        rate = f"{numbers['learning_rate']:.2g}"
         self._bar.set_postfix_str(
-            f"loss {numbers['loss']:.3f} (cls+box per level {levels}) pos {positives} lr {numbers['learning_rate']:.2g}",
-            refresh=False,
+            f"loss {numbers['loss']:.3f} (cls+box per level {levels}) pos {positives} lr {rate}", refresh=False
         )
 
     def show_evaluation(self, step: int, values: dict[str, Any]) -> None:

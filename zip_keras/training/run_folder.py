@@ -24,8 +24,16 @@ from zip_keras.config_files import changed_values, config_text, read_config
 from zip_keras.errors import UserError
 
 # What may differ between the starts of one run: where it runs and what it writes, not what it computes.
-FREE_ON_RESUME = ("train.steps", "train.strategy", "train.devices", "train.log_every", "train.evaluate_every")
-FREE_ON_RESUME += ("train.checkpoint_every", "train.evaluate_images", "train.keep_checkpoints")
+FREE_ON_RESUME = (
+    "train.steps:",
+    "train.strategy:",
+    "train.devices:",
+    "train.log_every:",
+    "train.evaluate_every:",
+    "train.checkpoint_every:",
+    "train.evaluate_images:",
+    "train.keep_checkpoints:",
+)
 
 
 class RunFolder:

@@ -27,8 +27,8 @@ class NonFiniteLossError(ArithmeticError):
 class ProposalTrainer(orbit.AbstractTrainer):
     """Runs optimizer steps on distributed batches.
 
-    A replica sums its images' losses and divides by the *global* batch; Keras optimizers sum gradients over replicas, so
-    any split of a batch gives the same step. Clipping looks at the all-reduced gradient.
+    A replica sums its images' losses and divides by the *global* batch; Keras optimizers sum gradients over replicas,
+    so any split of a batch gives the same step. Clipping looks at the all-reduced gradient.
 
     Args:
         model: a `ProposalNetwork` made under the strategy's scope.
@@ -56,7 +56,7 @@ class ProposalTrainer(orbit.AbstractTrainer):
         on_step=lambda: None,
     ):
         self.model, self.optimizer = model, optimizer
-        self.batches: tf.distribute.DistributedIterator | None = batches
+        self.batches: Any = batches
         self.batch_size, self.global_step, self.clip_norm = batch_size, global_step, clip_norm
         self.average, self.on_step = average, on_step
         self.strategy = strategy
