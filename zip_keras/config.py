@@ -172,6 +172,7 @@ class DataConfig:
 
     Attributes:
         train, val: data set specs, see docs/ARCHITECTURE.md.
+        train_images: only the first so many training images; 0 = all.
         on_defect: what a defect in them does: "error", "skip" the object or image, or "clip" the box.
         resize: "fixed" short side, "random" short side (one draw a batch), or "dynamic" train scale.
         short_side: of "fixed", of validation and of the exported model.
@@ -188,6 +189,7 @@ class DataConfig:
 
     train: str = ""
     val: str = ""
+    train_images: int = 0
     on_defect: Literal["error", "skip", "clip"] = "error"
     resize: Resize = "dynamic"
     short_side: int = 600

@@ -17,12 +17,13 @@ class RunProgress:
         folder: where `metrics.jsonl` goes.
         steps: of the whole run.
         start: steps done before this start.
+        batch_size: images a step.
     """
 
-    def __init__(self, folder: RunFolder, steps: int, start: int):
+    def __init__(self, folder: RunFolder, steps: int, start: int, batch_size: int):
         from tqdm import tqdm
 
-        self.folder = folder
+        self.folder, self._batch_size = folder, batch_size
         self._bar = tqdm(
             total=steps,
             initial=start,
@@ -45,11 +46,11 @@ class RunProgress:
         seconds, steps = time.monotonic() - self._since, self._steps_since
         self._since, self._steps_since = time.monotonic(), 0
         numbers = {name: float(value) for name, value in values.items()}
-        speed = {"steps_per_second": steps / max(seconds, 1e-9)}
+        speed = {"images_per_second": steps * self._batch_size / max(seconds, 1e-9)}
         self.folder.append_metrics({"step": step, **{k: round(v, 6) for k, v in {**numbers, **speed}.items()}})
         levels = " ".join(f"{numbers[f'classification_{m}']:.2f}+{numbers[f'box_{m}']:.2f}" for m in (1, 2, 3))
         positives = "/".join(f"{numbers[f'positives_{m}']:.0f}" for m in (1, 2, 3))
-        rate = f"{numbers['learning_rate']:.2g}"
+        rate = f"{numbers['learning_rate']:.2g} {speed['images_per_second']:.1f} images/s"
         self._bar.set_postfix_str(
             f"loss {numbers['loss']:.3f} (cls+box per level {levels}) pos {positives} lr {rate}", refresh=False
         )

@@ -1,6 +1,7 @@
 """One training run, from a config to the saved proposer."""
 
 import contextlib
+import dataclasses
 import io
 import math
 import signal
@@ -68,7 +69,7 @@ class _Run:
             self.average = WeightAverage(self.network, settings.ema) if settings.ema else None
         self.manager = self._checkpoint_manager()
         self._restore()
-        self.progress = RunProgress(folder, settings.steps, int(self.global_step.numpy()))
+        self.progress = RunProgress(folder, settings.steps, int(self.global_step.numpy()), settings.batch_size)
         self.best = folder.best_recall()
         with contextlib.redirect_stdout(io.StringIO()):  # orbit prints what our progress bar shows
             self.controller = self._controller(validation)
@@ -214,8 +215,13 @@ def build_network(config: ExperimentConfig, say: Callable[[str], None] = lambda 
     Raises:
         UserError: the weights file does not fit, or `train.freeze` names no block.
     """
-    network = ProposalNetwork(config.model, config.targets, config.loss)
     settings = config.train
+    if config.model.batch_norm == "frozen" and not settings.weights:
+        raise UserError(
+            "model.batch_norm is frozen, which needs pretrained weights; set train.weights, or model.batch_norm to "
+            "synchronized to train from scratch"
+        )
+    network = ProposalNetwork(config.model, config.targets, config.loss)
     if settings.weights:
         say(f"{settings.weights}: {load_weights(network, settings.weights)}")
     if settings.weights and config.model.mirror_initialisation and trunk_named(config.model.trunk).mirror_weights:
@@ -238,13 +244,17 @@ def _open_data(config: ExperimentConfig) -> tuple[Dataset, Dataset | None]:
     dataset = open_dataset(data.train, on_defect=data.on_defect)
     if not dataset.records:
         raise UserError(f"data.train {data.train}: no images in it")
+    dataset = _first(dataset, data.train_images)
     if not data.val:
         return dataset, None
     validation = open_dataset(data.val, classes=dataset.class_names, on_defect=data.on_defect)
     if not validation.records:
         raise UserError(f"data.val {data.val}: no images in it")
-    limit = config.train.evaluate_images or len(validation)
-    return dataset, Dataset(validation.spec, validation.class_names, validation.records[:limit], validation.skipped)
+    return dataset, _first(validation, config.train.evaluate_images)
+
+
+def _first(dataset: Dataset, count: int) -> Dataset:
+    return dataclasses.replace(dataset, records=dataset.records[: count or None])
 
 
 @contextlib.contextmanager
