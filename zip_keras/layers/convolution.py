@@ -5,9 +5,12 @@ import keras
 from zip_keras.layers.registry import serializable
 
 EPSILON = 1e-5  # of the batch norms, as in the public Inception-BN definitions
+MOMENTUM = 0.95
 
 
-def batch_normalisation(mode: str, name: str, epsilon: float = EPSILON, dtype=None) -> keras.layers.Layer:
+def batch_normalisation(
+    mode: str, name: str, epsilon: float = EPSILON, momentum: float = MOMENTUM, dtype=None
+) -> keras.layers.Layer:
     """A batch normalisation of one of the modes of `ModelConfig.batch_norm`.
 
     "frozen" never changes (statistics, scale and shift); "synchronized" shares statistics between replicas; "local"
@@ -16,7 +19,7 @@ def batch_normalisation(mode: str, name: str, epsilon: float = EPSILON, dtype=No
     if mode not in ("frozen", "synchronized", "local"):
         raise ValueError(f"batch_norm must be 'frozen', 'synchronized' or 'local', not {mode!r}")
     return keras.layers.BatchNormalization(
-        momentum=0.95,
+        momentum=momentum,
         epsilon=epsilon,
         trainable=mode != "frozen",
         synchronized=mode == "synchronized" and keras.backend.backend() == "tensorflow",

@@ -3,16 +3,28 @@
 A trunk is an entry of `TRUNKS`: how it normalises pixels, and a function that builds its functional graph.
 """
 
+from zip_keras.errors import UserError
+from zip_keras.trunks.applications import PREFIX, application_trunk
 from zip_keras.trunks.base import Preprocessing, Trunk, TrunkMaps
+from zip_keras.trunks.efficientnet_lite import EFFICIENTNET_LITE0
 from zip_keras.trunks.inception_bn import INCEPTION_BN
 
-TRUNKS: dict[str, Trunk] = {"inception_bn": INCEPTION_BN}
+TRUNKS: dict[str, Trunk] = {"efficientnet_lite0": EFFICIENTNET_LITE0, "inception_bn": INCEPTION_BN}
 
 
 def trunk_named(name: str) -> Trunk:
-    """The trunk of that name; `ValueError` with the names there are."""
+    """The trunk of that name, or of a network of keras.applications: see `zip_keras.trunks.applications`.
+
+    Raises:
+        UserError: there is no such trunk; the message has the names there are.
+    """
+    if name.startswith(PREFIX):
+        return application_trunk(name)
     if name not in TRUNKS:
-        raise ValueError(f"unknown trunk {name!r}; there are {', '.join(sorted(TRUNKS))}")
+        raise UserError(
+            f"unknown trunk {name!r}; there are {', '.join(sorted(TRUNKS))}, and {PREFIX}NETWORK:LAYER,LAYER,LAYER for "
+            "a network of keras.applications"
+        )
     return TRUNKS[name]
 
 

@@ -25,7 +25,8 @@ class Preprocessing(keras.layers.Layer):
         self.mean, self.scale, self.bgr = tuple(mean), tuple(scale), bgr
 
     def call(self, x):
-        x = (ops.cast(x, "float32") - ops.convert_to_tensor(self.mean)) / ops.convert_to_tensor(self.scale)
+        mean, scale = (ops.convert_to_tensor(numbers, "float32") for numbers in (self.mean, self.scale))
+        x = (ops.cast(x, "float32") - mean) / scale
         return ops.cast(ops.flip(x, axis=-1) if self.bgr else x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

