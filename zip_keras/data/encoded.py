@@ -5,13 +5,14 @@ No TensorFlow: both executors use it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from zip_keras.data.tfrecord_format import decode_example
 from zip_keras.errors import UserError
 
-IMAGE_KEY = b"image/encoded"
+IMAGE_KEY = "image/encoded"
 
 
 def read_encoded(file: str, offset: int, length: int) -> bytes:
@@ -28,15 +29,14 @@ def read_encoded(file: str, offset: int, length: int) -> bytes:
         raise UserError(f"{file}: cannot be read ({error.strerror}); put it back or prepare the data again") from None
     if length < 0:
         return content
-    try:
-        if len(content) != length:
-            raise ValueError("the shard is cut short")
-        return _image_bytes(content)
-    except (ValueError, IndexError) as error:
-        raise UserError(
-            f"{file}: no image in the example at byte {offset} ({error}); run prepare_data again, "
-            f"and open the records afresh if they were rewritten meanwhile"
-        ) from None
+    place = f"{file}: no image in the example at byte {offset}"
+    advice = "run prepare_data again, and open the records afresh if they were rewritten meanwhile"
+    if len(content) != length:
+        raise UserError(f"{place} (the shard is cut short); {advice}")
+    images = decode_example(content, place).get(IMAGE_KEY)
+    if not isinstance(images, list) or not images:
+        raise UserError(f"{place} (it has no feature {IMAGE_KEY!r}); {advice}")
+    return images[0]
 
 
 def describe(file: str, offset: int, length: int) -> str:
@@ -75,44 +75,3 @@ def jpeg_reduction(
         return 1
     room = min(height // int(size[0]), width // int(size[1]))
     return max(ratio for ratio in (1, 2, 4, 8) if ratio == 1 or ratio <= room)
-
-
-def _image_bytes(example: bytes) -> bytes:
-    """The first bytes value of feature "image/encoded" of a serialized `tf.Example`.
-
-    `Example{1: Features{1: repeated Entry{1: key, 2: Feature{1: BytesList{1: repeated bytes}}}}}`: read from the
-    wire format because the loader without TensorFlow has no protobuf classes.
-    """
-    for features in _values(example, field=1):
-        for entry in _values(features, field=1):
-            if next(_values(entry, field=1), None) == IMAGE_KEY:
-                feature = next(_values(entry, field=2), b"")
-                return bytes(next(_values(next(_values(feature, field=1), b""), field=1)))
-    raise ValueError(f"it has no feature {IMAGE_KEY.decode()!r}")
-
-
-def _values(message: bytes | memoryview, field: int) -> Iterator[memoryview]:
-    """The length-delimited values of one field of a protobuf message, without copying."""
-    view, position = memoryview(message), 0
-    while position < len(view):
-        tag, position = _varint(view, position)
-        if tag & 7 != 2:
-            raise ValueError("it is not a tf.Example")
-        size, position = _varint(view, position)
-        if position + size > len(view):
-            raise ValueError("it is not a tf.Example")
-        if tag >> 3 == field:
-            yield view[position : position + size]
-        position += size
-
-
-def _varint(view: memoryview, position: int) -> tuple[int, int]:
-    """A base-128 integer and the position after it."""
-    value = shift = 0
-    while True:
-        byte = view[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-        shift += 7

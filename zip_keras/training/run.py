@@ -83,6 +83,8 @@ class _Run:
                     interval = settings.evaluate_every
                     self.controller.train(min((step // interval + 1) * interval, settings.steps))
                     result = self._evaluate_and_save()
+                # A finished run resumed: measured and saved again, for other suppression or validation settings.
+                result = result or self._evaluate_and_save()
         except NonFiniteLossError as error:
             raise self._explain(error) from None
         except KeyboardInterrupt:

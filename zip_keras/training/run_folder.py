@@ -23,8 +23,10 @@ from zip_keras.config import ExperimentConfig
 from zip_keras.config_files import changed_values, config_text, read_config
 from zip_keras.errors import UserError
 
-# What may differ between the starts of one run: where it runs and what it writes, not what it computes.
+# What may differ between the starts of one run: where it runs, how it is measured, what it writes; not what it learns.
 FREE_ON_RESUME = (
+    "suppression.",
+    "data.val:",
     "train.steps:",
     "train.strategy:",
     "train.devices:",
