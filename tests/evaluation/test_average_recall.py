@@ -13,7 +13,7 @@ from scenes import ground_truth, proposals, random_pair, write_coco
 
 from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.formats import write_proposals
-from zip_keras.evaluation.ground_truth import read_ground_truth
+from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.matching import match_ranks
 from zip_keras.evaluation.proposals import Proposals
 from zip_keras.evaluation.protocols import IOU_THRESHOLDS

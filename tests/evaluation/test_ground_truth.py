@@ -9,7 +9,8 @@ from scenes import ground_truth, write_coco
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
-from zip_keras.evaluation.ground_truth import from_dataset, read_ground_truth
+from zip_keras.evaluation.ground_truth import from_dataset
+from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.proposals import Proposals
 
 

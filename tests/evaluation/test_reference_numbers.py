@@ -4,7 +4,7 @@ import pytest
 from scenes import ground_truth, proposals
 
 from zip_keras.evaluation.formats import read_proposals
-from zip_keras.evaluation.ground_truth import read_ground_truth
+from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.evaluation.voc import voc_average_precision
 

@@ -20,7 +20,8 @@ from zip_keras.evaluation.curves import (
     recall_of_groups,
 )
 from zip_keras.evaluation.formats.files import complete_or_nothing
-from zip_keras.evaluation.ground_truth import GroundTruth, read_ground_truth
+from zip_keras.evaluation.ground_truth import GroundTruth
+from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.proposals import Proposals
 
 DESCRIPTION = """\

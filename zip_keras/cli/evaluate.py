@@ -15,7 +15,8 @@ from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import PROTOCOLS, average_recall
 from zip_keras.evaluation.checks import Checked, Policy, load_proposals
 from zip_keras.evaluation.formats.files import complete_or_nothing
-from zip_keras.evaluation.ground_truth import GroundTruth, read_ground_truth
+from zip_keras.evaluation.ground_truth import GroundTruth
+from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.proposals import ImageId, Proposals
 from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.evaluation.voc import voc_average_precision

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
@@ -91,35 +90,6 @@ def from_dataset(dataset: Dataset) -> GroundTruth:
         difficult=flat("difficult", bool),
         skipped=dict(dataset.skipped),
     )
-
-
-def read_ground_truth(spec: str, on_bad_object: Literal["error", "skip", "clip"] = "error") -> GroundTruth:
-    """Reads the objects that a data set spec names; image files are not needed for a COCO json.
-
-    A COCO json is read here, not through `open_dataset`, because records hold float32 corners and protocol `coco` is
-    defined on the json's own doubles.
-
-    Args:
-        spec: `DEVKIT:SPLIT`, `instances.json` or any other spec of `zip_keras.data.sources.open_dataset`.
-        on_bad_object: what to do with an annotation that is no box; objects left out are neither missed nor counted.
-            A COCO json's boxes without width or height are counted, and missed, as by pycocotools.
-
-    Raises:
-        UserError: the data is missing or broken.
-    """
-    plain = spec.removeprefix("coco:")
-    file = plain if plain.endswith(".json") else plain.partition(".json:")[0] + ".json"
-    if plain.endswith(".json") or ".json:" in plain:
-        from zip_keras.evaluation.coco_instances import read_instances
-
-        return read_instances(file, spec, skip_bad_objects=on_bad_object != "error")
-    from zip_keras.data.sources import open_dataset
-
-    try:
-        return from_dataset(open_dataset(spec, on_defect=on_bad_object, need_images=False))
-    except UserError as error:
-        hint = "; to measure without such objects: --on-bad-object=skip" if "--on-bad-box" in str(error) else ""
-        raise UserError(f"{error}{hint}") from None
 
 
 def refuse_duplicates(ids: tuple[ImageId, ...], source: str) -> None:
