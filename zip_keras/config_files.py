@@ -21,7 +21,8 @@ def read_config(file: str | Path | None, overrides: Sequence[str] = ()) -> Exper
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--config", action="config")
     parser.add_class_arguments(ExperimentConfig)
-    arguments = [] if file is None else ["--config", str(_checked_file(Path(file)))]
+    # jsonargparse takes an empty file for an error
+    arguments = ["--config", str(file)] if file is not None and _checked_content(Path(file)) else []
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -48,8 +49,8 @@ def changed_values(before: ExperimentConfig, after: ExperimentConfig) -> list[st
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted(old | new) if old.get(key) != new.get(key)]
 
 
-def _checked_file(file: Path) -> Path:
-    """The file, after its keys have been looked at."""
+def _checked_content(file: Path) -> dict[str, Any]:
+    """What the file holds, after its keys have been looked at."""
     import yaml
 
     if not file.is_file():
@@ -62,7 +63,7 @@ def _checked_file(file: Path) -> Path:
         raise UserError(f"{file}: must hold sections such as `train:` with keys under them")
     for key, _ in _flat(content):
         _check_key(key, str(file))
-    return file
+    return content
 
 
 def _check_key(key: str, where: str) -> None:
