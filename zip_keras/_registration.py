@@ -25,19 +25,36 @@ def register_with_keras() -> None:
 
 
 class _KerasWatch(MetaPathFinder):
-    """Lets the usual finders find Keras, once, and adds a step to its execution."""
+    """Lets the usual finders find Keras and the project's modules, and adds a step to their execution.
+
+    The project's modules import Keras themselves: one that is half executed then cannot be imported by those that
+    register. So the step waits for the outermost of these imports to end.
+    """
+
+    def __init__(self) -> None:
+        self._searching = False
+        self._executing = 0
 
     def find_spec(self, fullname: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if fullname != "keras":
+        if self._searching or not (fullname == "keras" or fullname.startswith("zip_keras.")):
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._searching = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module: ModuleType) -> None:
-                execute(module)
-                importlib.import_module(_REGISTERING)
+                self._executing += 1
+                try:
+                    execute(module)
+                finally:
+                    self._executing -= 1
+                if self._executing == 0 and "keras" in sys.modules and self in sys.meta_path:
+                    sys.meta_path.remove(self)
+                    importlib.import_module(_REGISTERING)
 
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
