@@ -4,6 +4,7 @@ import importlib.util
 import types
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -54,7 +55,7 @@ def randomise(torch, module, seed: int) -> None:
 def relative_difference(ours, theirs) -> float:
     """Largest difference relative to the largest value, of ours `[1, H, W, C]` and PyTorch's `[1, C, H, W]`."""
     theirs = theirs.detach().numpy().transpose(0, 2, 3, 1)
-    ours = np.asarray(ours)
+    ours = keras.ops.convert_to_numpy(ours)
     assert ours.shape == theirs.shape
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
