@@ -33,9 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     tensors = read_state_dict(arguments.input)
 
-    import keras  # noqa: F401  here, for it takes seconds; and before what registers with it
-
-    from zip_keras.trunks.pytorch import convert_state_dict
+    from zip_keras.trunks.pytorch import convert_state_dict  # Keras takes seconds to import
     from zip_keras.weights import save_weights
 
     try:
