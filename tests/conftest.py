@@ -16,3 +16,58 @@ def real_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session")
+def small_proposer():
+    """A narrow network with random weights whose scores and offsets spread as a trained one's do."""
+    import keras
+    import numpy as np
+
+    import zip_keras
+
+    keras.utils.set_random_seed(1)
+    network = zip_keras.ProposalNetwork(zip_keras.ModelConfig(width=0.125, head_channels=16))
+    outputs = network(np.random.default_rng(1).uniform(0, 255, (1, 128, 160, 3)).astype("float32"))
+    for level in (1, 2, 3):
+        head = network.get_layer(f"head_{level}")
+        for layer, output, spread in ((head.score, "logits", 2.0), (head.offset, "offsets", 0.3)):
+            layer.kernel.assign(layer.kernel * (spread / np.std(outputs[output][level - 1])))
+    return zip_keras.Proposer(network, zip_keras.SuppressionConfig(max_proposals=50), short_side=128, long_side=256)
+
+
+@pytest.fixture(scope="session")
+def small_run(small_proposer, tmp_path_factory) -> Path:
+    """A run folder that holds `small_proposer`."""
+    folder = tmp_path_factory.mktemp("run")
+    small_proposer.save(folder / "last.keras")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_export(small_proposer, tmp_path_factory) -> Path:
+    """`exported/NAME` with `small_proposer` as version 1."""
+    from zip_keras.serving.export import export_proposer
+
+    folder = tmp_path_factory.mktemp("exported") / "small"
+    export_proposer(small_proposer, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoded_image() -> Callable[..., bytes]:
+    """`encoded_image("JPEG", height, width, mode="RGB")`: an image file's bytes, smooth enough to have structure."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    def encode(kind: str, height: int, width: int, mode: str = "RGB") -> bytes:
+        y, x = np.mgrid[:height, :width].astype(np.float32)
+        waves = [np.sin(x / 7 + y / 13), np.cos(x / 11), np.sin(y / 5) * np.cos(x / 3)]
+        pixels = (127.5 + 127.5 * np.stack(waves, axis=-1)).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).convert(mode).save(buffer, kind)
+        return buffer.getvalue()
+
+    return encode

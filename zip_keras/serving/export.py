@@ -25,7 +25,11 @@ class ServedProposer(tf.Module):
 
     def __init__(self, proposer: Proposer):
         super().__init__()
-        self.proposer = proposer
+        # Keras variables in an exported object are saved as copies beside the ones that the graph reads. Only Python's
+        # loader puts the two together: TensorFlow Serving and the C API would not find a value. So the module holds the
+        # TensorFlow variables themselves, and the Keras model where tracking does not look.
+        self._weights = [variable.value for variable in proposer.variables]
+        self._call_proposer = lambda images: proposer(images, training=False)
         self._length = list_length(proposer.suppression)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
@@ -50,7 +54,7 @@ class ServedProposer(tf.Module):
         )
 
     def _propose(self, images):
-        result = self.proposer(images, training=False)
+        result = self._call_proposer(images)
         return {name: result[name] for name in ("boxes", "scores", "valid")}
 
     def _propose_encoded(self, image_bytes):
