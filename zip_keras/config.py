@@ -41,7 +41,7 @@ class ModelConfig:
     """The network.
 
     Attributes:
-        trunk: name of the zoom-out network (`zip_keras.trunks.TRUNKS`).
+        trunk: name of the zoom-out network (`zip_keras.trunks.TRUNKS`), or `keras:NETWORK:LAYER,LAYER,LAYER`.
         width: multiplies the trunk's widths (rounded to multiples of 8).
         pool_border: average pools count the zero padding ("count": Caffe and PyTorch Inception-BN) or not ("ignore").
         batch_norm: "frozen" (statistics and scale fixed; for a pretrained trunk), "synchronized" or "local".

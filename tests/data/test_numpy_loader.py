@@ -56,7 +56,13 @@ def assert_equals_pipeline(dataset, settings, batches, mean_difference):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"resize": "dynamic", "dynamic_min_short": 20}, {"crop": 1.0}, {"colour_jitter": 0.4}, {"short_side": 100, "long_side": 160}],
+    [
+        {},
+        {"resize": "dynamic", "dynamic_min_short": 20},
+        {"crop": 1.0},
+        {"colour_jitter": 0.4},
+        {"short_side": 100, "long_side": 160},
+    ],
     ids=str,
 )
 def test_batches_equal_those_of_the_tensorflow_pipeline(images, changes):

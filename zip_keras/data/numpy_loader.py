@@ -22,8 +22,8 @@ class NumpyLoader(keras.utils.PyDataset):
     number Keras sees one epoch that never ends. A `PyDataset` with an end would be shuffled by `fit` and told of the
     end of epochs once too often (Keras 3.15): it could not know at which step it is.
 
-    The batches equal those of `pipeline.training_batches`. On the TensorFlow backend use the pipeline: there Keras takes
-    the image sizes of a `PyDataset`'s first two batches for those of all, and stops at another one.
+    The batches equal those of `pipeline.training_batches`. On the TensorFlow backend use the pipeline: there Keras
+    takes the image sizes of a `PyDataset`'s first two batches for those of all, and stops at another one.
 
     Args:
         dataset: what to read.

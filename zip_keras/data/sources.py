@@ -14,6 +14,7 @@ from zip_keras.errors import UserError
 
 FORMATS = ("voc", "coco", "imagenet", "yolo", "records", "tfds")
 
+
 def open_dataset(
     spec: str,
     *,
