@@ -13,8 +13,8 @@ from zip_keras.serving.export import export_proposer
 
 SIZES = ((97, 131), (1, 1), (5, 300), (300, 5), (128, 128))
 
-# An app with the core install: the extras cannot be imported. TensorFlow alone answers from the SavedModel; Keras, after
-# nothing but `import zip_keras`, from the .keras file.
+# An app with the core install: the extras cannot be imported. TensorFlow alone answers from the SavedModel; Keras,
+# after nothing but `import zip_keras`, from the .keras file.
 EXTRAS = (
     "official",
     "orbit",
@@ -70,8 +70,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def signatures(small_export):
-    loaded = tf.saved_model.load(str(small_export / "1"))
-    yield loaded.signatures
+    return tf.saved_model.load(str(small_export / "1")).signatures
 
 
 def test_a_fresh_process_gives_the_answers_of_this_one(small_proposer, small_export, images, tmp_path, record_property):

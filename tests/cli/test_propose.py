@@ -1,0 +1,133 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zip_keras.cli import main
+from zip_keras.evaluation.formats import read_proposals
+from zip_keras.prediction.models import load_proposer
+from zip_keras.prediction.predictor import decode_image
+
+
+@pytest.fixture
+def photos(tmp_path, encoded_image):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "000012.jpg").write_bytes(encoded_image("JPEG", 60, 80))
+    (folder / "cat.png").write_bytes(encoded_image("PNG", 5, 300, "L"))
+    return folder
+
+
+@pytest.fixture
+def command(photos, small_run, tmp_path):
+    """`command(more arguments)` proposes for `photos` into out.json and returns the exit code."""
+
+    def run(*arguments, paths=(str(photos),), output="out.json"):
+        return main(["propose", *paths, "--model", str(small_run), "--output", str(tmp_path / output), *arguments])
+
+    return run
+
+
+def test_the_file_holds_what_the_model_says_in_pixels_of_the_images(command, photos, small_run, tmp_path, capsys):
+    assert command() == 0
+    rows = json.loads((tmp_path / "out.json").read_text())
+    propose = load_proposer(small_run)
+    for image_id, file in ((12, "000012.jpg"), ("cat", "cat.png")):
+        expected = propose(decode_image((photos / file).read_bytes(), file))
+        of_image = [row for row in rows if row["image_id"] == image_id]
+        y1, x1, y2, x2 = expected["boxes"].astype(np.float64).T
+        np.testing.assert_allclose([r["bbox"] for r in of_image], np.stack([x1, y1, x2 - x1, y2 - y1], 1), atol=1e-3)
+        np.testing.assert_allclose([row["score"] for row in of_image], expected["scores"], atol=1e-5)
+        assert {row["category_id"] for row in of_image} == {1}
+    assert f"{len(rows)} boxes of 2 images" in capsys.readouterr().out
+
+
+def test_the_suffix_names_the_format_and_the_count_cuts(command, photos, tmp_path):
+    (photos / "000012.jpg").rename(photos / "dog.jpg")  # this format holds ids of one kind
+    assert command("--max-proposals", "3", output="out.npz") == 0
+    proposals = read_proposals(str(tmp_path / "out.npz"))
+    assert {image.image_id: len(image) for image in proposals} == {"cat": 3, "dog": 3}
+
+
+def test_a_bad_image_stops_or_is_counted(command, photos, tmp_path, capsys):
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
+    (tmp_path / "out.json").write_text("the file of an earlier run")
+    assert command() == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "broken.jpg: does not decode" in error
+    assert "--on-bad-image skip" in error
+    assert (tmp_path / "out.json").read_text() == "the file of an earlier run"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "photos"]
+    assert command("--on-bad-image", "skip") == 0
+    printed = capsys.readouterr()
+    assert "skipped, cannot be read: 1" in printed.out
+    assert "broken.jpg" in printed.err
+    assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {12, "cat"}
+
+
+def test_nothing_but_bad_images_is_an_error(command, photos, tmp_path, capsys):
+    (photos / "broken.jpg").write_bytes(b"no image")
+    assert command("--on-bad-image", "skip", paths=[str(photos / "broken.jpg")]) == 2
+    assert "none of the 1 images can be read" in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_an_interrupt_leaves_nothing(command, tmp_path, monkeypatch):
+    def interrupt(image):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zip_keras.prediction.predictor.load_image", interrupt)
+    assert command() == 130
+    assert [p.name for p in tmp_path.iterdir()] == ["photos"]
+
+
+def test_pictures_are_drawn_in_the_images_size(command, tmp_path):
+    assert command("--pictures", str(tmp_path / "pictures"), "--pictures-count", "4") == 0
+    assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["12.jpg", "cat.jpg"]
+    assert Image.open(tmp_path / "pictures" / "12.jpg").size == (80, 60)
+
+
+def test_without_tqdm_progress_is_lines(command, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert command() == 0
+    assert "2 of 2 images" in capsys.readouterr().err
+
+
+def test_without_pillow_pictures_are_refused_and_json_is_not(command, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    assert command("--pictures", str(tmp_path / "pictures")) == 2
+    assert "--pictures: needs PIL" in capsys.readouterr().err
+    assert command() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"output": "out.txt"}, "unknown kind of proposal file '.txt'"),
+        ({"paths": ["nowhere"]}, "nowhere: no such image, folder or list"),
+    ],
+)
+def test_bad_arguments_are_one_line(command, arguments, message, capsys):
+    assert command(**arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_export_then_propose(small_run, photos, tmp_path, capsys):
+    """The way of the README, and the numbers that the export command prints."""
+    model = tmp_path / "exported"
+    sizes = ["--max-proposals", "20", "--short-side", "96"]
+    assert main(["export", "--model", str(small_run), "--output", str(model), *sizes]) == 0
+    assert f"{model}/1: 20 boxes an image, short side 96, long side 256" in capsys.readouterr().out
+    arguments = ["propose", str(photos), "--model", str(model), "--output", str(tmp_path / "out.json")]
+    assert main(arguments) == 0
+    rows = json.loads((tmp_path / "out.json").read_text())
+    assert sum(row["image_id"] == 12 for row in rows) == 20
+    assert main([*arguments, "--max-proposals", "21"]) == 2
+    assert "lists 20 boxes an image and cannot list 21" in capsys.readouterr().err
+    assert main(["export", "--model", str(small_run), "--output", str(model), "--version", "1"]) == 2
+    assert "exists already" in capsys.readouterr().err

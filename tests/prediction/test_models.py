@@ -1,0 +1,127 @@
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from zip_keras.errors import UserError
+from zip_keras.prediction.models import (
+    KERAS_FILE,
+    find_model,
+    load_keras_proposer,
+    load_proposer,
+    with_settings,
+)
+from zip_keras.prediction.predictor import compile_proposer
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(3).integers(0, 256, (90, 120, 3), np.uint8)
+
+
+class TestFinding:
+    def test_a_run_gives_its_best_then_its_last(self, tmp_path):
+        (tmp_path / "last.keras").touch()
+        assert find_model(tmp_path) == tmp_path / "last.keras"
+        (tmp_path / "best.keras").touch()
+        assert find_model(tmp_path) == tmp_path / "best.keras"
+        assert find_model(tmp_path / "last.keras") == tmp_path / "last.keras"
+
+    def test_the_highest_complete_version_counts(self, tmp_path):
+        for version in ("1", "9", "10", "11", ".12.77.part", "notes"):
+            (tmp_path / version).mkdir()
+            if version != "11":
+                (tmp_path / version / "saved_model.pb").touch()
+        assert find_model(tmp_path) == tmp_path / "10"
+        assert find_model(tmp_path / "9") == tmp_path / "9"
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("imagenet-small", "imagenet-small: no such model; name a run folder"),
+            ("empty", "empty: holds no model"),
+            ("run", "run: the run has saved no model yet"),
+            ("text.h5", r"text\.h5: is no model"),
+        ],
+    )
+    def test_what_is_possible_is_listed(self, tmp_path, monkeypatch, name, message):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "config.yaml").touch()
+        (tmp_path / "text.h5").touch()
+        with pytest.raises(UserError, match=message):
+            load_proposer(name)
+
+
+def test_every_form_of_a_model_gives_the_same_answer(small_proposer, small_run, small_export, image):
+    expected = compile_proposer(small_proposer)(image)
+    assert len(expected["boxes"]) == 50
+    for model in (small_run, small_run / "last.keras", small_export, small_export / "1" / KERAS_FILE):
+        found = load_proposer(str(model))(image)
+        np.testing.assert_allclose(found["boxes"], expected["boxes"], rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-5)
+
+
+def test_a_shorter_list_is_the_head_of_the_longer(small_run, small_export, image):
+    for model in (small_run, small_export):
+        full, short = load_proposer(model)(image), load_proposer(model, 7)(image)
+        np.testing.assert_array_equal(short["boxes"], full["boxes"][:7])
+        np.testing.assert_array_equal(short["scores"], full["scores"][:7])
+
+
+def test_a_longer_list_continues_the_models_own(small_run, image):
+    full, longer = load_proposer(small_run)(image), load_proposer(small_run, 200)(image)
+    assert (len(full["boxes"]), len(longer["boxes"])) == (50, 200)
+    np.testing.assert_allclose(longer["boxes"][:50], full["boxes"], rtol=1e-5, atol=1e-3)
+
+
+def test_a_list_beyond_the_loosest_threshold(small_proposer):
+    longer = with_settings(small_proposer, max_proposals=3000)
+    assert longer.suppression.counts[0] == 3000
+    assert longer.suppression.counts[1:] == small_proposer.suppression.counts[1:]
+    assert longer.network is small_proposer.network
+
+
+def test_a_saved_models_list_is_fixed(small_export):
+    with pytest.raises(UserError, match=r"lists 50 boxes an image and cannot list 51; take .*proposer\.keras"):
+        load_proposer(small_export, 51)
+
+
+def test_settings_that_cannot_be(small_proposer, small_run):
+    with pytest.raises(UserError, match="max_proposals is 0"):
+        load_proposer(small_run, 0)
+    with pytest.raises(UserError, match="short_side is -1"):
+        with_settings(small_proposer, short_side=-1)
+    with pytest.raises(UserError, match="the short side, 300, is longer than the long side, 256"):
+        with_settings(small_proposer, short_side=300)
+    changed = with_settings(small_proposer, short_side=300, long_side=400)
+    assert (changed.resizing.short_side, changed.resizing.long_side) == (300, 400)
+
+
+def test_an_export_can_be_exported_again(small_export, tmp_path):
+    assert load_keras_proposer(small_export).suppression.max_proposals == 50
+    shutil.copytree(small_export / "1", tmp_path / "1")
+    (tmp_path / "1" / KERAS_FILE).unlink()
+    with pytest.raises(UserError, match=r"proposer\.keras: missing"):
+        load_keras_proposer(tmp_path)
+
+
+def test_broken_and_foreign_files(small_run, small_proposer, small_export, tmp_path):
+    whole = (small_run / "last.keras").read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
+        (tmp_path / f"{name}.keras").write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}\.keras: cannot be loaded .*written to its end"):
+            load_proposer(tmp_path / f"{name}.keras")
+    small_proposer.network.save(tmp_path / "network.keras")
+    with pytest.raises(UserError, match="holds a ProposalNetwork, not a Proposer"):
+        load_proposer(tmp_path / "network.keras")
+    inputs = keras.Input((2,))
+    keras.Model(inputs, keras.layers.Dense(1)(inputs)).export(str(tmp_path / "foreign"), verbose=False)
+    with pytest.raises(UserError, match="foreign: not a SavedModel of zip-keras export"):
+        load_proposer(tmp_path / "foreign")
+    shutil.copytree(small_export / "1", tmp_path / "damaged")
+    (tmp_path / "damaged" / "saved_model.pb").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="damaged: not a SavedModel of zip-keras export"):
+        load_proposer(tmp_path / "damaged")

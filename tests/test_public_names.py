@@ -1,0 +1,31 @@
+"""What `import zip_keras` promises. Each program runs in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+import zip_keras
+
+
+def run(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_every_public_name_is_there():
+    assert all(getattr(zip_keras, name).__name__ == name for name in zip_keras.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        zip_keras.Nothing  # noqa: B018
+
+
+def test_the_import_alone_loads_no_framework():
+    """Commands that read annotations or measure files start in a moment, and so do their worker processes."""
+    assert run("import sys, zip_keras; print({'keras', 'tensorflow', 'numpy'} & set(sys.modules))") == "set()"
+
+
+@pytest.mark.parametrize(
+    "order", ["import zip_keras, keras", "import keras, zip_keras", "import zip_keras.boxes, keras"]
+)
+def test_keras_knows_the_classes_in_whatever_order_the_imports_come(order):
+    program = f"{order}\nprint('zip_keras>Proposer' in keras.saving.get_custom_objects(), keras.__spec__.name)"
+    assert run(program) == "True keras"
