@@ -47,7 +47,8 @@ def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
     by IoU for difficult ones and by the share of the anchor inside for crowds, is ignored. Anchors whose centre lies in
     the padding are ignored.
     """
-    present = targets["classes"] >= 0  # [B, M]
+    anchors = ops.convert_to_tensor(anchors)
+    present = ops.convert_to_tensor(targets["classes"]) >= 0  # [B, M]
     set_aside = ops.logical_or(ops.cast(targets["difficult"], "bool"), ops.cast(targets["crowd"], "bool"))
     wanted = ops.cast(ops.logical_and(present, ops.logical_not(set_aside)), "float32")[:, None, :]  # [B, 1, M]
     difficult = ops.cast(ops.logical_and(present, ops.cast(targets["difficult"], "bool")), "float32")[:, None, :]
