@@ -45,22 +45,19 @@ def _prepare(boxes, scores, height, width, config: SuppressionConfig):
     # NaN compares false: a broken score can never be returned, nor upset the order of the others.
     scores = ops.where(scores > ABSENT / 2, scores, ABSENT)
     if config.pre_nms is not None:
-        scores, boxes = _pad_to(scores, boxes, config.pre_nms)
-        scores, order = ops.top_k(scores, config.pre_nms)
-        boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
+        boxes, scores = _best(boxes, scores, config.pre_nms)
     boxes = box_ops.clip(boxes, height, width)
     sides = boxes[..., 2:] - boxes[..., :2]
     fits = ops.logical_and(ops.min(sides, axis=-1) >= config.min_size, scores > ABSENT / 2)
     return boxes, ops.where(fits, scores, ABSENT)
 
 
-def _pad_to(scores, boxes, count: int):
-    """Appends `count` absent places, so that a top-k of `count` is possible on a level of any size."""
-    batch = ops.shape(scores)[0]
-    return (
-        ops.concatenate([scores, ops.full((batch, count), ABSENT)], axis=1),
-        ops.concatenate([boxes, ops.zeros((batch, count, 4))], axis=1),
-    )
+def _best(boxes, scores, count: int):
+    """The best `count` places of `[B, N, 4]`, `[B, N]`, best first; where N is smaller, absent ones follow."""
+    batch, last = ops.shape(scores)[0], ops.shape(scores)[1] - 1
+    scores, order = ops.top_k(ops.concatenate([scores, ops.full((batch, count), ABSENT)], axis=1), count)
+    order = ops.minimum(order, last)  # any box will do for an absent place
+    return ops.take_along_axis(boxes, order[..., None], axis=1), scores
 
 
 def _suppress_levels(levels, config: SuppressionConfig):
@@ -72,20 +69,15 @@ def _suppress_levels(levels, config: SuppressionConfig):
         level_scores, level_boxes = _sorted_by_score(level_scores, level_boxes)
         keep = greedy_keep(level_boxes, level_scores > ABSENT / 2, config.level_iou)
         level_scores = ops.where(keep, level_scores, ABSENT)
-        level_scores, level_boxes = _pad_to(level_scores, level_boxes, config.level_keep)
-        level_scores, order = ops.top_k(level_scores, config.level_keep)
-        boxes.append(ops.take_along_axis(level_boxes, order[..., None], axis=1))
+        level_boxes, level_scores = _best(level_boxes, level_scores, config.level_keep)
+        boxes.append(level_boxes)
         scores.append(level_scores)
     merged_scores, merged_boxes = _sorted_by_score(ops.concatenate(scores, axis=1), ops.concatenate(boxes, axis=1))
     return merged_boxes, merged_scores
 
 
 def _suppress_levels_tensorflow(levels, config: SuppressionConfig):
-    """One CombinedNonMaxSuppression with the levels as classes: a third of the time of one call a level.
-
-    The kernel orders equal scores as it likes and puts its padding, which scores 0, before negative ones. So it is
-    given ranks from the end, 1 for the worst box: of equal scores the earlier level and place wins, as elsewhere.
-    """
+    """All levels in one call: a third of the time of one call a level. Of equal scores the earlier level wins."""
     import tensorflow as tf
 
     every_score = tf.concat([scores for _, scores in levels], axis=1)
@@ -99,21 +91,41 @@ def _suppress_levels_tensorflow(levels, config: SuppressionConfig):
     for (level_boxes, _), level_rank, length in zip(levels, tf.split(rank, lengths, axis=1), lengths, strict=True):
         boxes.append(tf.pad(level_boxes, [[0, 0], [0, longest - length], [0, 0]]))
         ranks.append(tf.pad(level_rank, [[0, 0], [0, longest - length]]))
+    kept_boxes, kept_ranks = _keep_by_rank(
+        tf.stack(boxes, axis=2), tf.stack(ranks, axis=2), config.level_iou, config.level_keep
+    )
+    number = tf.minimum(count - tf.cast(kept_ranks, "int32"), count - 1)  # from the best on
+    scores = tf.gather(tf.gather(every_score, order, batch_dims=1), number, batch_dims=1)
+    return kept_boxes, tf.where(kept_ranks > 0, scores, ABSENT)
+
+
+def _keep_by_rank(boxes, ranks, iou: float, keep: int):
+    """Suppression within each class by CombinedNonMaxSuppression, the fastest kernel of TensorFlow.
+
+    It orders equal scores as it likes and puts its padding, which scores 0, before negative ones. So it is given ranks
+    from the end instead: 1 for the worst box, 0 for an absent one.
+
+    Args:
+        boxes, ranks: float32 `[B, N, classes, 4]`, `[B, N, classes]`.
+        keep: survivors of a class at most.
+
+    Returns:
+        the survivors of all classes, best first, float32 `[B, classes * keep, 4]`, `[B, classes * keep]`; rank 0 where
+        there are no more.
+    """
+    import tensorflow as tf
+
     result = tf.raw_ops.CombinedNonMaxSuppression(
-        boxes=tf.stack(boxes, axis=2),  # [B, N, level, 4]
-        scores=tf.stack(ranks, axis=2),
-        max_output_size_per_class=config.level_keep,
-        max_total_size=len(levels) * config.level_keep,
-        iou_threshold=config.level_iou,
+        boxes=boxes,
+        scores=ranks,
+        max_output_size_per_class=keep,
+        max_total_size=ranks.shape[2] * keep,
+        iou_threshold=iou,
         score_threshold=0.5,
         pad_per_class=False,
         clip_boxes=False,
     )
-    places = tf.range(len(levels) * config.level_keep)[None]
-    valid = places < result.valid_detections[:, None]
-    number = tf.where(valid, count - tf.cast(result.nmsed_scores, "int32"), 0)  # from the best on
-    scores = tf.gather(tf.gather(every_score, order, batch_dims=1), number, batch_dims=1)
-    return result.nmsed_boxes, tf.where(valid, scores, ABSENT)
+    return result.nmsed_boxes, result.nmsed_scores
 
 
 def multi_threshold(boxes, scores, config: SuppressionConfig) -> Proposals:
@@ -131,11 +143,7 @@ def multi_threshold(boxes, scores, config: SuppressionConfig) -> Proposals:
         decrease.
     """
     thresholds, counts = config.thresholds, config.counts
-    keep = suppression_mask(boxes, scores, thresholds[0], counts[0])
-    scores = ops.where(keep, scores, ABSENT)
-    scores, boxes = _pad_to(scores, boxes, counts[0])
-    scores, order = ops.top_k(scores, counts[0])  # S_1
-    boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
+    boxes, scores = _loosest(boxes, scores, config)  # S_1
 
     present = scores > ABSENT / 2
     listed = ops.zeros_like(present)
@@ -161,6 +169,21 @@ def multi_threshold(boxes, scores, config: SuppressionConfig) -> Proposals:
     scores = ops.where(valid, ops.take_along_axis(scores, order, axis=1), ABSENT)
     scores = ops.where(valid, ops.top_k(scores, size)[0], 0.0)
     return Proposals(boxes, scores, valid)
+
+
+def _loosest(boxes, scores, config: SuppressionConfig):
+    """S_1 of boxes that come best first: `[B, n_1, 4]`, `[B, n_1]`."""
+    iou, count = config.thresholds[0], config.counts[0]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        length = tf.shape(scores)[1]
+        rank = tf.where(scores > ABSENT / 2, tf.cast(length - tf.range(length), "float32"), 0.0)
+        boxes, rank = _keep_by_rank(boxes[:, :, None], rank[:, :, None], iou, count)
+        place = tf.minimum(length - tf.cast(rank, "int32"), length - 1)
+        return boxes, tf.where(rank > 0, tf.gather(scores, place, batch_dims=1), ABSENT)
+    keep = suppression_mask(boxes, scores, iou, count)
+    return _best(boxes, ops.where(keep, scores, ABSENT), count)
 
 
 def suppression_mask(boxes, scores, iou: float, limit: int):
