@@ -13,7 +13,7 @@ demo: .venv/train
 	$(BIN)/python scripts/demo.py
 
 test: .venv/test
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 check: .venv/test
 	$(BIN)/ruff check .
