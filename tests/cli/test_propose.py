@@ -1,3 +1,4 @@
+import functools
 import json
 import sys
 
@@ -11,6 +12,11 @@ from zip_keras.prediction.models import load_proposer
 from zip_keras.prediction.predictor import decode_image
 
 
+@pytest.fixture(scope="module")
+def load_once():
+    return functools.cache(load_proposer)
+
+
 @pytest.fixture
 def photos(tmp_path, encoded_image):
     folder = tmp_path / "photos"
@@ -21,8 +27,9 @@ def photos(tmp_path, encoded_image):
 
 
 @pytest.fixture
-def command(photos, small_run, tmp_path):
+def command(photos, small_run, tmp_path, monkeypatch, load_once):
     """`command(more arguments)` proposes for `photos` into out.json and returns the exit code."""
+    monkeypatch.setattr("zip_keras.prediction.models.load_proposer", load_once)  # loading takes seconds
 
     def run(*arguments, paths=(str(photos),), output="out.json"):
         return main(["propose", *paths, "--model", str(small_run), "--output", str(tmp_path / output), *arguments])

@@ -64,16 +64,11 @@ def test_every_form_of_a_model_gives_the_same_answer(small_proposer, small_run, 
         np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-5)
 
 
-def test_a_shorter_list_is_the_head_of_the_longer(small_run, small_export, image):
-    for model in (small_run, small_export):
-        full, short = load_proposer(model)(image), load_proposer(model, 7)(image)
-        np.testing.assert_array_equal(short["boxes"], full["boxes"][:7])
-        np.testing.assert_array_equal(short["scores"], full["scores"][:7])
-
-
-def test_a_longer_list_continues_the_models_own(small_run, image):
-    full, longer = load_proposer(small_run)(image), load_proposer(small_run, 200)(image)
-    assert (len(full["boxes"]), len(longer["boxes"])) == (50, 200)
+def test_a_shorter_list_is_the_head_and_a_longer_one_the_continuation(small_run, image):
+    full, short, longer = (load_proposer(small_run, count)(image) for count in (None, 7, 200))
+    assert [len(result["boxes"]) for result in (full, short, longer)] == [50, 7, 200]
+    np.testing.assert_array_equal(short["boxes"], full["boxes"][:7])
+    np.testing.assert_array_equal(short["scores"], full["scores"][:7])
     np.testing.assert_allclose(longer["boxes"][:50], full["boxes"], rtol=1e-5, atol=1e-3)
 
 
