@@ -13,7 +13,9 @@ def largest_difference(one, other):
     first, second = weights_of(one), weights_of(other)
     assert first.keys() == second.keys()
     assert len(first) > 50
-    return max(float(np.abs(first[name] - second[name]).max()) for name in first)
+    largest = max(float(np.abs(first[name] - second[name]).max()) for name in first)
+    print(f"largest difference of {len(first)} weights: {largest:.2g}")  # pytest -s shows it
+    return largest
 
 
 def changed(run_dir, start_dir):
