@@ -26,7 +26,7 @@ from zip_keras.weights import load_weights  # noqa: E402
 
 NARROW = ModelConfig(width=0.125, head_channels=16)
 SMALL = ModelConfig(width=0.0625, head_channels=16, zoom_in="none")  # JAX takes 20 s to compile a step of the other
-SUPPRESSION = SuppressionConfig(pre_nms=200, thresholds=(0.9, 0.6), counts=(60, 20), max_proposals=30)
+SUPPRESSION = SuppressionConfig(pre_nms=200, thresholds=(0.6,), counts=(60,), max_proposals=30)
 
 
 def compiled(function):
@@ -77,7 +77,7 @@ def learn(network, folder: str) -> dict[str, np.ndarray]:
     settings = DataConfig(resize="fixed", short_side=64, long_side=64, bucket_multiple=32)
     loader = NumpyLoader(Dataset("made:squares", ("square",), records), settings, 4, seed=0)
     network.compile(DecayedSGD(0.05, momentum=0.9, decay=5e-4))
-    history = network.fit(loader, steps_per_epoch=5, epochs=5, shuffle=False, verbose=0)
+    history = network.fit(loader, steps_per_epoch=4, epochs=5, shuffle=False, verbose=0)
     return {"epochs": np.array(history.history["loss"])}
 
 

@@ -59,6 +59,7 @@ def inputs():
 
 @pytest.fixture(scope="module")
 def small(program):
+    keras.utils.set_random_seed(0)
     return program.ProposalNetwork(program.SMALL, program.TargetConfig(per_class=30))
 
 
@@ -78,8 +79,9 @@ def runs(narrow, small, inputs, tmp_path_factory):
         environment = {
             **os.environ,
             "KERAS_BACKEND": backend,
-            # The networks are tiny and run a few times: compiling is what takes the time.
+            # The networks are tiny and run a few times: compiling and waiting threads take the time.
             "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+            "OMP_NUM_THREADS": "1",
         }
         with open(folder / "errors.txt", "w") as errors:
             command = [sys.executable, str(PROGRAM), str(folder)]
