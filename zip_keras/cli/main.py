@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: unknown command {arguments[0]!r}\n\n{_overview()}", file=sys.stderr)
         return 2
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes would bury the progress bar
     command = importlib.import_module(f"zip_keras.cli.{name}")
     parser = argparse.ArgumentParser(
         prog=f"zip-keras {name}",
