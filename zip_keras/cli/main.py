@@ -12,6 +12,7 @@ from zip_keras.errors import UserError
 COMMANDS = {
     "demo": "the whole way on rendered scenes, in minutes",
     "train": "train a network from a config",
+    "plot_runs": "draw the training curves of runs",
     "propose": "write the proposals of images",
     "evaluate": "measure proposals against ground truth",
     "baseline": "proposals of methods that need no training: Selective Search, windows, anchors",
