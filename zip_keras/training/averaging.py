@@ -13,6 +13,7 @@ class WeightAverage(tf.Module):
     def __init__(self, model, decay: float):
         super().__init__(name="weight_average")
         self.decay = decay
+        self._strategy = tf.distribute.get_strategy()
         self._sources = [weight.value for weight in model.weights]
         self.averages = [
             tf.Variable(source, trainable=False, name=f"average_{i}") for i, source in enumerate(self._sources)
@@ -22,7 +23,6 @@ class WeightAverage(tf.Module):
         """Moves the averages towards the weights; call it outside of the replicas, after optimizer step `step`."""
         step = tf.cast(step, tf.float32)
         rate = 1.0 - tf.minimum(self.decay, (1.0 + step) / (10.0 + step))
-        strategy = tf.distribute.get_strategy()
 
         def move(average, source):
             if average.dtype.is_floating:
@@ -31,7 +31,7 @@ class WeightAverage(tf.Module):
                 average.assign(source)
 
         for average, source in zip(self.averages, self._sources, strict=True):
-            strategy.extended.update(average, move, args=(source,))
+            self._strategy.extended.update(average, move, args=(source,))
 
     def values(self) -> list:
         """The averages as NumPy arrays, in the order of `model.weights`."""
