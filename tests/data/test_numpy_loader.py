@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 import sys
@@ -140,6 +141,7 @@ print(image.ndim, y["boxes"].shape)
 """
 
 
+@pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="Keras's backend without TensorFlow needs JAX here")
 def test_batches_come_without_tensorflow(images):
     record = images.records[0]
     arguments = [record.file, str(record.height), str(record.width)]
