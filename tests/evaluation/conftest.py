@@ -1,4 +1,3 @@
-import os
 import sys
 from pathlib import Path
 
@@ -8,18 +7,12 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `import scenes`
 
 
 @pytest.fixture(scope="session")
-def reference() -> Path:
+def reference(real_data) -> Path:
     """The folder of detections, ground truth and published numbers."""
-    folder = Path(os.environ.get("ZIP_KERAS_DATA", "data")) / "eval_reference"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is missing: set ZIP_KERAS_DATA to the folder that holds eval_reference")
-    return folder
+    return real_data("eval_reference")
 
 
 @pytest.fixture(scope="session")
-def voc() -> Path:
+def voc(real_data) -> Path:
     """The VOC 2007 devkit."""
-    folder = Path(os.environ.get("ZIP_KERAS_DATA", "data")) / "voc07"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is missing: set ZIP_KERAS_DATA to the folder that holds voc07")
-    return folder
+    return real_data("voc07")

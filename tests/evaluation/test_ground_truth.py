@@ -87,10 +87,8 @@ def test_a_devkit_and_its_json_measure_the_same(voc, tmp_path):
     assert results.count(results[0]) == 4
 
 
-def test_a_broken_annotation_of_a_devkit_names_the_way_out(reference):
-    bccd = reference.parent / "bccd"
-    if not bccd.is_dir():
-        pytest.skip(f"{bccd} is missing")
+def test_a_broken_annotation_of_a_devkit_names_the_way_out(real_data):
+    bccd = real_data("bccd")
     with pytest.raises(UserError, match="--on-bad-object=skip"):
         read_ground_truth(f"{bccd}:val")
     assert len(read_ground_truth(f"{bccd}:val", "skip")) > 50

@@ -1,7 +1,7 @@
 """Runs a proposer over images."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
@@ -73,11 +73,7 @@ def propose_records(
 ) -> Proposals:
     """The proposals of every record, in pixels of its image; `propose` is what `compile_proposer` returns."""
     proposals = Proposals(name)
-    for image_id, result in _each(propose, records):
-        proposals.add(image_id, result["boxes"], result["scores"])
-    return proposals
-
-
-def _each(propose, records) -> Iterator[tuple[int | str, dict[str, np.ndarray]]]:
     for record in records:
-        yield record.image_id, propose(load_image(record))
+        result = propose(load_image(record))
+        proposals.add(record.image_id, result["boxes"], result["scores"])
+    return proposals

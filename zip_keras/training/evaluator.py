@@ -1,6 +1,6 @@
 """Measures a network during training: average recall on validation images, pictures, statistics of the attention."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -17,11 +17,10 @@ GREEN, ORANGE = (0.1, 0.9, 0.2, 1.0), (1.0, 0.6, 0.0, 1.0)
 
 
 class RecallEvaluator(orbit.AbstractEvaluator):
-    """Average recall (protocol `fast`, equal to `coco`) of a copy of the network with the run's current weights.
+    """Average recall (protocol `fast`, equal to `coco`) of the weights that its proposer has at the time.
 
     Args:
-        proposer: holds the copy; this class alone runs it.
-        current_weights: gives the weights to measure, the averaged ones where the run averages.
+        proposer: holds a copy of the network; the run gives it the weights to measure.
         dataset: validation images.
         summaries: writer of pictures and attention statistics.
         global_step: of the run.
@@ -31,20 +30,18 @@ class RecallEvaluator(orbit.AbstractEvaluator):
     def __init__(
         self,
         proposer: Proposer,
-        current_weights: Callable[[], Sequence[np.ndarray]],
         dataset: Dataset,
         summaries: tf.summary.SummaryWriter,
         global_step: tf.Variable,
         progress: Callable = lambda records: records,
     ):
-        self.proposer, self.current_weights, self.dataset = proposer, current_weights, dataset
+        self.proposer, self.dataset = proposer, dataset
         self.summaries, self.global_step, self.progress = summaries, global_step, progress
         self._propose = compile_proposer(proposer)
         self._decisions = _decision_model(proposer.network)
 
     def evaluate(self, num_steps) -> dict[str, float]:
         """All validation images; returns the numbers of `average_recall` that are defined on them."""
-        self.proposer.network.set_weights(self.current_weights())
         proposals = propose_records(self._propose, self.progress(self.dataset.records))
         recall = average_recall(self.dataset, proposals)
         with self.summaries.as_default(step=self.global_step.numpy()):

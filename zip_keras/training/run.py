@@ -100,10 +100,10 @@ class _Run:
         if not self.folder.chief:
             return {}
         result: dict[str, float] = {}
+        self.proposer.network.set_weights(self._current_weights())
         if self.controller.evaluator is not None:
             result = dict(self.controller.evaluate())
             self.progress.show_evaluation(int(self.global_step.numpy()), result)
-        self.proposer.network.set_weights(self._current_weights())
         self.folder.save_proposer(self.proposer, "last")
         if result.get("AR@100", -1.0) > self.best:
             self.best = result["AR@100"]
@@ -131,9 +131,7 @@ class _Run:
             self.proposer = self._proposer()
             if validation is not None:
                 summaries = tf.summary.create_file_writer(str(self.folder.tensorboard / "validation"))
-                evaluator = RecallEvaluator(
-                    self.proposer, self._current_weights, validation, summaries, self.global_step, self.progress.over
-                )
+                evaluator = RecallEvaluator(self.proposer, validation, summaries, self.global_step, self.progress.over)
         loop = math.gcd(settings.log_every, math.gcd(settings.evaluate_every, settings.checkpoint_every))
         return orbit.Controller(
             global_step=self.global_step,

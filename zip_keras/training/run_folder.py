@@ -22,6 +22,7 @@ import keras
 from zip_keras.config import ExperimentConfig
 from zip_keras.config_files import changed_values, config_text, read_config
 from zip_keras.errors import UserError
+from zip_keras.evaluation.formats.files import complete_or_nothing
 
 # What may differ between the starts of one run: where it runs, how it is measured, what it writes; not what it learns.
 FREE_ON_RESUME = (
@@ -78,7 +79,7 @@ class RunFolder:
                 )
         if self.chief:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_whole(saved, config_text(config))
+            _write(saved, config_text(config))
             self._note_environment()
 
     def append_metrics(self, values: dict[str, Any]) -> None:
@@ -112,14 +113,13 @@ class RunFolder:
         }
         file = self.path / "environment.json"
         starts = json.loads(file.read_text()) if file.exists() else []
-        write_whole(file, json.dumps([*starts, start], indent=1))
+        _write(file, json.dumps([*starts, start], indent=1))
 
 
-def write_whole(file: Path, text: str) -> None:
+def _write(file: Path, text: str) -> None:
     """Writes a file so that a reader, or a kill, never meets half of it."""
-    temporary = file.with_name(f".{file.name}.writing")
-    temporary.write_text(text)
-    os.replace(temporary, file)
+    with complete_or_nothing(str(file)) as unfinished:
+        unfinished.write_text(text)
 
 
 def _version(package: str) -> str:
