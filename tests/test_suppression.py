@@ -7,7 +7,7 @@ from keras import ops
 
 from zip_keras import suppression
 from zip_keras.config import SuppressionConfig
-from zip_keras.suppression import ABSENT, greedy_keep, multi_threshold, propose, suppression_mask
+from zip_keras.suppression import ABSENT, greedy_keep, multi_threshold, propose, suppression_mask, vote
 
 # --- oracles in plain Python, one box at a time, float32
 
@@ -216,6 +216,36 @@ def test_levels_are_suppressed_apart_then_together():
     np.testing.assert_allclose(array(result.scores)[0, :2], [0.9, 0.8])
 
 
+def test_a_box_keeps_the_level_of_its_group():
+    config = SuppressionConfig(max_proposals=5)
+    boxes = [row(0), row(30), row(60), row(0, 90)]
+    scores = [np.array([s], "float32") for s in ([0.5], [0.6], [0.3], [0.4, 0.7])]
+    result = propose(boxes, scores, 100, 100, config, levels=(1, 2, 3, 1))
+    assert array(result.boxes)[0, :, 1].tolist() == [90, 30, 0, 60, 0]
+    assert array(result.levels)[0].tolist() == [1, 2, 1, 3, 0]
+
+
+def test_voting_by_hand():
+    # of A B C, B (.818) and C (.538) overlap A; D (.25) does not vote at .5
+    voted = array(vote(row(0, 6), HEAP[:, :4], np.array([[0.9, 0.8, 0.7, -1.0]], "float32"), 0.5))
+    expected = (0.9 * 0 + 0.8 * 1 + 0.7 * 3) / (0.9 + 0.8 + 0.7)
+    np.testing.assert_allclose(voted[0, 0], [0, expected, 10, expected + 10], rtol=1e-6)
+    np.testing.assert_allclose(voted[0, 1], HEAP[0, 2], rtol=1e-6)  # C alone overlaps D; D itself has no vote
+    nobody = array(vote(row(80), HEAP, HEAP_SCORES, 0.5))
+    np.testing.assert_array_equal(nobody, row(80))
+
+
+@pytest.mark.parametrize("path", ["fast", "generic"])
+def test_voting_moves_boxes_and_nothing_else(path, request):
+    find = propose if path == "fast" else request.getfixturevalue("generic")
+    levels = made_levels(np.random.default_rng(13))
+    plain = find(*levels, HEIGHT, WIDTH, CONFIG)
+    voted = find(*levels, HEIGHT, WIDTH, SuppressionConfig(**{**vars(CONFIG), "vote_iou": 0.7}))
+    assert_same(plain[1:], voted[1:])
+    moved = np.abs(array(plain.boxes) - array(voted.boxes))
+    assert 0.1 < moved.max() < 12
+
+
 def test_level_bias_moves_scores_and_order():
     config = SuppressionConfig(level_bias=(0.0, 0.0, 0.5), max_proposals=3)
     levels = [row(0), row(30), row(60)], [np.array([[s]], "float32") for s in (0.5, 0.6, 0.3)]
@@ -258,7 +288,7 @@ def test_what_every_list_holds(path, request):
         level_boxes[:, 3::7] *= 1e6
     find = propose if path == "fast" else request.getfixturevalue("generic")
     for result in (find(boxes, scores, HEIGHT, WIDTH, CONFIG), find(*broken, HEIGHT, WIDTH, CONFIG)):
-        found, points, valid = map(array, result)
+        found, points, valid, _ = map(array, result)
         assert found.shape == (2, 80, 4)
         assert valid.sum(axis=1).min() > 20
         assert (np.diff(valid.astype(int), axis=1) <= 0).all()

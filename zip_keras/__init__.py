@@ -4,7 +4,7 @@ import keras
 import zip_keras  # makes the project's classes known to Keras
 
 proposer = keras.models.load_model("best.keras")
-result = proposer(images)  # uint8 [B, H, W, 3] -> {"boxes" [B, n, 4], "scores" [B, n], "valid" [B, n]}
+result = proposer(images)  # uint8 [B, H, W, 3] -> {"boxes" [B, n, 4], "scores" [B, n], "valid" [B, n], "levels" [B, n]}
 """
 
 import importlib

@@ -140,9 +140,10 @@ class SuppressionConfig:
         level_bias: added to a level's scores before anything else, fine to coarse.
         pre_nms: boxes of a level, best first, that enter its suppression; None = all (the paper names no limit).
         level_iou, level_keep: suppression within a level.
-        min_size: boxes with a side below it, in pixels of the network's input, are dropped.
+        min_size: boxes with a side below it, in pixels of the image, are dropped.
         thresholds, counts: the multi-threshold table: the first counts[-1] boxes are diverse at thresholds[-1], ...
         max_proposals: length of the returned list.
+        vote_iou: box voting: a listed box becomes the score-weighted mean of those overlapping it so much; None = off.
     """
 
     level_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -153,6 +154,7 @@ class SuppressionConfig:
     thresholds: tuple[float, ...] = (0.95, 0.90, 0.85, 0.80, 0.75, 0.65, 0.60, 0.55)
     counts: tuple[int, ...] = (2000, 1000, 400, 200, 100, 40, 20, 10)
     max_proposals: int = 300
+    vote_iou: float | None = None
 
     def __post_init__(self):
         _require(
@@ -163,7 +165,10 @@ class SuppressionConfig:
             values = getattr(self, name)
             _require(all(a > b for a, b in pairwise(values)), f"{name} must decrease, not {list(values)}")
             _require(values[-1] > 0, f"{name} must be above 0, not {values[-1]}")
-        _check_positive(self, "pre_nms", "level_keep", "max_proposals")
+        _check_positive(self, "pre_nms", "level_keep", "max_proposals", "vote_iou")
+        _require(
+            len(self.level_bias) == 3, f"level_bias must be three numbers, one a level, not {len(self.level_bias)}"
+        )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Everything here works on one batch of any Keras backend. On TensorFlow the libra
 (the same answers, several times faster, and it is what TensorFlow Serving runs); elsewhere `greedy_keep` does.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -13,31 +14,88 @@ from zip_keras import boxes as box_ops
 from zip_keras.config import SuppressionConfig
 
 ABSENT = -1e9  # score of a place that holds no box
+LEVELS = (1, 2, 3)
 
 
 class Proposals(NamedTuple):
-    """`boxes` float32 `[B, n, 4]`, `scores` float32 `[B, n]` (decreasing, 0 where absent), `valid` bool `[B, n]`."""
+    """One list an image, best first; what is not valid is 0.
+
+    `boxes` float32 `[B, n, 4]`, `scores` float32 `[B, n]` (decreasing), `valid` bool `[B, n]`, `levels` int32 `[B, n]`
+    (1, 2, 3 fine to coarse: which level found the box).
+    """
 
     boxes: Any
     scores: Any
     valid: Any
+    levels: Any
 
 
-def propose(level_boxes, level_scores, height, width, config: SuppressionConfig) -> Proposals:
-    """Per-level bias and suppression, merging of levels, multi-threshold suppression.
+class Candidates(NamedTuple):
+    """Boxes of several levels: `boxes [B, N, 4]`, `scores [B, N]` (`ABSENT` where there is none), `levels [B, N]`."""
+
+    boxes: Any
+    scores: Any
+    levels: Any
+
+
+def propose(boxes, scores, height, width, config: SuppressionConfig, levels: Sequence[int] = LEVELS) -> Proposals:
+    """From the scored boxes of levels and looks to one list: suppression of each, bias, merging, box voting.
 
     Args:
-        level_boxes: three float32 `[B, N_m, 4]`, pixels of the network's image, unclipped.
-        level_scores: three float32 `[B, N_m]`, P(object).
+        boxes: float32 `[B, N_g, 4]` for every group (a level of a look), unclipped, in pixels of one image.
+        scores: float32 `[B, N_g]`, P(object).
         height, width: the image's pixels; boxes are clipped to it and those smaller than `config.min_size` dropped.
         config: biases, thresholds and counts.
+        levels: the level of each group, 1 to 3.
     """
-    kept = [
-        _prepare(boxes, scores + bias, height, width, config)
-        for boxes, scores, bias in zip(level_boxes, level_scores, config.level_bias, strict=True)
-    ]
-    boxes, scores = _suppress_levels(kept, config)
-    return multi_threshold(boxes, scores, config)
+    prepared = [_prepare(*group, height, width, config) for group in zip(boxes, scores, strict=True)]
+    listed = merge(_suppress_levels(prepared, levels, config), config)
+    if config.vote_iou is None:
+        return listed
+    voters = [_best(group_boxes, group_scores, config.level_keep) for group_boxes, group_scores in prepared]
+    voting_boxes, weights = (ops.concatenate(parts, axis=1) for parts in zip(*voters, strict=True))
+    return listed._replace(boxes=vote(listed.boxes, voting_boxes, weights, config.vote_iou))
+
+
+def survivors(boxes, scores, height, width, config: SuppressionConfig, levels: Sequence[int] = LEVELS) -> Candidates:
+    """What is left of every group after its own suppression, best first; the arguments are those of `propose`.
+
+    A level's bias does not change which of its boxes survive, so this is where calibrating the biases starts from.
+    """
+    prepared = [_prepare(*group, height, width, config) for group in zip(boxes, scores, strict=True)]
+    return _suppress_levels(prepared, levels, config)
+
+
+def merge(candidates: Candidates, config: SuppressionConfig) -> Proposals:
+    """Adds the levels' biases to the scores of survivors, best first, and lists them by multi-threshold suppression."""
+    boxes, scores, levels = candidates
+    if any(config.level_bias):
+        bias = ops.take(ops.convert_to_tensor(config.level_bias, "float32"), ops.clip(levels - 1, 0, 2))
+        scores = ops.where(scores > ABSENT / 2, scores + bias, ABSENT)
+        order = ops.argsort(-scores, axis=1)
+        boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
+        scores, levels = (ops.take_along_axis(values, order, axis=1) for values in (scores, levels))
+    return multi_threshold(boxes, scores, config, levels)
+
+
+def vote(listed, boxes, scores, iou: float):
+    """Box voting: every listed box becomes the mean, weighted by score, of the boxes that overlap it by `iou` or more.
+
+    Gidaris and Komodakis, arXiv 1505.01749. Which boxes are listed, their order and scores stay as they are.
+
+    Args:
+        listed: float32 `[B, n, 4]`.
+        boxes, scores: the voters, float32 `[B, N, 4]`, `[B, N]`; a score of 0 or less has no vote.
+        iou: least overlap of a voter with the listed box.
+    """
+
+    def of_image(arguments):  # one image at a time: [n, N] overlaps of a batch would fill the memory
+        own, others, weights = arguments
+        weights = ops.where(box_ops.iou(own[None], others[None])[0] >= iou, ops.maximum(weights, 0.0)[None], 0.0)
+        total = ops.sum(weights, axis=1, keepdims=True)
+        return ops.where(total > 0.0, ops.matmul(weights, others) / ops.maximum(total, 1e-12), own)
+
+    return ops.map(of_image, (listed, boxes, scores))
 
 
 def _prepare(boxes, scores, height, width, config: SuppressionConfig):
@@ -54,49 +112,57 @@ def _prepare(boxes, scores, height, width, config: SuppressionConfig):
 
 def _best(boxes, scores, count: int):
     """The best `count` places of `[B, N, 4]`, `[B, N]`, best first; where N is smaller, absent ones follow."""
-    batch, last = ops.shape(scores)[0], ops.shape(scores)[1] - 1
-    scores, order = ops.top_k(ops.concatenate([scores, ops.full((batch, count), ABSENT)], axis=1), count)
-    order = ops.minimum(order, last)  # any box will do for an absent place
+    scores, order = _best_places(scores, count)
     return ops.take_along_axis(boxes, order[..., None], axis=1), scores
 
 
-def _suppress_levels(levels, config: SuppressionConfig):
-    """Suppression within each level; all survivors, best first: `[B, 3 * level_keep, 4]`, `[B, 3 * level_keep]`."""
+def _best_places(scores, count: int):
+    """The best `count` scores of `[B, N]` and where they were; beyond N, `ABSENT` and any place."""
+    batch, last = ops.shape(scores)[0], ops.shape(scores)[1] - 1
+    scores, order = ops.top_k(ops.concatenate([scores, ops.full((batch, count), ABSENT)], axis=1), count)
+    return scores, ops.minimum(order, last)
+
+
+def _suppress_levels(groups, levels: Sequence[int], config: SuppressionConfig) -> Candidates:
+    """Suppression within each group; all survivors, best first, `groups * level_keep` places."""
     if keras.backend.backend() == "tensorflow":
-        return _suppress_levels_tensorflow(levels, config)
-    boxes, scores = [], []
-    for level_boxes, level_scores in levels:
-        level_scores, level_boxes = _sorted_by_score(level_scores, level_boxes)
-        keep = greedy_keep(level_boxes, level_scores > ABSENT / 2, config.level_iou)
-        level_scores = ops.where(keep, level_scores, ABSENT)
-        level_boxes, level_scores = _best(level_boxes, level_scores, config.level_keep)
-        boxes.append(level_boxes)
-        scores.append(level_scores)
-    merged_scores, merged_boxes = _sorted_by_score(ops.concatenate(scores, axis=1), ops.concatenate(boxes, axis=1))
-    return merged_boxes, merged_scores
+        return _suppress_levels_tensorflow(groups, levels, config)
+    survivors = []
+    for (boxes, scores), level in zip(groups, levels, strict=True):
+        boxes, scores = _sorted_by_score(boxes, scores)
+        keep = greedy_keep(boxes, scores > ABSENT / 2, config.level_iou)
+        boxes, scores = _best(boxes, ops.where(keep, scores, ABSENT), config.level_keep)
+        survivors.append((boxes, scores, ops.full_like(scores, level, dtype="int32")))
+    boxes, scores, numbers = (ops.concatenate(parts, axis=1) for parts in zip(*survivors, strict=True))
+    order = ops.argsort(-scores, axis=1)
+    boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
+    scores, numbers = (ops.take_along_axis(values, order, axis=1) for values in (scores, numbers))
+    return Candidates(boxes, scores, numbers)
 
 
-def _suppress_levels_tensorflow(levels, config: SuppressionConfig):
-    """All levels in one call: a third of the time of one call a level. Of equal scores the earlier level wins."""
+def _suppress_levels_tensorflow(groups, levels: Sequence[int], config: SuppressionConfig) -> Candidates:
+    """All groups in one call: a third of the time of one call a group. Of equal scores the earlier group wins."""
     import tensorflow as tf
 
-    every_score = tf.concat([scores for _, scores in levels], axis=1)
+    every_score = tf.concat([scores for _, scores in groups], axis=1)
+    lengths = [tf.shape(scores)[1] for _, scores in groups]
+    level_of = tf.concat([tf.fill([length], level) for length, level in zip(lengths, levels, strict=True)], axis=0)
     order = tf.argsort(every_score, axis=1, direction="DESCENDING", stable=True)
     count = tf.shape(every_score)[1]
     rank = tf.cast(count - tf.argsort(order, axis=1), "float32")  # exact up to 16 million boxes
     rank = tf.where(every_score > ABSENT / 2, rank, 0.0)
-    lengths = [tf.shape(scores)[1] for _, scores in levels]
     longest = tf.reduce_max(lengths)
     boxes, ranks = [], []
-    for (level_boxes, _), level_rank, length in zip(levels, tf.split(rank, lengths, axis=1), lengths, strict=True):
-        boxes.append(tf.pad(level_boxes, [[0, 0], [0, longest - length], [0, 0]]))
-        ranks.append(tf.pad(level_rank, [[0, 0], [0, longest - length]]))
+    for (group_boxes, _), group_rank, length in zip(groups, tf.split(rank, lengths, axis=1), lengths, strict=True):
+        boxes.append(tf.pad(group_boxes, [[0, 0], [0, longest - length], [0, 0]]))
+        ranks.append(tf.pad(group_rank, [[0, 0], [0, longest - length]]))
     kept_boxes, kept_ranks = _keep_by_rank(
         tf.stack(boxes, axis=2), tf.stack(ranks, axis=2), config.level_iou, config.level_keep
     )
     number = tf.minimum(count - tf.cast(kept_ranks, "int32"), count - 1)  # from the best on
-    scores = tf.gather(tf.gather(every_score, order, batch_dims=1), number, batch_dims=1)
-    return kept_boxes, tf.where(kept_ranks > 0, scores, ABSENT)
+    place = tf.gather(order, number, batch_dims=1)
+    scores = tf.where(kept_ranks > 0, tf.gather(every_score, place, batch_dims=1), ABSENT)
+    return Candidates(kept_boxes, scores, tf.gather(level_of, place))
 
 
 def _keep_by_rank(boxes, ranks, iou: float, keep: int):
@@ -128,7 +194,7 @@ def _keep_by_rank(boxes, ranks, iou: float, keep: int):
     return result.nmsed_boxes, result.nmsed_scores
 
 
-def multi_threshold(boxes, scores, config: SuppressionConfig) -> Proposals:
+def multi_threshold(boxes, scores, config: SuppressionConfig, levels=None) -> Proposals:
     """AttractioNet's multi-threshold suppression: one list that serves every budget.
 
     1. S_1 = the best n_1 of NMS(all, t_1). 2. S_i = NMS(S_1, t_i), each from S_1. 3. The list starts with the best n_K
@@ -137,13 +203,16 @@ def multi_threshold(boxes, scores, config: SuppressionConfig) -> Proposals:
     Args:
         boxes, scores: float32 `[B, N, 4]`, `[B, N]`, best first; absent places score `ABSENT`.
         config: `thresholds`, `counts` (both decreasing) and `max_proposals`.
+        levels: int32 `[B, N]`, handed through to the listed boxes; None = 0.
 
     Returns:
         `min(max_proposals, counts[0])` places. The scores are those of the listed boxes, sorted again, so that they
         decrease.
     """
     thresholds, counts = config.thresholds, config.counts
-    boxes, scores = _loosest(boxes, scores, config)  # S_1
+    if levels is None:
+        levels = ops.zeros_like(scores, dtype="int32")
+    boxes, scores, levels = _loosest(boxes, scores, levels, config)  # S_1
 
     present = scores > ABSENT / 2
     listed = ops.zeros_like(present)
@@ -168,11 +237,11 @@ def multi_threshold(boxes, scores, config: SuppressionConfig) -> Proposals:
     boxes = ops.where(valid[..., None], ops.take_along_axis(boxes, order[..., None], axis=1), 0.0)
     scores = ops.where(valid, ops.take_along_axis(scores, order, axis=1), ABSENT)
     scores = ops.where(valid, ops.top_k(scores, size)[0], 0.0)
-    return Proposals(boxes, scores, valid)
+    return Proposals(boxes, scores, valid, ops.where(valid, ops.take_along_axis(levels, order, axis=1), 0))
 
 
-def _loosest(boxes, scores, config: SuppressionConfig):
-    """S_1 of boxes that come best first: `[B, n_1, 4]`, `[B, n_1]`."""
+def _loosest(boxes, scores, levels, config: SuppressionConfig) -> Candidates:
+    """S_1 of boxes that come best first, `n_1` places."""
     iou, count = config.thresholds[0], config.counts[0]
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -181,9 +250,12 @@ def _loosest(boxes, scores, config: SuppressionConfig):
         rank = tf.where(scores > ABSENT / 2, tf.cast(length - tf.range(length), "float32"), 0.0)
         boxes, rank = _keep_by_rank(boxes[:, :, None], rank[:, :, None], iou, count)
         place = tf.minimum(length - tf.cast(rank, "int32"), length - 1)
-        return boxes, tf.where(rank > 0, tf.gather(scores, place, batch_dims=1), ABSENT)
+        scores = tf.where(rank > 0, tf.gather(scores, place, batch_dims=1), ABSENT)
+        return Candidates(boxes, scores, tf.gather(levels, place, batch_dims=1))
     keep = suppression_mask(boxes, scores, iou, count)
-    return _best(boxes, ops.where(keep, scores, ABSENT), count)
+    scores, order = _best_places(ops.where(keep, scores, ABSENT), count)
+    boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
+    return Candidates(boxes, scores, ops.take_along_axis(levels, order, axis=1))
 
 
 def suppression_mask(boxes, scores, iou: float, limit: int):
@@ -240,6 +312,6 @@ def greedy_keep(boxes, present, iou: float):
     return keep
 
 
-def _sorted_by_score(scores, boxes):
+def _sorted_by_score(boxes, scores):
     order = ops.argsort(-scores, axis=1)
-    return ops.take_along_axis(scores, order, axis=1), ops.take_along_axis(boxes, order[..., None], axis=1)
+    return ops.take_along_axis(boxes, order[..., None], axis=1), ops.take_along_axis(scores, order, axis=1)

@@ -107,10 +107,65 @@ def test_float_images_stay_exact_whatever_the_networks_compute_type(proposer):
     assert proposer.autocast is False
 
 
+def test_looking_twice_at_one_size_changes_nothing(narrow):
+    """The second look's boxes lie on the first's, so the merging drops them; ranks tie, hence a loose comparison."""
+    images = photographs(np.random.default_rng(7), 2, (60, 80))
+    once = arrays(Proposer(narrow, SUPPRESSION, short_side=48, long_side=96)(images))
+    twice = arrays(Proposer(narrow, SUPPRESSION, short_side=[48, 48], long_side=96)(images))
+    for name, values in once.items():
+        np.testing.assert_allclose(twice[name], values, atol=1e-4)
+
+
+def test_a_second_look_adds_the_boxes_of_that_size(narrow):
+    images = photographs(np.random.default_rng(8), 1, (60, 80))
+    everything = SuppressionConfig(thresholds=(0.99,), counts=(4000,), max_proposals=4000, level_iou=0.99)
+    small, large, both = (
+        arrays(Proposer(narrow, everything, short_side=side, long_side=128)(images)) for side in (32, 64, [32, 64])
+    )
+    single = np.concatenate([r["boxes"][0][r["valid"][0]] for r in (small, large)])
+    listed = both["boxes"][0][both["valid"][0]]
+    assert len(listed) > max(small["valid"].sum(), large["valid"].sum())
+    distance = np.abs(listed[:, None] - single[None]).max(axis=2).min(axis=1)
+    assert distance.max() < 1e-3  # every box is one of a single look
+
+
+def test_with_flip_a_mirrored_image_has_the_mirrored_boxes(narrow):
+    images = photographs(np.random.default_rng(9), 1, (64, 64))  # no padding, which would tell left from right
+    both = Proposer(narrow, SUPPRESSION, short_side=64, long_side=64, flip=True)
+    one, other = arrays(both(images)), arrays(both(images[:, :, ::-1]))
+    np.testing.assert_allclose(one["scores"], other["scores"], atol=1e-5)
+    back = other["boxes"][..., [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, 64, 0, 64]
+    for box in one["boxes"][0, :20]:
+        assert np.abs(back[0] - box).max(axis=1).min() < 1e-2
+    alone = arrays(Proposer(narrow, SUPPRESSION, short_side=64, long_side=64)(images))
+    assert np.abs(alone["scores"] - one["scores"]).max() > 1e-4  # and the mirrored look finds others
+
+
+def test_settings_survive_a_keras_file(narrow, tmp_path):
+    images = photographs(np.random.default_rng(10), 1, (60, 80))
+    looking = Proposer(narrow, SUPPRESSION, [48, 32], 96, flip=True, calibration={"data": "somewhere:val"})
+    looking.save(tmp_path / "proposer.keras")
+    loaded = keras.models.load_model(tmp_path / "proposer.keras")
+    assert (loaded.short_sides, loaded.flip, loaded.calibration) == ((48, 32), True, {"data": "somewhere:val"})
+    for name, values in arrays(looking(images)).items():
+        np.testing.assert_array_equal(arrays(loaded(images))[name], values)
+
+
+def test_levels_tell_who_found_a_box(proposer, narrow):
+    images = photographs(np.random.default_rng(1), 1, (60, 80))
+    result = arrays(proposer(images))
+    outputs = narrow(ShortSideResizing(48, 96)(images))
+    for box, level in zip(result["boxes"][0, :10], result["levels"][0, :10], strict=True):
+        anchors, offsets = narrow.anchors(48, 64)[level - 1], outputs["offsets"][level - 1]
+        decoded = ops.convert_to_numpy(box_ops.clip(box_ops.decode(offsets, anchors), 48.0, 64.0))[0]
+        assert np.abs(decoded * 60 / 48 - box).max(axis=1).min() < 1e-3
+
+
 def test_symbolic_output_is_the_real_one(proposer):
     symbolic = proposer(keras.Input((None, None, 3), dtype="uint8"))
     assert {name: (x.shape, x.dtype) for name, x in symbolic.items()} == {
         "boxes": ((None, 40, 4), "float32"),
         "scores": ((None, 40), "float32"),
         "valid": ((None, 40), "bool"),
+        "levels": ((None, 40), "int32"),
     }

@@ -10,9 +10,9 @@ from zip_keras.prediction.models import (
     find_model,
     load_keras_proposer,
     load_proposer,
-    with_settings,
 )
 from zip_keras.prediction.predictor import compile_proposer
+from zip_keras.prediction.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_shorter_list_is_the_head_and_a_longer_one_the_continuation(small_run,
 
 
 def test_a_list_beyond_the_loosest_threshold(small_proposer):
-    longer = with_settings(small_proposer, max_proposals=3000)
+    longer = Settings(max_proposals=3000).apply(small_proposer)
     assert longer.suppression.counts[0] == 3000
     assert longer.suppression.counts[1:] == small_proposer.suppression.counts[1:]
     assert longer.network is small_proposer.network
@@ -87,12 +87,12 @@ def test_a_saved_models_list_is_fixed(small_export):
 def test_settings_that_cannot_be(small_proposer, small_run):
     with pytest.raises(UserError, match="max_proposals is 0"):
         load_proposer(small_run, 0)
-    with pytest.raises(UserError, match="short_side is -1"):
-        with_settings(small_proposer, short_side=-1)
+    with pytest.raises(UserError, match="short_sides is -1"):
+        Settings(short_sides=[-1])
     with pytest.raises(UserError, match="the short side, 300, is longer than the long side, 256"):
-        with_settings(small_proposer, short_side=300)
-    changed = with_settings(small_proposer, short_side=300, long_side=400)
-    assert (changed.resizing.short_side, changed.resizing.long_side) == (300, 400)
+        Settings(short_sides=[300], long_side=256).apply(small_proposer)
+    changed = Settings(short_sides=[300], long_side=400).apply(small_proposer)
+    assert (changed.short_sides, changed.long_side) == ((300,), 400)
 
 
 def test_an_export_can_be_exported_again(small_export, tmp_path):

@@ -2,6 +2,8 @@
 
 import argparse
 
+from zip_keras.cli.prediction_settings import add_settings_arguments, read_settings
+
 DESCRIPTION = """\
 Writes --output/VERSION/: a SavedModel in TensorFlow Serving's layout, suppression included, with signatures for uint8
 images and for encoded ones, and in assets.extra/proposer.keras the same model for Keras. exported/README.md says how to
@@ -16,20 +18,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="run folder, .keras file, or an earlier export")
     parser.add_argument("--output", required=True, metavar="exported/NAME", help="folder of the versions")
     parser.add_argument("--version", type=int, metavar="N", help="default: one more than the highest there")
-    parser.add_argument("--max-proposals", type=int, metavar="N", help="boxes an image (default: as trained)")
-    parser.add_argument("--short-side", type=int, metavar="PIXELS", help="size of the look (default: as trained)")
-    parser.add_argument("--long-side", type=int, metavar="PIXELS", help="its cap (default: as trained)")
+    add_settings_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from zip_keras.prediction.models import list_length, load_keras_proposer, with_settings
+    from zip_keras.prediction.models import list_length, load_keras_proposer
     from zip_keras.serving.export import export_proposer
 
-    proposer = load_keras_proposer(arguments.model)
-    proposer = with_settings(proposer, arguments.max_proposals, arguments.short_side, arguments.long_side)
+    proposer = read_settings(arguments).apply(load_keras_proposer(arguments.model))
     folder = export_proposer(proposer, arguments.output, arguments.version)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+    looks = ", ".join(map(str, proposer.short_sides)) + (", each mirrored too" if proposer.flip else "")
     print(
-        f"{folder}: {list_length(proposer.suppression)} boxes an image, short side {proposer.resizing.short_side}, "
-        f"long side {proposer.resizing.long_side} ({size:.1f} MB)"
+        f"{folder}: {list_length(proposer.suppression)} boxes an image, short side {looks}, long side "
+        f"{proposer.long_side} ({size:.1f} MB)"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zip_keras.cli.prediction_settings import add_settings_arguments, read_settings
 from zip_keras.cli.progress import with_progress
 from zip_keras.errors import UserError
 from zip_keras.evaluation.extras import library
@@ -23,6 +24,7 @@ else the stem. The file appears complete at the end, or not at all. Progress is 
 EXAMPLES = """\
   zip-keras propose photos/ --model runs/bccd --output proposals.json --pictures pictures/
   zip-keras propose data/voc07:val --model exported/voc07 --output proposals.json --max-proposals 1000
+  zip-keras propose data/voc07:val --model runs/voc07 --output proposals.json --paper-looks --flip
   zip-keras propose a.jpg b.png --model best.keras --output proposals.json
 """
 
@@ -31,10 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="image, folder, .txt list of images or data set spec")
     parser.add_argument("--model", required=True, help="run folder, .keras file or SavedModel folder")
     parser.add_argument("--output", required=True, metavar="FILE", help=".json, .npz, .parquet, .pkl or .mat")
-    parser.add_argument(
-        "--max-proposals", type=int, metavar="N", help="boxes an image at most (default: as many as the model lists)"
-    )
     parser.add_argument("--on-bad-image", choices=["error", "skip"], default="error", help="missing or undecodable")
+    add_settings_arguments(parser)
     group = parser.add_argument_group("pictures")
     group.add_argument("--pictures", metavar="DIR", help="also draw each image's best boxes into DIR/IMAGE_ID.jpg")
     group.add_argument("--pictures-count", type=int, default=10, metavar="N", help="boxes drawn (default 10)")
@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     images, passed_over = find_images(arguments.paths, arguments.on_bad_image)
     from zip_keras.prediction.models import load_proposer  # TensorFlow, after the quick errors
 
-    work = _Work(load_proposer(arguments.model, arguments.max_proposals), arguments)
+    settings = read_settings(arguments)
+    work = _Work(load_proposer(arguments.model, settings=settings), arguments)
     started = time.perf_counter()
     boxes = write_proposals(arguments.output, work.over(images))
     seconds = time.perf_counter() - started

@@ -1,5 +1,7 @@
 """Images in, proposals out: resizing, the network, decoding and suppression in one Keras model."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -8,7 +10,7 @@ from zip_keras import suppression
 from zip_keras.config import SuppressionConfig, from_dict, to_dict
 from zip_keras.layers.registry import serializable
 from zip_keras.layers.resizing import ShortSideResizing
-from zip_keras.models.proposal_network import ProposalNetwork
+from zip_keras.models.proposal_network import LEVELS, ProposalNetwork
 from zip_keras.targets import OBJECT
 
 
@@ -17,46 +19,91 @@ class Proposer(keras.Model):
     """Proposals of images, in the pixels of the images given.
 
     Input: RGB images `[B, H, W, 3]`, uint8 or float 0..255, any size, all of one size. Output: `{"boxes" [B, n, 4]
-    float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "valid" [B, n] bool}`, n =
-    `suppression.max_proposals`; places beyond the image's proposals are zero and not valid.
+    float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "valid" [B, n] bool, "levels" [B, n] int32}` (1, 2, 3:
+    the level that found the box), n = `suppression.max_proposals`; places beyond the image's proposals are zero and
+    not valid.
+
+    With several short sides the network looks at the image at each of them; every level of every look is suppressed
+    alone, then all are merged (paper section 5). With `flip` it looks at the mirrored image too, and the boxes that a
+    level finds in both are suppressed together.
 
     This is the model that is exported, loaded with `keras.models.load_model` and served.
 
     Args:
         network: a `ProposalNetwork`.
         suppression: `SuppressionConfig` or its dict.
-        short_side, long_side: the size at which the network looks, pixels; `short_side=None` keeps the image's.
+        short_side: the size or sizes at which the network looks, pixels; None keeps the image's.
+        long_side: cap of the longer side of every look.
+        flip: look at the mirrored image too.
+        calibration: what `zip-keras calibrate` did, see `prediction/calibration.py`; kept with the model.
     """
 
-    def __init__(self, network, suppression=None, short_side: int | None = 600, long_side: int = 1000, **kwargs):
+    def __init__(
+        self,
+        network,
+        suppression=None,
+        short_side: int | Sequence[int] | None = 600,
+        long_side: int = 1000,
+        flip: bool = False,
+        calibration: dict | None = None,
+        **kwargs,
+    ):
         super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
         self.network = network
         self.suppression = _suppression_config(suppression)
-        self.resizing = ShortSideResizing(short_side, long_side, dtype="float32", name="resizing")
+        self.short_sides = tuple(short_side) if isinstance(short_side, Sequence) else (short_side,)
+        self.long_side, self.flip, self.calibration = long_side, flip, calibration
+        self.resizings = [
+            ShortSideResizing(side, long_side, dtype="float32", name="resizing" if not i else f"resizing_{i}")
+            for i, side in enumerate(self.short_sides)
+        ]
         self.built = True  # the network is functional, so all variables are there
 
     def call(self, images, training=False):
-        resized = self.resizing(images)
-        result = self.find(resized)
-        _, height, width, _ = ops.shape(images)
-        _, small_height, small_width, _ = ops.shape(resized)
-        y = ops.cast(height, "float32") / ops.cast(small_height, "float32")
-        x = ops.cast(width, "float32") / ops.cast(small_width, "float32")
-        boxes = result.boxes * ops.stack([y, x, y, x])
-        return {"boxes": boxes, "scores": result.scores, "valid": result.valid}
+        found = suppression.propose(*self._looks(images))
+        return {"boxes": found.boxes, "scores": found.scores, "valid": found.valid, "levels": found.levels}
 
-    def find(self, images) -> suppression.Proposals:
-        """Proposals of float32 images `[B, H, W, 3]` as the network looks at them, in their own pixels."""
+    def survivors(self, images) -> suppression.Candidates:
+        """What the looks' levels give before they are merged, for images as in a call; `suppression.merge` goes on."""
+        return suppression.survivors(*self._looks(images))
+
+    def _looks(self, images):
+        """The arguments of `suppression.propose`."""
+        images = ops.cast(images, "float32")
         _, height, width, _ = ops.shape(images)
-        outputs = self.network(images, training=False)
+        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
+        boxes, scores = [], []
+        for resizing in self.resizings:
+            look_boxes, look_scores = self._look(resizing(images), height, width)
+            boxes += look_boxes
+            scores += look_scores
+        return boxes, scores, height, width, self.suppression, LEVELS * len(self.resizings)
+
+    def _look(self, resized, height, width):
+        """One look: boxes `[B, N_m, 4]` in pixels of the image, not clipped, and scores `[B, N_m]`, of each level."""
+        boxes, scores = self._score(resized, height, width)
+        if not self.flip:
+            return boxes, scores
+        mirrored_boxes, mirrored_scores = self._score(ops.flip(resized, axis=2), height, width)
+        swap = ops.stack([ops.zeros_like(width), width, ops.zeros_like(width), width])
+        for m, of_level in enumerate(mirrored_boxes):
+            back = swap + ops.stack([1.0, -1.0, 1.0, -1.0]) * ops.take(of_level, (0, 3, 2, 1), axis=-1)
+            boxes[m] = ops.concatenate([boxes[m], back], axis=1)
+            scores[m] = ops.concatenate([scores[m], mirrored_scores[m]], axis=1)
+        return boxes, scores
+
+    def _score(self, resized, height, width):
+        _, resized_height, resized_width, _ = ops.shape(resized)
+        y = height / ops.cast(resized_height, "float32")
+        x = width / ops.cast(resized_width, "float32")
+        outputs = self.network(resized, training=False)
         boxes, scores = [], []
         for anchors, logits, offsets in zip(
-            self.network.anchors(height, width), outputs["logits"], outputs["offsets"], strict=True
+            self.network.anchors(resized_height, resized_width), outputs["logits"], outputs["offsets"], strict=True
         ):
-            boxes.append(box_ops.decode(offsets, anchors))
+            boxes.append(box_ops.decode(offsets, anchors) * ops.stack([y, x, y, x]))
             scores.append(ops.softmax(logits, axis=-1)[..., OBJECT])
-        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-        return suppression.propose(boxes, scores, height, width, self.suppression)
+        return boxes, scores
 
     def compute_output_spec(self, images, training=False):
         batch, count = images.shape[0], min(self.suppression.max_proposals, self.suppression.counts[0])
@@ -64,6 +111,7 @@ class Proposer(keras.Model):
             "boxes": keras.KerasTensor((batch, count, 4), "float32"),
             "scores": keras.KerasTensor((batch, count), "float32"),
             "valid": keras.KerasTensor((batch, count), "bool"),
+            "levels": keras.KerasTensor((batch, count), "int32"),
         }
 
     def get_config(self):
@@ -71,8 +119,10 @@ class Proposer(keras.Model):
             "name": self.name,
             "network": keras.saving.serialize_keras_object(self.network),
             "suppression": to_dict(self.suppression),
-            "short_side": self.resizing.short_side,
-            "long_side": self.resizing.long_side,
+            "short_side": self.short_sides[0] if len(self.short_sides) == 1 else list(self.short_sides),
+            "long_side": self.long_side,
+            "flip": self.flip,
+            "calibration": self.calibration,
         }
 
     @classmethod

@@ -11,9 +11,11 @@ import numpy as np
 from zip_keras.config import SuppressionConfig
 from zip_keras.errors import UserError
 from zip_keras.models.proposer import Proposer
+from zip_keras.prediction.settings import Settings
 
 Propose = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""uint8 `[H, W, 3]` RGB -> `{"boxes" [n, 4] float32 (y1, x1, y2, x2) in pixels, "scores" [n] float32 decreasing}`."""
+"""uint8 `[H, W, 3]` RGB -> `{"boxes" [n, 4] float32 (y1, x1, y2, x2) in pixels, "scores" [n] float32 decreasing,
+"levels" [n] int32 (1, 2, 3: fine to coarse)}`."""
 
 SAVED_MODEL_FILE = "saved_model.pb"
 KERAS_FILE = Path("assets.extra") / "proposer.keras"  # in a SavedModel folder; TensorFlow Serving leaves it alone
@@ -49,24 +51,29 @@ def find_model(model: str | Path) -> Path:
     )
 
 
-def load_proposer(model: str | Path, max_proposals: int | None = None) -> Propose:
+def load_proposer(model: str | Path, max_proposals: int | None = None, settings: Settings | None = None) -> Propose:
     """A model as a function of one image; valid boxes only, best first.
 
     Args:
         model: see `find_model`.
         max_proposals: boxes an image at most; None: as many as the model lists. A longer list than the model's own
             can be had from `.keras` files, whose suppression is made anew; a SavedModel's is fixed.
+        settings: other changes to its prediction; then the `.keras` file inside of a SavedModel is used.
 
     Raises:
-        UserError: no such model, it cannot be loaded, or it cannot list as many.
+        UserError: no such model, it cannot be loaded, it cannot list as many, or the settings do not fit it.
     """
+    asked = settings or Settings()
+    if max_proposals is not None:
+        asked = dataclasses.replace(asked, max_proposals=max_proposals)
     path = find_model(model)
-    if max_proposals is not None and max_proposals < 1:
-        raise UserError(f"max_proposals is {max_proposals}; it must be at least 1")
-    propose = _of_saved_model(path, max_proposals) if path.is_dir() else _of_keras_file(path, max_proposals)
-    if max_proposals is None:
+    if path.is_dir() and asked.only_length:
+        propose = _of_saved_model(path, asked.max_proposals)
+    else:
+        propose = _of_keras_file(path, asked)
+    if asked.max_proposals is None:
         return propose
-    return lambda image: {name: values[:max_proposals] for name, values in propose(image).items()}
+    return lambda image: {name: values[: asked.max_proposals] for name, values in propose(image).items()}
 
 
 def load_keras_proposer(model: str | Path) -> Proposer:
@@ -92,48 +99,18 @@ def load_keras_proposer(model: str | Path) -> Proposer:
     return loaded
 
 
-def with_settings(
-    proposer: Proposer,
-    max_proposals: int | None = None,
-    short_side: int | None = None,
-    long_side: int | None = None,
-) -> Proposer:
-    """The same network with another length of list or size of look; None keeps a setting.
-
-    Raises:
-        UserError: a number is below 1, or the short side is longer than the long side.
-    """
-    given = {"max_proposals": max_proposals, "short_side": short_side, "long_side": long_side}
-    for name, value in given.items():
-        if value is not None and value < 1:
-            raise UserError(f"{name} is {value}; it must be at least 1")
-    short = short_side or proposer.resizing.short_side
-    long = long_side or proposer.resizing.long_side
-    if short is not None and short > long:
-        raise UserError(f"the short side, {short}, is longer than the long side, {long}; set both")
-    suppression = proposer.suppression
-    if max_proposals is not None:
-        suppression = _listing(suppression, max_proposals)
-    return Proposer(proposer.network, suppression, short, long, name=proposer.name)
-
-
 def list_length(suppression: SuppressionConfig) -> int:
     """How many boxes a proposer lists at most."""
     return min(suppression.max_proposals, suppression.counts[0])
 
 
-def _listing(suppression: SuppressionConfig, count: int) -> SuppressionConfig:
-    """The settings for lists of `count`: the loosest threshold lets as many through."""
-    counts = (max(count, suppression.counts[0]), *suppression.counts[1:])
-    return dataclasses.replace(suppression, max_proposals=count, counts=counts)
-
-
-def _of_keras_file(path: Path, max_proposals: int | None) -> Propose:
+def _of_keras_file(path: Path, settings: Settings) -> Propose:
     from zip_keras.prediction.predictor import compile_proposer
 
     proposer = load_keras_proposer(path)
-    if max_proposals is not None and max_proposals > list_length(proposer.suppression):
-        proposer = with_settings(proposer, max_proposals)
+    longer = settings.max_proposals is not None and settings.max_proposals > list_length(proposer.suppression)
+    if longer or not settings.only_length:
+        proposer = settings.apply(proposer)
     return compile_proposer(proposer)
 
 

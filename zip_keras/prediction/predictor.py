@@ -52,7 +52,8 @@ def load_image(record: EncodedImage) -> np.ndarray:
 
 
 def compile_proposer(proposer) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """A `Proposer` as a function of one image: uint8 `[H, W, 3]` -> `boxes [n, 4]`, `scores [n]` of the valid places.
+    """A `Proposer` as a function of one image: uint8 `[H, W, 3]` -> `boxes [n, 4]`, `scores [n]`, `levels [n]` of the
+    valid places.
 
     Traced once for all sizes.
     """
@@ -63,9 +64,9 @@ def compile_proposer(proposer) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
 
 
 def valid_places(result: dict) -> dict[str, np.ndarray]:
-    """The valid boxes of a batch of one: `boxes [n, 4]`, `scores [n]`."""
+    """The valid boxes of a batch of one: `boxes [n, 4]`, `scores [n]`, `levels [n]`."""
     valid = np.asarray(result["valid"])[0]
-    return {"boxes": np.asarray(result["boxes"])[0][valid], "scores": np.asarray(result["scores"])[0][valid]}
+    return {name: np.asarray(result[name])[0][valid] for name in ("boxes", "scores", "levels")}
 
 
 def propose_records(

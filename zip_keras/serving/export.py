@@ -18,9 +18,9 @@ class ServedProposer(tf.Module):
 
     `serving_default`: `images` uint8 `[B, H, W, 3]` RGB. `encoded`: `image_bytes` string `[B]`, each a JPEG, PNG, GIF
     or BMP file, of any sizes. Outputs of both: `boxes` float32 `[B, n, 4]` (y1, x1, y2, x2) in pixels of the given
-    image, `scores` float32 `[B, n]` decreasing, `valid` bool `[B, n]`; places that are not valid are zero. `encoded`
-    also gives `decoded` bool `[B]`: False where the bytes are no readable image, which then has no valid place, while
-    the other images of the batch are answered.
+    image, `scores` float32 `[B, n]` decreasing, `valid` bool `[B, n]`, `levels` int32 `[B, n]` (1, 2, 3: the level that
+    found the box); places that are not valid are zero. `encoded` also gives `decoded` bool `[B]`: False where the bytes
+    are no readable image, which then has no valid place, while the other images of the batch are answered.
     """
 
     def __init__(self, proposer: Proposer):
@@ -48,6 +48,7 @@ class ServedProposer(tf.Module):
                 "boxes": tf.TensorSpec([n, 4], tf.float32),
                 "scores": tf.TensorSpec([n], tf.float32),
                 "valid": tf.TensorSpec([n], tf.bool),
+                "levels": tf.TensorSpec([n], tf.int32),
                 "decoded": tf.TensorSpec([], tf.bool),
             },
             parallel_iterations=1,
@@ -55,7 +56,7 @@ class ServedProposer(tf.Module):
 
     def _propose(self, images):
         result = self._call_proposer(images)
-        return {name: result[name] for name in ("boxes", "scores", "valid")}
+        return {name: result[name] for name in ("boxes", "scores", "valid", "levels")}
 
     def _propose_encoded(self, image_bytes):
         image, decoded = decode_or_blank(image_bytes)
@@ -65,7 +66,12 @@ class ServedProposer(tf.Module):
 
         def nothing():
             n = self._length
-            return {"boxes": tf.zeros([n, 4]), "scores": tf.zeros([n]), "valid": tf.zeros([n], tf.bool)}
+            return {
+                "boxes": tf.zeros([n, 4]),
+                "scores": tf.zeros([n]),
+                "valid": tf.zeros([n], tf.bool),
+                "levels": tf.zeros([n], tf.int32),
+            }
 
         return {**tf.cond(decoded, of_image, nothing), "decoded": decoded}
 

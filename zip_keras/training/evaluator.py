@@ -66,7 +66,7 @@ class RecallEvaluator(orbit.AbstractEvaluator):
             return
         values: dict[str, list[np.ndarray]] = {}
         for record in self.dataset.records[:PICTURES]:
-            image = self.proposer.resizing(load_image(record)[None])
+            image = self.proposer.resizings[0](load_image(record)[None])
             for name, decision in self._decisions(image, training=False).items():
                 values.setdefault(name, []).append(np.mean(decision, axis=(0, 1, 2)))
         for name, of_images in values.items():
