@@ -129,7 +129,7 @@ def test_export_then_propose(small_run, photos, tmp_path, capsys):
     model = tmp_path / "exported"
     sizes = ["--max-proposals", "20", "--short-side", "96"]
     assert main(["export", "--model", str(small_run), "--output", str(model), *sizes]) == 0
-    assert f"{model}/1: 20 boxes an image, short side 96, long side 256" in capsys.readouterr().out
+    assert f"{model}/1: 20 boxes an image, short side 96, long side 192" in capsys.readouterr().out
     arguments = ["propose", str(photos), "--model", str(model), "--output", str(tmp_path / "out.json")]
     assert main(arguments) == 0
     rows = json.loads((tmp_path / "out.json").read_text())

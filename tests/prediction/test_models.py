@@ -120,3 +120,30 @@ def test_broken_and_foreign_files(small_run, small_proposer, small_export, tmp_p
     (tmp_path / "damaged" / "saved_model.pb").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="damaged: not a SavedModel of zip-keras export"):
         load_proposer(tmp_path / "damaged")
+
+
+def test_looks_in_the_papers_proportions(small_proposer):
+    changed = Settings(paper_looks=True).apply(small_proposer)  # it looks at 128, at most 256
+    assert changed.short_sides == (213, 160, 107, 53)
+    assert changed.long_side == 426
+    with pytest.raises(UserError, match="several looks already"):
+        Settings(paper_looks=True).apply(changed)
+    with pytest.raises(UserError, match="choose one"):
+        Settings(paper_looks=True, short_sides=[128])
+
+
+def test_settings_reach_the_function_of_one_image(small_run, small_export, small_proposer, image):
+    settings = Settings(short_sides=[96, 128], flip=True, vote_iou=0.7, max_proposals=20)
+    expected = compile_proposer(settings.apply(small_proposer))(image)
+    assert len(expected["boxes"]) == 20
+    for model in (small_run, small_export):
+        found = load_proposer(model, settings=settings)(image)
+        np.testing.assert_allclose(found["boxes"], expected["boxes"], rtol=1e-5, atol=1e-3)
+
+
+def test_new_biases_forget_the_calibration_of_the_old(small_proposer):
+    small = Settings().apply(small_proposer)
+    small.calibration = {"data": "x"}
+    assert Settings(flip=True).apply(small).calibration == {"data": "x"}
+    changed = Settings(level_bias=(0.1, 0.0, 0.0)).apply(small)
+    assert (changed.calibration, changed.suppression.level_bias) == (None, (0.1, 0.0, 0.0))

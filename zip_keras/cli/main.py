@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a network from a config",
     "plot_runs": "draw the training curves of runs",
     "propose": "write the proposals of images",
+    "calibrate": "choose the score biases of a model's levels",
     "evaluate": "measure proposals against ground truth",
     "baseline": "proposals of methods that need no training: Selective Search, windows, anchors",
     "compare": "compare proposal files: table, curves, how sure the differences are",

@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="run folder, .keras file or SavedModel folder")
     parser.add_argument("--output", required=True, metavar="FILE", help=".json, .npz, .parquet, .pkl or .mat")
     parser.add_argument("--on-bad-image", choices=["error", "skip"], default="error", help="missing or undecodable")
+    parser.add_argument(
+        "--allow-calibration-images",
+        action="store_true",
+        help="also images on which the model's level biases were chosen; a measure on them is too good",
+    )
     add_settings_arguments(parser)
     group = parser.add_argument_group("pictures")
     group.add_argument("--pictures", metavar="DIR", help="also draw each image's best boxes into DIR/IMAGE_ID.jpg")
@@ -48,6 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
     from zip_keras.prediction.models import load_proposer  # TensorFlow, after the quick errors
 
     settings = read_settings(arguments)
+    if not arguments.allow_calibration_images:
+        _refuse_calibration_images(arguments.model, images)
     work = _Work(load_proposer(arguments.model, settings=settings), arguments)
     started = time.perf_counter()
     boxes = write_proposals(arguments.output, work.over(images))
@@ -59,6 +66,13 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"  skipped, cannot be read: {work.skipped}")
     if arguments.pictures:
         print(f"  pictures: {arguments.pictures}")
+
+
+def _refuse_calibration_images(model: str, images: Sequence[ImageFile]) -> None:
+    from zip_keras.prediction.calibration import refuse_calibration_images
+    from zip_keras.prediction.models import stored_calibration
+
+    refuse_calibration_images(stored_calibration(model), images)
 
 
 class _Work:

@@ -1,9 +1,11 @@
 """Models by name, the same for every command: a run folder, a `.keras` file or an exported SavedModel."""
 
 import dataclasses
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -97,6 +99,23 @@ def load_keras_proposer(model: str | Path) -> Proposer:
             f"{path}: holds a {type(loaded).__name__}, not a Proposer; save zip_keras.Proposer(network) instead"
         )
     return loaded
+
+
+def stored_calibration(model: str | Path) -> dict[str, Any] | None:
+    """What the model's file says about its calibration, without building the model; None for an uncalibrated one.
+
+    Raises:
+        UserError: no such model, or its file is broken.
+    """
+    path = find_model(model)
+    file = path / KERAS_FILE if path.is_dir() else path
+    if not file.is_file():  # a SavedModel of another make: it says so when it is loaded
+        return None
+    try:
+        with zipfile.ZipFile(file) as content:
+            return json.loads(content.read("config.json"))["config"].get("calibration")
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{file}: cannot be loaded ({error}); was it written to its end?") from None
 
 
 def list_length(suppression: SuppressionConfig) -> int:
