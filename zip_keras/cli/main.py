@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a network from a config",
     "plot_runs": "draw the training curves of runs",
     "propose": "write the proposals of images",
+    "attention": "draw what map attention decides on images, and how it differs between them",
     "evaluate": "measure proposals against ground truth",
     "baseline": "proposals of methods that need no training: Selective Search, windows, anchors",
     "compare": "compare proposal files: table, curves, how sure the differences are",

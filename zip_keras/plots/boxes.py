@@ -90,7 +90,7 @@ def _entries(levels: np.ndarray, found: np.ndarray) -> list[tuple[Colour, str]]:
         for level in np.unique(levels).tolist()
     ]
     if found.any():
-        entries.append((FOUND, f"found: {found.sum()}"))
+        entries.append((FOUND, f"objects found: {found.sum()}"))
     if not found.all():
         entries.append((MISSED, f"missed: {(~found).sum()}"))
     return entries
