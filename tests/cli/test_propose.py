@@ -91,10 +91,30 @@ def test_an_interrupt_leaves_nothing(command, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["photos"]
 
 
-def test_pictures_are_drawn_in_the_images_size(command, tmp_path):
+def test_pictures_are_as_wide_as_the_images(command, tmp_path):
     assert command("--pictures", str(tmp_path / "pictures"), "--pictures-count", "4") == 0
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["12.jpg", "cat.jpg"]
-    assert Image.open(tmp_path / "pictures" / "12.jpg").size == (80, 60)
+    picture = Image.open(tmp_path / "pictures" / "12.jpg")
+    assert picture.width == 80
+    assert picture.height >= 60  # a legend of levels is below
+
+
+def test_levels_go_into_the_file_and_colour_the_pictures(photos, tmp_path, monkeypatch):
+    def propose(image):
+        boxes = np.array([[0, 0, 4, 4], [1, 1, 4, 4], [1, 1, 5, 5]], np.float32)
+        return {
+            "boxes": boxes,
+            "scores": np.array([0.9, 0.8, 0.7], np.float32),
+            "levels": np.array([3, 1, 2], np.int32),
+        }
+
+    monkeypatch.setattr("zip_keras.prediction.models.load_proposer", lambda model, count: propose)
+    arguments = ["--model", "any", "--output", str(tmp_path / "out.json"), "--pictures", str(tmp_path / "pictures")]
+    assert main(["propose", str(photos), *arguments, "--pictures-count", "1"]) == 0
+    assert [row["level"] for row in json.loads((tmp_path / "out.json").read_text())] == [3, 1, 2] * 2
+    red, green, blue = Image.open(tmp_path / "pictures" / "12.jpg").convert("RGB").getpixel((2, 0))
+    assert green > red + 50 > blue  # level 3, which jpeg blurs
+    assert green > blue + 50
 
 
 def test_without_tqdm_progress_is_lines(command, monkeypatch, capsys):

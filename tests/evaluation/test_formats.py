@@ -22,17 +22,22 @@ def scene(ids=(1, 2, 7)):
     rng = np.random.default_rng(0)
     found = Proposals("scene")
     for image_id in ids:
-        found.add_xywh(image_id, rng.uniform(1, 300, (5, 4)), rng.normal(size=5), rng.integers(1, 4, 5))
+        columns = (rng.uniform(1, 300, (5, 4)), rng.normal(size=5), rng.integers(1, 4, 5), rng.integers(0, 4, 5))
+        found.add_xywh(image_id, *columns)
     return found
 
 
 def same(a, b, tolerance=0.0, categories=True):
+    """`categories=False`: of a format that keeps neither categories nor levels."""
     assert a.image_ids == b.image_ids
     for image_id in a.image_ids:
         np.testing.assert_allclose(a[image_id].xywh, b[image_id].xywh, rtol=0, atol=tolerance)
         np.testing.assert_allclose(a[image_id].scores, b[image_id].scores, rtol=tolerance, atol=0)
         if categories:
             np.testing.assert_array_equal(a[image_id].categories, b[image_id].categories)
+            np.testing.assert_array_equal(a[image_id].levels, b[image_id].levels)
+        else:
+            assert not a[image_id].levels.any()
 
 
 @pytest.mark.parametrize("ids", [(1, 2, 7), ("a", "b", "BloodImage_00007")])
@@ -84,6 +89,56 @@ def test_json_is_what_other_programs_read(tmp_path):
     assert json.loads(file.read_text()) == [{"image_id": 3, "category_id": 1, "bbox": [1.5, 2, 3, 4], "score": 0.25}]
     write_proposals(str(file), Proposals())
     assert json.loads(file.read_text()) == []
+
+
+def test_json_states_a_level_where_it_is_known(tmp_path):
+    file = tmp_path / "p.json"
+    found = Proposals()
+    found.add(3, [[2.0, 1.0, 6.0, 4.0], [0.0, 0.0, 5.0, 5.0]], [0.5, 0.25], levels=[2, 0])
+    write_proposals(str(file), found)
+    assert json.loads(file.read_text()) == [
+        {"image_id": 3, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5, "level": 2},
+        {"image_id": 3, "category_id": 1, "bbox": [0, 0, 5, 5], "score": 0.25},
+    ]
+    assert read_proposals(str(file))[3].levels.tolist() == [2, 0]
+
+
+def test_pycocotools_loads_a_file_with_levels(tmp_path):
+    coco = pytest.importorskip("pycocotools.coco").COCO()
+    found = Proposals()
+    found.add(3, [[2.0, 1.0, 6.0, 4.0], [0.0, 0.0, 5.0, 5.0]], [0.5, 0.25], levels=[2, 0])
+    write_proposals(str(tmp_path / "p.json"), found)
+    coco.dataset = {"images": [{"id": 3}], "categories": [{"id": 1}], "annotations": []}
+    coco.createIndex()
+    annotations = coco.loadRes(str(tmp_path / "p.json")).loadAnns([1, 2])
+    assert [(a["bbox"], a["score"], a["area"]) for a in annotations] == [
+        ([1, 2, 3, 4], 0.5, 12),
+        ([0, 0, 5, 5], 0.25, 25),
+    ]
+
+
+def test_npz_and_parquet_of_before_levels(tmp_path):
+    arrays = {"image_ids": [1], "starts": [0, 1], "xywh": np.ones((1, 4)), "scores": [0.5], "categories": [1]}
+    np.savez(tmp_path / "p.npz", **arrays)
+    assert read_proposals(str(tmp_path / "p.npz"))[1].levels.tolist() == [0]
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {name: [1.0] for name in ("x", "y", "width", "height", "score")}
+    parquet.write_table(arrow.table({"image_id": [1], **columns}), tmp_path / "p.parquet")
+    assert read_proposals(str(tmp_path / "p.parquet"))[1].levels.tolist() == [0]
+
+
+def test_levels_that_are_none_are_named(tmp_path):
+    arrays = {"image_ids": [1], "starts": [0, 1], "xywh": np.ones((1, 4)), "scores": [0.5], "categories": [1]}
+    for levels, message in (([-1], "integers from 0"), ([0.5], "integers from 0"), ([1, 2], "do not fit")):
+        np.savez(tmp_path / "p.npz", **arrays, levels=levels)
+        with pytest.raises(UserError, match=message):
+            read_proposals(str(tmp_path / "p.npz"))
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {name: [1.0] for name in ("x", "y", "width", "height", "score")}
+    for levels, message in (([-1], "column level holds -1"), ([1.5], "column level must hold integers, not double")):
+        parquet.write_table(arrow.table({"image_id": [1], **columns, "level": levels}), tmp_path / "p.parquet")
+        with pytest.raises(UserError, match=message):
+            read_proposals(str(tmp_path / "p.parquet"))
 
 
 @pytest.mark.parametrize("piece", [7, 50, 1000])
@@ -138,6 +193,9 @@ def test_conversion_does_not_change_a_measure(tmp_path):
         ('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": "high"}]', "score 'high'"),
         ('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": true}]', "score True"),
         ('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1, "category_id": "cat"}]', "category_id 'cat'"),
+        ('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1, "level": "p3"}]', "level 'p3' is not an integer"),
+        ('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1, "level": -1}]', "level -1 is not an integer"),
+        ('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1, "level": null}]', "level None is not an integer"),
     ],
 )
 def test_broken_json_is_named(text, message, tmp_path):

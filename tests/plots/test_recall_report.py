@@ -38,6 +38,29 @@ def report():
     return recall_report("a & b", numbers, {"images": 3}, truth, found, lambda i: None if i == "empty" else picture())
 
 
+def report_with_levels(levels):
+    truth = from_dataset(Dataset("data", ("thing",), (record("a", [BOX, [0.0, 0.0, 5.0, 5.0]]),)))
+    found = Proposals("p")
+    found.add("a", [BOX, [50.0, 50.0, 80.0, 90.0]], [0.9, 0.8], levels)
+    return recall_report("p", average_recall(truth, found), {}, truth, found, lambda i: picture())
+
+
+def test_levels_make_a_table_and_colour_the_proposals():
+    text = report_with_levels([2, 1])
+    rows = re.findall(r"<tr><td>level (\d)</td><td>([\d.]+)</td>.*?</tr>", text)
+    assert rows == [("1", "0.5000"), ("2", "0.5000")]  # half of the first ten proposals each
+    assert text.count('class="proposal level-2"') == 1
+    assert "proposal 1, level 2" in text
+    assert "yellow" not in text
+
+
+def test_without_levels_the_report_does_not_speak_of_them():
+    text = report_with_levels(None)
+    assert "By level" not in text
+    assert text.count('class="proposal"') == 1
+    assert "yellow" in text
+
+
 def picture():
     return np.full((100, 120, 3), 90, np.uint8)
 

@@ -17,6 +17,7 @@ from zip_keras.evaluation.checks import Checked, Policy, load_proposals
 from zip_keras.evaluation.formats.files import complete_or_nothing
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
+from zip_keras.evaluation.levels import level_name, per_level
 from zip_keras.evaluation.proposals import ImageId, Proposals
 from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.evaluation.voc import voc_average_precision
@@ -43,6 +44,7 @@ EXAMPLES = """\
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json
   zip-keras evaluate --ground-truth instances_val.json --proposals proposals.json --protocol fast --json result.json
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json --report report.html
+  zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json --protocol fast --per-level
   zip-keras evaluate --ground-truth data/voc07:val --detections detections.json --protocol voc07
 """
 
@@ -55,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--proposals", metavar="FILE", help=".json (COCO results), .npz, .parquet, .pkl or .mat")
     what.add_argument("--detections", metavar="FILE", help="the same with classes in category_id")
     parser.add_argument("--protocol", choices=(*PROTOCOLS, *DETECTION_PROTOCOLS), help="see above")
+    parser.add_argument(
+        "--per-level",
+        action="store_true",
+        help="also, for each level of the network: its share of the first 10, 100, 1000 proposals, and AR of its "
+        "proposals alone",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the numbers here; null = no object of that size")
     parser.add_argument("--report", metavar="FILE.html", help="write curves, classes and the worst images as one page")
     parser.add_argument("--report-images", type=int, default=24, metavar="N", help="images in it (default 24)")
@@ -92,15 +100,19 @@ def run(arguments: argparse.Namespace) -> None:
     checked = load_proposals(file, ground_truth, read_policy(arguments), read_options(arguments))
     started = time.perf_counter()
     numbers = measure(ground_truth, checked.proposals, protocol)
+    levels = per_level(ground_truth, checked.proposals, protocol) if arguments.per_level else {}
     seconds = time.perf_counter() - started
     facts = describe(ground_truth, checked)
     print(f"{file} on {arguments.ground_truth}, protocol {protocol} ({seconds:.1f} s)")
     for name, value in facts.items():
         print(f"  {name.replace('_', ' ')}: {in_words(value)}")
     print_numbers(numbers)
+    print_levels(levels)
     if arguments.json:
         content = {"protocol": protocol, **without_nan(numbers), **facts}
         content |= {"ground_truth": arguments.ground_truth, "file": file}
+        if levels:
+            content["levels"] = {str(level): without_nan(row) for level, row in levels.items()}
         write_json(arguments.json, content)
     if arguments.report:
         title = f"{file} on {arguments.ground_truth}, protocol {protocol}"
@@ -113,6 +125,8 @@ def _protocol(arguments: argparse.Namespace) -> str:
     protocol = arguments.protocol or choices[0]
     if arguments.report and not arguments.proposals:
         raise UserError("--report shows recall of proposals; give the file with --proposals")
+    if arguments.per_level and not arguments.proposals:
+        raise UserError("--per-level tells proposals apart; give the file with --proposals")
     if protocol not in choices:
         what = "--proposals" if arguments.proposals else "--detections"
         raise UserError(f"--protocol {protocol} does not measure {what}; choose one of {', '.join(choices)}")
@@ -188,6 +202,18 @@ def print_numbers(numbers: dict[str, float]) -> None:
     width = max(map(len, numbers))
     for name, value in numbers.items():
         print(f"  {name:<{width}}  {'no such object' if math.isnan(value) else f'{value:.4f}'}")
+
+
+def print_levels(levels: dict[int, dict[str, float]]) -> None:
+    """A row a level, a column a number, as `per_level` names them."""
+    if not levels:
+        return
+    names = list(next(iter(levels.values())))
+    print("  each level's share of the proposals, and average recall of its proposals alone")
+    print("             " + "".join(f"{name:>11}" for name in names))
+    for level, row in levels.items():
+        cells = ("-" if math.isnan(row[name]) else f"{row[name]:.4f}" for name in names)
+        print(f"  {level_name(level):<11}" + "".join(f"{cell:>11}" for cell in cells))
 
 
 def without_nan(numbers: dict[str, float]) -> dict[str, float | None]:

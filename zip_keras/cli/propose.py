@@ -41,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_settings_arguments(parser)
     group = parser.add_argument_group("pictures")
-    group.add_argument("--pictures", metavar="DIR", help="also draw each image's best boxes into DIR/IMAGE_ID.jpg")
+    group.add_argument(
+        "--pictures",
+        metavar="DIR",
+        help="also draw each image's best boxes into DIR/IMAGE_ID.jpg, coloured by "
+        "level; a data set's objects white where one of them has IoU .5, else magenta",
+    )
     group.add_argument("--pictures-count", type=int, default=10, metavar="N", help="boxes drawn (default 10)")
 
 
@@ -108,19 +113,22 @@ class _Work:
             result = self.propose(pixels)
             self.done += 1
             if self.folder is not None:
-                self._draw(self.folder, image, pixels, result["boxes"])
+                self._draw(self.folder, image, pixels, result["boxes"], result.get("levels"))
             one = Proposals()
-            one.add(image.image_id, result["boxes"], result["scores"])
+            one.add(image.image_id, result["boxes"], result["scores"], result.get("levels"))
             yield one[image.image_id]
         if not self.done:
             raise UserError(f"none of the {len(images)} images can be read")
 
-    def _draw(self, folder: Path, image: ImageFile, pixels: np.ndarray, boxes: np.ndarray) -> None:
+    def _draw(
+        self, folder: Path, image: ImageFile, pixels: np.ndarray, boxes: np.ndarray, levels: np.ndarray | None
+    ) -> None:
         from zip_keras.plots.boxes import draw_boxes
 
         file = folder / f"{str(image.image_id).replace('/', '_')}.jpg"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            draw_boxes(pixels, boxes[: self.drawn], image.boxes).save(file, quality=90)
+            shown = None if levels is None else levels[: self.drawn]
+            draw_boxes(pixels, boxes[: self.drawn], image.boxes, shown).save(file, quality=90)
         except OSError as error:
             raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None

@@ -67,7 +67,7 @@ def check_proposals(proposals: Proposals, ground_truth: GroundTruth, policy: Pol
     for part in proposals:
         if part.image_id in size_of:
             kept = _checked(part, size_of[part.image_id], proposals.name, policy, result.skipped)
-            result.proposals.add_xywh(kept.image_id, kept.xywh, kept.scores, kept.categories)
+            result.proposals.add_xywh(kept.image_id, kept.xywh, kept.scores, kept.categories, kept.levels)
     result.skipped += Counter()  # drops the kinds that never happened
     result.images_without_proposals = sum(not len(result.proposals[i]) for i in ground_truth.image_ids)
     return result
@@ -82,7 +82,7 @@ def _checked(
         raise _bad_box(part, int(np.argmin(good)), source)
     skipped["boxes or scores not finite"] += int((~finite).sum())
     skipped["boxes without width or height"] += int((finite & ~good).sum())
-    part = _choose(part, good)
+    part = part.choose(good)
     if policy.outside == "keep" or np.isnan(size).any():
         return part
     height, width = size
@@ -96,13 +96,7 @@ def _checked(
             "another size? Leave such boxes out with --on-outside-box=skip or measure them with --on-outside-box=keep"
         )
     skipped["boxes outside the image"] += int((~inside).sum())
-    return _choose(part, inside)
-
-
-def _choose(part: ImageProposals, chosen: np.ndarray) -> ImageProposals:
-    if bool(np.all(chosen)):
-        return part
-    return ImageProposals(part.image_id, part.xywh[chosen], part.scores[chosen], part.categories[chosen])
+    return part.choose(inside)
 
 
 def _bad_box(part: ImageProposals, row: int, source: str) -> UserError:

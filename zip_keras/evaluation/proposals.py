@@ -18,17 +18,24 @@ class ImageProposals:
             pycocotools measures those very numbers: through corners and back a width changes in its last bit.
         scores: float64 `[n]`, decreasing; equal scores keep the order in which they came.
         categories: int64 `[n]`, COCO category ids; 1 throughout for class-agnostic proposals.
+        levels: int64 `[n]`, the level of the network that made each box, 1 the finest; 0 where it is not known.
     """
 
     image_id: ImageId
     xywh: np.ndarray
     scores: np.ndarray
     categories: np.ndarray
+    levels: np.ndarray
 
     @property
     def boxes(self) -> np.ndarray:
         """float32 `[n, 4]`, `[y1, x1, y2, x2]` in pixels, the box format of this project."""
         return corners(self.xywh).astype(np.float32)
+
+    def choose(self, chosen: np.ndarray) -> "ImageProposals":
+        """Some of the boxes, in the order of `chosen`: row numbers, or bool `[n]`."""
+        columns = (self.xywh, self.scores, self.categories, self.levels)
+        return ImageProposals(self.image_id, *(column[chosen] for column in columns))
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -46,30 +53,57 @@ class Proposals:
         self.name = name
         self._images: dict[ImageId, ImageProposals] = {}
 
-    def add(self, image_id: ImageId, boxes: np.ndarray, scores: np.ndarray) -> None:
-        """Adds boxes `[n, 4]` `[y1, x1, y2, x2]` in pixels with scores `[n]` to an image, in any order."""
-        self.add_xywh(image_id, to_xywh(boxes), scores)
+    def add(self, image_id: ImageId, boxes: np.ndarray, scores: np.ndarray, levels: np.ndarray | None = None) -> None:
+        """Adds boxes `[n, 4]` `[y1, x1, y2, x2]` in pixels with scores `[n]` to an image, in any order.
+
+        Args:
+            levels: integers `[n]`, see `ImageProposals`; None: not known.
+        """
+        self.add_xywh(image_id, to_xywh(boxes), scores, levels=levels)
 
     def add_xywh(
-        self, image_id: ImageId, xywh: np.ndarray, scores: np.ndarray, categories: np.ndarray | None = None
+        self,
+        image_id: ImageId,
+        xywh: np.ndarray,
+        scores: np.ndarray,
+        categories: np.ndarray | None = None,
+        levels: np.ndarray | None = None,
     ) -> None:
-        """Adds boxes `[n, 4]` `[x, y, width, height]` with scores `[n]` and category ids `[n]` (1 when None).
+        """Adds boxes `[n, 4]` `[x, y, width, height]` with scores, category ids (None: 1) and levels (None: 0) `[n]`.
 
         Raises:
-            ValueError: when the lengths differ.
+            ValueError: the lengths differ, or a level is below 0.
         """
         xywh = np.asarray(xywh, np.float64).reshape(-1, 4)
         scores = np.asarray(scores, np.float64).reshape(-1)
         categories = np.ones(len(scores), np.int64) if categories is None else np.asarray(categories, np.int64)
-        if not len(xywh) == len(scores) == len(categories):
-            raise ValueError(f"image {image_id}: {len(xywh)} boxes, {len(scores)} scores, {len(categories)} categories")
+        levels = np.zeros(len(scores), np.int64) if levels is None else np.asarray(levels, np.int64)
+        if not len(xywh) == len(scores) == len(categories) == len(levels):
+            raise ValueError(
+                f"image {image_id}: {len(xywh)} boxes, {len(scores)} scores, {len(categories)} categories, "
+                f"{len(levels)} levels"
+            )
+        if (levels < 0).any():
+            raise ValueError(f"image {image_id}: level {levels.min()}; levels count from 1, and 0 is not known")
         if image_id in self._images:
             before = self._images[image_id]
             xywh = np.concatenate([before.xywh, xywh])
             scores = np.concatenate([before.scores, scores])
             categories = np.concatenate([before.categories, categories])
+            levels = np.concatenate([before.levels, levels])
         order = np.argsort(-scores, kind="stable")
-        self._images[image_id] = ImageProposals(image_id, xywh[order], scores[order], categories[order])
+        self._images[image_id] = ImageProposals(image_id, xywh, scores, categories, levels).choose(order)
+
+    def of_level(self, level: int) -> "Proposals":
+        """The proposals of one level, in their order; every image stays, also where none of its boxes is left."""
+        result = Proposals(self.name)
+        result._images = {part.image_id: part.choose(part.levels == level) for part in self}
+        return result
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels that occur, increasing; 0 stands for boxes whose level is not known."""
+        return tuple(sorted({int(level) for part in self for level in np.unique(part.levels)}))
 
     @property
     def count(self) -> int:
@@ -103,8 +137,8 @@ def gather(parts: Iterable[ImageProposals], name: str) -> Proposals:
     proposals = Proposals(name)
     for image_id in list(collected):
         of_image = collected.pop(image_id)  # one at a time: parts and their sum are not both in memory
-        columns = ([part.xywh for part in of_image], [p.scores for p in of_image], [p.categories for p in of_image])
-        proposals.add_xywh(image_id, *map(np.concatenate, columns))
+        names = ("xywh", "scores", "categories", "levels")
+        proposals.add_xywh(image_id, *(np.concatenate([getattr(p, name) for p in of_image]) for name in names))
     return proposals
 
 
@@ -121,4 +155,4 @@ def corners(xywh: np.ndarray) -> np.ndarray:
 
 
 def _nothing(image_id: ImageId) -> ImageProposals:
-    return ImageProposals(image_id, np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
+    return ImageProposals(image_id, np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))

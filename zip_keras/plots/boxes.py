@@ -6,48 +6,115 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zip_keras.evaluation.extras import library
+from zip_keras.evaluation.matching import overlaps
+from zip_keras.evaluation.proposals import to_xywh
+from zip_keras.plots.colours import EDGE, FOUND, MISSED, Colour, level_colour
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+FOUND_IOU = 0.5  # from which a drawn box finds an object
+_LEGEND, _TEXT = (32, 32, 32), (235, 235, 235)
 
 
-def draw_boxes(image: np.ndarray, boxes: np.ndarray, ground_truth: np.ndarray | None = None) -> "Image":
-    """The image with proposals coloured by rank, from red, the best, to blue; objects in white.
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    ground_truth: np.ndarray | None = None,
+    levels: np.ndarray | None = None,
+) -> "Image":
+    """The image with proposals and objects: white where a drawn box overlaps them by IoU .5, magenta where none does.
+
+    Proposals are coloured by rank, from red, the best, to blue; with `levels` by level, and a legend is put below the
+    image.
 
     Args:
         image: uint8 `[H, W, 3]` RGB.
         boxes: `[n, 4]` `[y1, x1, y2, x2]` in pixels, best first; later ones are drawn below earlier ones.
         ground_truth: `[M, 4]` likewise, drawn on top.
+        levels: integers `[n]`, the level that made each box, 1 the finest; 0: not known.
 
     Returns:
-        a Pillow image of the same size.
+        a Pillow image of the same size; with `levels` as wide, and higher by its legend.
 
     Raises:
         UserError: Pillow is not installed.
+        ValueError: not as many levels as boxes.
     """
     pictures = library("PIL.Image", "a picture of boxes", "train")
     draws = library("PIL.ImageDraw", "a picture of boxes", "train")
+    if levels is not None and len(levels) != len(boxes):
+        raise ValueError(f"{len(levels)} levels for {len(boxes)} boxes")
     picture = pictures.fromarray(image)
     draw = draws.Draw(picture)
     width = max(1, round(min(image.shape[:2]) / 200))
     for rank in reversed(range(len(boxes))):
-        _outline(draw, boxes[rank], rank_colour(rank, len(boxes)), width)
-    for box in () if ground_truth is None else ground_truth:
-        _outline(draw, box, BLACK, width + 2)
-        _outline(draw, box, WHITE, width)
-    return picture
+        colour = rank_colour(rank, len(boxes)) if levels is None else level_colour(int(levels[rank]))
+        _outline(draw, boxes[rank], colour, width)
+    objects = np.zeros((0, 4)) if ground_truth is None else np.asarray(ground_truth, np.float64).reshape(-1, 4)
+    found = found_by(boxes, objects)
+    for box, is_found in zip(objects, found, strict=True):
+        _outline(draw, box, EDGE, width + 2)
+        _outline(draw, box, FOUND if is_found else MISSED, width)
+    if levels is None:
+        return picture
+    return _with_legend(picture, _entries(np.asarray(levels), found))
 
 
-def rank_colour(rank: int, count: int) -> tuple[int, int, int]:
+def found_by(boxes: np.ndarray, objects: np.ndarray, iou: float = FOUND_IOU) -> np.ndarray:
+    """bool `[M]`: objects `[M, 4]` that some box `[n, 4]` overlaps by at least `iou`.
+
+    Looser than a measure's matching: a box may find several objects.
+    """
+    found = overlaps(to_xywh(np.reshape(boxes, (-1, 4))), to_xywh(np.reshape(objects, (-1, 4))))
+    return found.max(axis=0, initial=0.0) >= iou
+
+
+def rank_colour(rank: int, count: int) -> Colour:
     """RGB of place `rank` (from 0) among `count`: red, yellow, green, blue."""
     hue = 2 / 3 * rank / max(count - 1, 1)
     red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 1.0, 1.0))
     return red, green, blue
 
 
-def _outline(draw, box: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
+def _outline(draw, box: np.ndarray, colour: Colour, width: int) -> None:
     """A box's edges lie between pixels; the last pixel inside is drawn."""
     y1, x1, y2, x2 = np.round(np.asarray(box, np.float64)).astype(int).tolist()
     draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=colour, width=width)
+
+
+def _entries(levels: np.ndarray, found: np.ndarray) -> list[tuple[Colour, str]]:
+    """Colours and texts of the legend: what is in the picture, and how often."""
+    entries = [
+        (level_colour(level), f"{f'level {level}' if level else 'level not known'}: {(levels == level).sum()}")
+        for level in np.unique(levels).tolist()
+    ]
+    if found.any():
+        entries.append((FOUND, f"objects found: {found.sum()}"))
+    if not found.all():
+        entries.append((MISSED, f"missed: {(~found).sum()}"))
+    return entries
+
+
+def _with_legend(picture: "Image", entries: list[tuple[Colour, str]]) -> "Image":
+    """The picture above a dark strip with a swatch and a text for each entry, in as many rows as they need."""
+    images, draws, fonts = (library(f"PIL.{name}", "a legend", "train") for name in ("Image", "ImageDraw", "ImageFont"))
+    height = min(18, max(11, round(picture.width / 40)))  # of the letters, pixels
+    font, gap = fonts.load_default(height), height // 2
+    places: list[tuple[int, int]] = []
+    x, row = gap, 0
+    for _, text in entries:
+        width = height + gap + round(font.getlength(text)) + 2 * gap
+        if x > gap and x + width > picture.width:
+            x, row = gap, row + 1
+        places.append((x, row))
+        x += width
+    line = height + gap
+    result = images.new("RGB", (picture.width, picture.height + (line * (row + 1) + gap if entries else 0)), _LEGEND)
+    result.paste(picture)
+    draw = draws.Draw(result)
+    for (x, row), (colour, text) in zip(places, entries, strict=True):
+        top = picture.height + gap + line * row
+        draw.rectangle((x, top, x + height - 1, top + height - 1), outline=colour, width=max(2, height // 5))
+        draw.text((x + height + gap, top + height / 2), text, _TEXT, font, anchor="lm")
+    return result

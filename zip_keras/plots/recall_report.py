@@ -15,8 +15,10 @@ import numpy as np
 
 from zip_keras.evaluation.curves import class_groups, found_per_image, recall_curves, recall_of_groups, size_groups
 from zip_keras.evaluation.ground_truth import GroundTruth
+from zip_keras.evaluation.levels import has_levels, level_name, per_level
 from zip_keras.evaluation.matching import NEVER, match_ranks, overlaps
 from zip_keras.evaluation.proposals import ImageId, Proposals
+from zip_keras.plots.colours import FOUND, LEVEL_COLOURS, MISSED, NO_LEVEL, css
 from zip_keras.plots.recall import recall_figure
 
 BUDGET = 100  # proposals an image by which images are judged
@@ -31,9 +33,13 @@ table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .2em .8em; 
 th { border-bottom: 1px solid #888 } td:first-child, th:first-child { text-align: left }
 .images { display: flex; flex-wrap: wrap; gap: 1.2em } figure { margin: 0; width: 380px } figcaption { font-size: 13px }
 svg.picture { width: 100%; height: auto; background: #eee } svg.picture rect { fill: transparent; stroke-width: 3 }
-.found { stroke: #19c22f } .missed { stroke: #f0213a } .ignored { stroke: #999; stroke-dasharray: 8 5 }
-.proposal { stroke: #ff9d00; stroke-dasharray: 4 4 } .bar { background: #4c87c7; height: .8em; display: inline-block }
+.ignored { stroke: #999; stroke-dasharray: 8 5 } svg.picture rect.edge { stroke: #000; stroke-width: 6 }
+.proposal { stroke-dasharray: 4 4 } .bar { background: #4c87c7; height: .8em; display: inline-block }
+b.key { background: #555; padding: 0 .4em; border-radius: 3px }
 """
+_COLOURS = {"found": FOUND, "missed": MISSED, "proposal": NO_LEVEL}  # a level's class comes after "proposal" and wins
+_COLOURS |= {f"level-{level}": colour for level, colour in LEVEL_COLOURS.items()}
+_STYLE += "".join(f".{kind} {{ stroke: {css(colour)}; color: {css(colour)} }}\n" for kind, colour in _COLOURS.items())
 
 
 def recall_report(
@@ -59,6 +65,7 @@ def recall_report(
     classes = recall_of_groups(ground_truth, proposals, class_groups(ground_truth), (BUDGET,))
     counted = ground_truth.counted
     members = class_groups(ground_truth)
+    levels = per_level(ground_truth, proposals) if has_levels(proposals) else {}
     by_recall = sorted(classes, key=lambda name: (math.isnan(classes[name][BUDGET]), classes[name][BUDGET]))
     sections = [
         f"<h1>{html.escape(title)}</h1>",
@@ -69,6 +76,7 @@ def recall_report(
             ("size", *(f"AR@{budget}" for budget in sizes["all"])),
             [(size, *map(_number, row.values())) for size, row in sizes.items()],
         ),
+        *_level_section(levels),
         "<h2>Recall against IoU and against the number of proposals</h2>",
         _inline_svg(recall_figure([curves])),
         f"<h2>By class, AR@{BUDGET}, hardest first</h2>",
@@ -85,11 +93,37 @@ def recall_report(
             ],
         ),
         f"<h2>Worst images</h2><p>Most objects missed first, with {BUDGET} proposals an image. "
-        "Green: found with IoU .5; red: missed; orange: the proposal that found it; grey: ignored.</p>",
+        f"{_key('found', 'White')}: found with IoU .5; {_key('missed', 'magenta')}: missed; "
+        f"{_level_keys(levels)}, dashed: the proposal that found it; grey: ignored.</p>",
         f'<div class="images">{"".join(_worst_images(ground_truth, proposals, load_image, images))}</div>',
     ]
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return f"<!doctype html>\n<html><head>{head}</head><body>\n{chr(10).join(sections)}\n</body></html>\n"
+
+
+def _level_section(levels: dict[int, dict[str, float]]) -> list[str]:
+    if not levels:
+        return []
+    names = list(next(iter(levels.values())))
+    return [
+        "<h2>By level</h2><p>Of the first N proposals of every image, the share that comes from a level; average "
+        "recall when a level's proposals are the whole list.</p>",
+        _table(
+            ("", *names),
+            [(level_name(level), *(_number(row[name]) for name in names)) for level, row in levels.items()],
+        ),
+    ]
+
+
+def _level_keys(levels: dict[int, dict[str, float]]) -> str:
+    """The colours of the levels that occur; of a list without levels the one colour that it has."""
+    if not levels:
+        return _key("proposal", "yellow")
+    return ", ".join(_key(f"level-{level}" if level else "proposal", level_name(level)) for level in levels)
+
+
+def _key(kind: str, text: str) -> str:
+    return f'<b class="key {kind}">{text}</b>'
 
 
 def _worst_images(ground_truth: GroundTruth, proposals: Proposals, load_image: LoadImage, images: int) -> Iterable[str]:
@@ -114,16 +148,22 @@ def _object_boxes(
     ground_truth: GroundTruth, proposals: Proposals, image_id: ImageId, rows: Sequence[int], ranks: np.ndarray
 ) -> Iterable[str]:
     """SVG rectangles of an image's objects and of the proposals that found them."""
-    boxes = proposals[image_id].xywh[:BUDGET]
+    boxes, levels = proposals[image_id].xywh[:BUDGET], proposals[image_id].levels[:BUDGET]
     for row in rows:
         best = overlaps(boxes, ground_truth.xywh[row : row + 1]).max(initial=0.0)
         name = ground_truth.class_names[ground_truth.classes[row]]
         if not ground_truth.counted[row]:
             yield _rectangle(ground_truth.xywh[row], "ignored", f"{name}, ignored")
         elif ranks[row] == NEVER:
+            yield _rectangle(ground_truth.xywh[row], "edge")
             yield _rectangle(ground_truth.xywh[row], "missed", f"{name}, missed; greatest IoU {best:.2f}")
         else:
-            yield _rectangle(boxes[ranks[row]], "proposal", f"proposal {ranks[row] + 1}")
+            level = int(levels[ranks[row]])
+            kind, text = "proposal", f"proposal {ranks[row] + 1}"
+            if level:
+                kind, text = f"proposal level-{level}", f"{text}, {level_name(level)}"
+            yield _rectangle(ground_truth.xywh[row], "edge")
+            yield _rectangle(boxes[ranks[row]], kind, text)
             yield _rectangle(
                 ground_truth.xywh[row], "found", f"{name}, found by proposal {ranks[row] + 1}; greatest IoU {best:.2f}"
             )
@@ -139,7 +179,7 @@ def _picture(image: np.ndarray | None, size: np.ndarray, boxes: Iterable[str]) -
     return f'<svg class="picture" viewBox="0 0 {width:.0f} {height:.0f}">{inside}</svg>'
 
 
-def _rectangle(xywh: np.ndarray, kind: str, text: str) -> str:
+def _rectangle(xywh: np.ndarray, kind: str, text: str = "") -> str:
     x, y, width, height = (f"{value:.1f}" for value in xywh)
     tip = f"<title>{html.escape(text)}</title>"
     return f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}">{tip}</rect>'

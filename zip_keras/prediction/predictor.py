@@ -76,5 +76,5 @@ def propose_records(
     proposals = Proposals(name)
     for record in records:
         result = propose(load_image(record))
-        proposals.add(record.image_id, result["boxes"], result["scores"])
+        proposals.add(record.image_id, result["boxes"], result["scores"], result.get("levels"))
     return proposals

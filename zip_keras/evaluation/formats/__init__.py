@@ -2,15 +2,16 @@
 
 A format is a module with `read(file, options) -> Iterator[ImageProposals]` and `write(file, parts) -> boxes`. An image
 may come in several parts, in the file's order and not yet sorted by score: `gather` puts them together. Readers check
-the structure of a file; whether its boxes make sense is for `evaluation.checks`.
+the structure of a file; whether its boxes make sense is for `evaluation.checks`. The level that made a box is kept
+where the format has a place for it; files without it, our own of before too, give level 0: not known.
 
 | suffix | what | memory |
 |---|---|---|
-| `.json` | COCO results; every digit kept | streams both ways |
-| `.parquet` | one row a box, columns image_id, category_id, x, y, width, height, score | streams both ways |
-| `.npz` | image_ids, starts, xywh, scores, categories | 48 bytes a box |
-| `.pkl` | Detectron2's proposal file: ids, boxes (float32), objectness_logits, bbox_mode | the whole file |
-| `.mat` | MATLAB `aboxes` of Faster R-CNN and of this paper's released code | the whole file |
+| `.json` | COCO results; every digit kept; key `level` where it is known | streams both ways |
+| `.parquet` | one row a box, columns image_id, category_id, x, y, width, height, score, level | streams both ways |
+| `.npz` | image_ids, starts, xywh, scores, categories, levels | 56 bytes a box |
+| `.pkl` | Detectron2's proposal file: ids, boxes (float32), objectness_logits, bbox_mode; no levels | the whole file |
+| `.mat` | MATLAB `aboxes` of Faster R-CNN and of this paper's released code; no levels | the whole file |
 """
 
 import importlib

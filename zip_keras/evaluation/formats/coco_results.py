@@ -1,5 +1,6 @@
 """COCO results: a json list of `{"image_id", "category_id", "bbox": [x, y, width, height], "score"}`.
 
+A row whose box comes from a known level also has `"level"`, an integer from 1; pycocotools and others pass it over.
 Files of millions of rows are read and written piece by piece: `json.load` would take some 500 bytes a box.
 """
 
@@ -45,10 +46,11 @@ def write(file: str, parts: Iterable[ImageProposals]) -> int:
         for part in parts:
             refuse_not_finite(part)
             image_id = json.dumps(part.image_id)
-            columns = (part.xywh.tolist(), part.scores.tolist(), part.categories.tolist())
-            for box, score, category in zip(*columns, strict=True):
-                row = f'{{"image_id": {image_id}, "category_id": {category}, "bbox": {box}, "score": {score!r}}}'
-                stream.write((",\n" if count else "\n") + row)
+            columns = (part.xywh.tolist(), part.scores.tolist(), part.categories.tolist(), part.levels.tolist())
+            for box, score, category, level in zip(*columns, strict=True):
+                row = f'"image_id": {image_id}, "category_id": {category}, "bbox": {box}, "score": {score!r}'
+                row += f', "level": {level}' if level else ""
+                stream.write((",\n" if count else "\n") + f"{{{row}}}")
                 count += 1
         stream.write("\n]\n")
     return count
@@ -85,10 +87,13 @@ def _parts(rows: list[Any], first_row: int, file: str) -> Iterator[ImageProposal
         # NumPy finds the types by itself: told to make doubles, it would read "1" as 1 and null as NaN.
         xywh, scores = np.array([row["bbox"] for row in rows]), np.array([row["score"] for row in rows])
         categories = np.array([row.get("category_id", 1) for row in rows])
-        numbers = xywh.dtype.kind in "iuf" and scores.dtype.kind in "iuf" and categories.dtype.kind in "iu"
+        levels = np.array([row.get("level", 0) for row in rows])
+        integers = categories.dtype.kind in "iu" and levels.dtype.kind in "iu" and levels.min(initial=0) >= 0
+        numbers = xywh.dtype.kind in "iuf" and scores.dtype.kind in "iuf" and integers
         if not numbers or xywh.shape != (len(rows), 4) or not all(type(i) is int or type(i) is str for i in ids):
             raise ValueError
-        xywh, scores, categories = xywh.astype(np.float64), scores.astype(np.float64), categories.astype(np.int64)
+        xywh, scores = xywh.astype(np.float64), scores.astype(np.float64)
+        categories, levels = categories.astype(np.int64), levels.astype(np.int64)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise _first_fault(rows, first_row, file) from None
     number: dict[ImageId, int] = {}
@@ -96,7 +101,7 @@ def _parts(rows: list[Any], first_row: int, file: str) -> Iterator[ImageProposal
     order = np.argsort(image_of, kind="stable")
     bounds = np.searchsorted(image_of[order], np.arange(1, len(number)))
     for image_id, chosen in zip(number, np.split(order, bounds), strict=True):
-        yield ImageProposals(image_id, xywh[chosen], scores[chosen], categories[chosen])
+        yield ImageProposals(image_id, xywh[chosen], scores[chosen], categories[chosen], levels[chosen])
 
 
 def _first_fault(rows: list[Any], first_row: int, file: str) -> UserError:
@@ -116,6 +121,11 @@ def _first_fault(rows: list[Any], first_row: int, file: str) -> UserError:
             return UserError(f"{where}: score {row['score']!r} is not a number")
         if type(row.get("category_id", 1)) is not int:
             return UserError(f"{where}: category_id {row['category_id']!r} is not an integer")
+        if type(row.get("level", 0)) is not int or row.get("level", 0) < 0:
+            return UserError(
+                f"{where}: level {row['level']!r} is not an integer from 1 (0 or no level: not known); rename the key "
+                "if it means something else"
+            )
     return UserError(f"{file}: rows {first_row} to {first_row + len(rows) - 1} are not COCO results")
 
 

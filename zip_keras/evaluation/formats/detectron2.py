@@ -2,6 +2,7 @@
 
 Detectron's older names `indexes` and `scores` are read too. A pickle can run any code when it is loaded, so reading is
 refused unless the user allows it, and then only numbers, texts, lists, dicts and NumPy arrays of numbers are built.
+Levels have no place in it and are not written.
 """
 
 import pickle
@@ -82,7 +83,8 @@ def _part(image_id: Any, boxes: Any, scores: Any, mode: int, file: str) -> Image
         raise UserError(f"{file}: image {image_id!r} has {len(boxes)} boxes and {len(scores)} logits")
     if mode == _XYXY:
         boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    return ImageProposals(image_id, boxes, scores, np.ones(len(scores), np.int64))
+    count = len(scores)
+    return ImageProposals(image_id, boxes, scores, np.ones(count, np.int64), np.zeros(count, np.int64))
 
 
 class _DataUnpickler(pickle.Unpickler):

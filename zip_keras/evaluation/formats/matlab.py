@@ -2,6 +2,7 @@
 
 Faster R-CNN's MATLAB code and this paper's released code save proposals so, in the order of the data set's image list
 and without ids. Files written here also carry `image_ids`. Without a fifth column the order is the ranking.
+Levels have no place in it and are not written.
 """
 
 from collections.abc import Iterable, Iterator
@@ -42,7 +43,8 @@ def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
         first, last = matrix[:, :2] - 1, matrix[:, 2:4]
         scores = matrix[:, 4] if matrix.shape[1] == 5 else -np.arange(len(matrix), dtype=np.float64)
         xywh = np.concatenate([first, last - first], axis=1)
-        yield ImageProposals(image_id, xywh, scores, np.ones(len(scores), np.int64))
+        count = len(scores)
+        yield ImageProposals(image_id, xywh, scores, np.ones(count, np.int64), np.zeros(count, np.int64))
 
 
 def write(file: str, parts: Iterable[ImageProposals]) -> int:

@@ -1,6 +1,7 @@
-"""NumPy archive: `image_ids [I]`, `starts [I + 1]`, `xywh [n, 4]`, `scores [n]`, `categories [n]`.
+"""NumPy archive: `image_ids [I]`, `starts [I + 1]`, `xywh [n, 4]`, `scores [n]`, `categories [n]`, `levels [n]`.
 
 The boxes of image `i` are rows `starts[i] : starts[i + 1]`; doubles, so that measures do not change by conversion.
+A file without `levels` is read too.
 """
 
 import zipfile
@@ -27,23 +28,27 @@ def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
             if missing:
                 raise UserError(f"{file}: has no array '{missing[0]}'; it needs {', '.join(_ARRAYS)}")
             ids, starts, xywh, scores, categories = (archive[name] for name in _ARRAYS)
+            levels = archive["levels"] if "levels" in archive else np.zeros(len(scores), np.int64)
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{file}: not an npz file of proposals: {error}") from None
     n = len(scores)
-    fits = xywh.shape == (n, 4) and scores.shape == categories.shape == (n,) and starts.shape == (len(ids) + 1,)
+    fits = xywh.shape == (n, 4) and scores.shape == categories.shape == levels.shape == (n,)
+    fits = fits and starts.shape == (len(ids) + 1,)
     kinds = ids.dtype.kind in "iuU" and starts.dtype.kind in "iu" and {xywh.dtype.kind, scores.dtype.kind} <= set("fiu")
     if not fits or not kinds or starts[0] != 0 or starts[-1] != n or (np.diff(starts.astype(np.int64)) < 0).any():
         shapes = ", ".join(
-            f"{k} {v.shape}" for k, v in zip(_ARRAYS, (ids, starts, xywh, scores, categories), strict=True)
+            f"{k} {v.shape}"
+            for k, v in zip((*_ARRAYS, "levels"), (ids, starts, xywh, scores, categories, levels), strict=True)
         )
         raise UserError(f"{file}: arrays do not fit together: {shapes}; starts must run from 0 to the number of boxes")
+    if levels.dtype.kind not in "iu" or levels.min(initial=0) < 0:
+        raise UserError(f"{file}: array 'levels' must hold integers from 0 (not known), not {levels.dtype}")
+    columns = (xywh.astype(np.float64), scores.astype(np.float64), categories.astype(np.int64), levels.astype(np.int64))
     for image_id, first, last in zip(ids.tolist(), starts[:-1], starts[1:], strict=True):
         rows = slice(int(first), int(last))
-        yield ImageProposals(
-            image_id, xywh[rows].astype(np.float64), scores[rows].astype(np.float64), categories[rows].astype(np.int64)
-        )
+        yield ImageProposals(image_id, *(column[rows] for column in columns))
 
 
 def write(file: str, parts: Iterable[ImageProposals]) -> int:
@@ -59,6 +64,7 @@ def write(file: str, parts: Iterable[ImageProposals]) -> int:
         "xywh": np.concatenate([np.zeros((0, 4)), *(image.xywh for image in images)]),
         "scores": np.concatenate([np.zeros(0), *(image.scores for image in images)]),
         "categories": np.concatenate([np.zeros(0, np.int64), *(image.categories for image in images)]),
+        "levels": np.concatenate([np.zeros(0, np.int64), *(image.levels for image in images)]),
     }
     with complete_or_nothing(file) as unfinished, open(unfinished, "wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]

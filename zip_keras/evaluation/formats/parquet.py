@@ -1,4 +1,7 @@
-"""Parquet: one row a box, columns `image_id, category_id, x, y, width, height, score`."""
+"""Parquet: one row a box, columns `image_id, category_id, x, y, width, height, score, level`.
+
+`category_id` and `level` may be missing when a file is read: 1, and 0 for not known.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -27,7 +30,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
             missing = [name for name in ("image_id", *_NUMBERS) if name not in names]
             if missing:
                 raise UserError(f"{file}: has no column '{missing[0]}'; it needs image_id, {', '.join(_NUMBERS)}")
-            columns = [name for name in ("image_id", "category_id", *_NUMBERS) if name in names]
+            columns = [name for name in ("image_id", "category_id", *_NUMBERS, "level") if name in names]
             for batch in table.iter_batches(batch_size=_ROWS, columns=columns):
                 yield from _parts(batch, file)
     except (pyarrow.ArrowException, OSError) as error:
@@ -75,7 +78,7 @@ class _Writer:
         arrow = self._arrow
         kind = arrow.string() if self._kind is str else arrow.int64()
         fields = [("image_id", kind), ("category_id", arrow.int64()), *((name, arrow.float64()) for name in _NUMBERS)]
-        schema = arrow.schema(fields)
+        schema = arrow.schema([*fields, ("level", arrow.int64())])
         if self._writer is None:
             self._writer = self._parquet.ParquetWriter(self._path, schema)
         if self._rows:
@@ -86,6 +89,7 @@ class _Writer:
                 np.concatenate([part.categories for part in self._parts]),
                 *xywh.T.copy(),
                 np.concatenate([part.scores for part in self._parts]),
+                np.concatenate([part.levels for part in self._parts]),
             ]
             self._writer.write_table(arrow.table(columns, schema=schema))
         self._parts, self._rows = [], 0
@@ -109,9 +113,21 @@ def _parts(batch: Any, file: str) -> Iterator[ImageProposals]:
         x, y, width, height, score = (np.asarray(batch.column(name), np.float64) for name in _NUMBERS)
     except ValueError:
         raise UserError(f"{file}: columns {', '.join(_NUMBERS)} must hold numbers") from None
-    named = "category_id" in batch.schema.names
-    categories = np.asarray(batch.column("category_id"), np.int64) if named else np.ones(len(ids), np.int64)
+    categories = _integers(batch, "category_id", 1, file)
+    levels = _integers(batch, "level", 0, file)
+    if levels.min(initial=0) < 0:
+        raise UserError(f"{file}: column level holds {levels.min()}; levels count from 1, and 0 is not known")
     xywh = np.stack([x, y, width, height], axis=1)
     bounds = np.flatnonzero(ids[1:] != ids[:-1]) + 1
     for rows in np.split(np.arange(len(ids)), bounds) if len(ids) else []:
-        yield ImageProposals(ids[rows[0]].item(), xywh[rows], score[rows], categories[rows])
+        yield ImageProposals(ids[rows[0]].item(), xywh[rows], score[rows], categories[rows], levels[rows])
+
+
+def _integers(batch: Any, name: str, absent: int, file: str) -> np.ndarray:
+    """int64 `[n]` of a column; `absent` throughout where the file does not have it."""
+    if name not in batch.schema.names:
+        return np.full(batch.num_rows, absent, np.int64)
+    values = np.asarray(batch.column(name))
+    if values.dtype.kind not in "iu":
+        raise UserError(f"{file}: column {name} must hold integers, not {batch.column(name).type}")
+    return values.astype(np.int64)

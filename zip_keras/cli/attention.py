@@ -1,0 +1,153 @@
+"""`zip-keras attention`: what map attention decides on images, as pictures and numbers."""
+
+import argparse
+import dataclasses
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zip_keras.cli.evaluate import write_json
+from zip_keras.cli.progress import with_progress
+from zip_keras.errors import UserError
+from zip_keras.evaluation.extras import library
+from zip_keras.evaluation.formats.files import complete_or_nothing
+from zip_keras.evaluation.map_decisions import STREAMS, LevelAttention, MapDecisions, Spread, gather_decisions, spread
+from zip_keras.prediction.inputs import ImageFile, find_images
+
+DESCRIPTION = """\
+Shows what map attention (MAD, paper Figure 4) decides. For each image DIR/IMAGE_ID.png: the maps of F (zoom-out) and H
+(zoom-in) with the greatest and the smallest mu, at levels 1 and 2, before and after the decision. For all images
+together: DIR/mu.npz, every mu vector; DIR/mu.json, the printed numbers; DIR/mu.png, how mu differs between images.
+PATH is an image, a folder, a .txt list of images or a data set spec, as for zip-keras propose."""
+EXAMPLES = """\
+  zip-keras attention photo.jpg --model runs/bccd --output attention/
+  zip-keras attention data/bccd:val --model runs/bccd --output attention/ --pictures 5 --maps 6
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="image, folder, .txt list of images or data set spec")
+    parser.add_argument("--model", required=True, help="run folder, .keras file or exported folder; model.merge=mad")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument(
+        "--maps", type=int, default=4, metavar="N", help="strongest and weakest maps of each kind shown (default 4)"
+    )
+    parser.add_argument("--pictures", type=int, metavar="N", help="pictures of the first N images (default: of all)")
+    parser.add_argument("--on-bad-image", choices=["error", "skip"], default="error", help="missing or undecodable")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    for option, value in (("--maps", arguments.maps), ("--pictures", arguments.pictures)):
+        if value is not None and value < (option == "--maps"):
+            raise UserError(f"{option} is {value}; it must be at least {int(option == '--maps')}")
+    library("matplotlib.figure", "zip-keras attention", "train")  # before minutes of work
+    images, passed_over = find_images(arguments.paths, arguments.on_bad_image)
+    from zip_keras.prediction.attention import compile_attention  # TensorFlow, after the quick errors
+    from zip_keras.prediction.models import load_keras_proposer
+
+    attend = compile_attention(load_keras_proposer(arguments.model), arguments.model)
+    folder = Path(arguments.output)
+    work = _Work(attend, folder, arguments)
+    decisions = gather_decisions(list(work.over(images)))
+    summary = {key: spread(mu) for key, mu in decisions.mu.items()}
+    _write(folder, decisions, summary, arguments.model)
+    print(f"{folder}: mu of {work.done} images, {work.drawn} pictures")
+    for kind, count in passed_over.items():
+        print(f"  passed over: {kind}: {count}")
+    if work.skipped:
+        print(f"  skipped, cannot be read: {work.skipped}")
+    print_summary(summary, work.done)
+
+
+class _Work:
+    """Looks at image by image, draws and counts.
+
+    Attributes:
+        done, drawn, skipped: images.
+    """
+
+    def __init__(self, attend, folder: Path, arguments: argparse.Namespace):
+        self.attend, self.folder, self.maps = attend, folder, arguments.maps
+        self.pictures = math.inf if arguments.pictures is None else arguments.pictures
+        self.skip_bad = arguments.on_bad_image == "skip"
+        self.done = self.drawn = self.skipped = 0
+
+    def over(self, images: Sequence[ImageFile]) -> Iterator[tuple[int | str, dict[tuple[int, str], np.ndarray]]]:
+        """Image ids with their mu vectors by level and stream.
+
+        Raises:
+            UserError: an image cannot be read and is not to be skipped, or none can; or a picture cannot be written.
+        """
+        from zip_keras.prediction.predictor import load_image
+
+        for image in with_progress(images, len(images)):
+            try:
+                pixels = load_image(image)
+            except UserError as error:
+                if not self.skip_bad:
+                    raise UserError(f"{error}, or add --on-bad-image skip") from None
+                print(f"skipped: {error}", file=sys.stderr)
+                self.skipped += 1
+                continue
+            levels = self.attend(pixels)
+            self.done += 1
+            if self.drawn < self.pictures:
+                self._draw(image, pixels, levels)
+            yield (
+                image.image_id,
+                {(n, stream): level.mu[level.channels(stream)] for n, level in levels.items() for stream in STREAMS},
+            )
+        if not self.done:
+            raise UserError(f"none of the {len(images)} images can be read")
+
+    def _draw(self, image: ImageFile, pixels: np.ndarray, levels: dict[int, LevelAttention]) -> None:
+        from zip_keras.plots.attention import attention_figure
+
+        name = str(image.image_id).replace("/", "_")
+        # An image called "mu" must not be overwritten by the picture of all images.
+        file = self.folder / (f"{name}.png" if name != "mu" else "image_mu.png")
+        figure = attention_figure(pixels, levels, str(image.image_id), self.maps)
+        with complete_or_nothing(str(file)) as unfinished:
+            figure.savefig(unfinished, format="png", dpi=100)
+        self.drawn += 1
+
+
+def _write(folder: Path, decisions: MapDecisions, summary: dict[tuple[int, str], Spread], model: str) -> None:
+    """mu.npz, mu.json, and with several images mu.png."""
+    with complete_or_nothing(str(folder / "mu.npz")) as unfinished, open(unfinished, "wb") as stream:
+        np.savez_compressed(stream, **decisions.arrays())  # type: ignore[arg-type]
+    numbers = {f"level_{level}_{name}": _without_nan(value) for (level, name), value in summary.items()}
+    write_json(str(folder / "mu.json"), {"model": model, "images": len(decisions.image_ids), **numbers})
+    if len(decisions.image_ids) > 1:
+        from zip_keras.plots.attention import spread_figure
+
+        with complete_or_nothing(str(folder / "mu.png")) as unfinished:
+            spread_figure(decisions).savefig(unfinished, format="png", dpi=100)
+
+
+def print_summary(summary: dict[tuple[int, str], Spread], images: int) -> None:
+    """A row for F and H of each level; what compares images only where there are several."""
+    names = ["mean mu", "lowest", "highest", "std, maps"]
+    if images > 1:
+        names += ["std, images", "share", "correlation"]
+    print(f"  {'':<11}" + "".join(f"{name:>13}" for name in names))
+    for (level, stream), row in summary.items():
+        values = [row.mean, row.lowest, row.highest, row.between_maps]
+        if images > 1:
+            values += [row.between_images, row.share_between_images, row.correlation]
+        cells = "".join(f"{'-' if math.isnan(value) else f'{value:.3f}':>13}" for value in values)
+        print(f"  level {level} {stream}  {cells}")
+    if images > 1:
+        print(
+            "  std, images: a map's standard deviation over the images (root mean square over the maps); share: of all"
+        )
+        print(
+            "  variance of mu, what differs between images; correlation: mean over pairs of images of their mu vectors"
+        )
+
+
+def _without_nan(row: Spread) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(row).items()}
