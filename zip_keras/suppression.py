@@ -1,9 +1,10 @@
-"""From the scored boxes of three levels to one list of proposals, inside the graph. METHOD sections 6; AttractioNet.
+"""From the scored boxes of the levels to one list of proposals, inside the graph. METHOD sections 6; AttractioNet.
 
 Everything here works on one batch of any Keras backend. On TensorFlow the library's compiled suppression does the work
 (the same answers, several times faster, and it is what TensorFlow Serving runs); elsewhere `greedy_keep` does.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -23,18 +24,21 @@ class Proposals(NamedTuple):
     valid: Any
 
 
-def propose(level_boxes, level_scores, height, width, config: SuppressionConfig) -> Proposals:
+def propose(
+    level_boxes, level_scores, height, width, config: SuppressionConfig, levels: Sequence[int] = (1, 2, 3)
+) -> Proposals:
     """Per-level bias and suppression, merging of levels, multi-threshold suppression.
 
     Args:
-        level_boxes: three float32 `[B, N_m, 4]`, pixels of the network's image, unclipped.
-        level_scores: three float32 `[B, N_m]`, P(object).
+        level_boxes: of each level float32 `[B, N_m, 4]`, pixels of the network's image, unclipped.
+        level_scores: of each level float32 `[B, N_m]`, P(object).
         height, width: the image's pixels; boxes are clipped to it and those smaller than `config.min_size` dropped.
         config: biases, thresholds and counts.
+        levels: which levels these are; they choose among the biases.
     """
     kept = [
-        _prepare(boxes, scores + bias, height, width, config)
-        for boxes, scores, bias in zip(level_boxes, level_scores, config.level_bias, strict=True)
+        _prepare(boxes, scores + config.level_bias[level - 1], height, width, config)
+        for level, boxes, scores in zip(levels, level_boxes, level_scores, strict=True)
     ]
     boxes, scores = _suppress_levels(kept, config)
     return multi_threshold(boxes, scores, config)
@@ -61,7 +65,7 @@ def _best(boxes, scores, count: int):
 
 
 def _suppress_levels(levels, config: SuppressionConfig):
-    """Suppression within each level; all survivors, best first: `[B, 3 * level_keep, 4]`, `[B, 3 * level_keep]`."""
+    """Suppression within each level; all survivors, best first: `[B, levels * level_keep, 4]`, `[B, ...]`."""
     if keras.backend.backend() == "tensorflow":
         return _suppress_levels_tensorflow(levels, config)
     boxes, scores = [], []

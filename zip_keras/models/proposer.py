@@ -56,7 +56,7 @@ class Proposer(keras.Model):
             boxes.append(box_ops.decode(offsets, anchors))
             scores.append(ops.softmax(logits, axis=-1)[..., OBJECT])
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-        return suppression.propose(boxes, scores, height, width, self.suppression)
+        return suppression.propose(boxes, scores, height, width, self.suppression, self.network.levels)
 
     def compute_output_spec(self, images, training=False):
         batch, count = images.shape[0], min(self.suppression.max_proposals, self.suppression.counts[0])

@@ -58,6 +58,7 @@ class Trunk:
         build: (image, ModelConfig) -> TrunkMaps; the image is preprocessed and padded to a multiple of 32.
         mirror: rows of the inception blocks that the zoom-in stream mirrors, by name, before `ModelConfig.width`.
         mirror_weights: whether the mirrored rows are this trunk's own blocks, so that their weights can be copied.
+        deepens: whether it has blocks that `ModelConfig.deepen` can repeat.
     """
 
     mean: tuple[float, float, float]
@@ -66,3 +67,4 @@ class Trunk:
     build: Callable[..., TrunkMaps]
     mirror: dict[str, InceptionRow]
     mirror_weights: bool
+    deepens: bool = False
