@@ -58,7 +58,9 @@ class ModelConfig:
         upsampling: "bilinear" (paper's choice) or "deconv".
         mirror_initialisation: start each mirrored block from its mirror's weights where the shapes agree.
         merge: how F and H become the input of a level's head.
-        attention_width: channels of MAD's hidden convolutions relative to the paper's 2 C(m).
+        attention_sources: maps of which a level's merged map is made (paper's lambda): 2, F and H; 4, also the block
+            next to each in its stream (docs/method.md says which), for which `zoom_in` must be "full".
+        attention_width: channels of MAD's hidden convolutions relative to those it decides on, 2 C(m) in the paper.
         attention_activation: after MAD's hidden convolutions (the paper gives none).
         attention_normalisation: batch normalisation after MAD's hidden convolutions.
         attention_output: what makes mu of MAD's last convolution: "linear", "sigmoid" (twice the sigmoid), "softplus".
@@ -76,6 +78,7 @@ class ModelConfig:
     upsampling: Literal["bilinear", "deconv"] = "bilinear"
     mirror_initialisation: bool = True
     merge: Merge = "mad"
+    attention_sources: Literal[2, 4] = 2
     attention_width: float = 1.0
     attention_activation: Literal["linear", "relu"] = "relu"
     attention_normalisation: bool = False
@@ -87,6 +90,10 @@ class ModelConfig:
     def __post_init__(self):
         _check_choices(self)
         _check_positive(self, "width", "zoom_in_width", "attention_width", "head_channels")
+        _require(
+            self.attention_sources == 2 or self.zoom_in != "released",
+            "attention_sources 4 takes a block that the released zoom-in stream has not; set zoom_in to full",
+        )
         _require(self.deepen >= 0, f"deepen must not be negative, but is {self.deepen}")
 
 

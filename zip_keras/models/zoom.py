@@ -49,6 +49,8 @@ def build_zoom(image, config: ModelConfig) -> ZoomMaps:
     levels = config.anchors.levels
     if config.zoom_in == "none" or levels == (3,):
         return ZoomMaps(built.maps, (), tuple(built.maps[level - 1] for level in levels), built.layers, {})
+    if config.attention_sources == 4 and built.neighbours is None:
+        raise UserError(f"model.attention_sources 4: trunk {config.trunk!r} names no maps beside F1 and F2; use 2")
     f3 = built.maps[2]
     zoom_in, mirror_layers = _zoom_in(f3, config, finest=min(levels))
     options: dict[str, Any] = {
@@ -58,11 +60,15 @@ def build_zoom(image, config: ModelConfig) -> ZoomMaps:
         "normalisation": config.attention_normalisation,
         "output": config.attention_output,
     }
-    merged = tuple(
-        f3 if level == 3 else merge_level(level, built.maps[level - 1], zoom_in[level], f3, **options)
-        for level in levels
-    )
-    used = tuple(zoom_in[level] for level in sorted(zoom_in))
+
+    def merge(level):
+        zoomed, *more = zoom_in[level]
+        if built.neighbours is not None and config.attention_sources == 4:
+            more.insert(0, built.neighbours[level - 1])
+        return merge_level(level, built.maps[level - 1], zoomed, f3, more=more, **options)
+
+    merged = tuple(f3 if level == 3 else merge(level) for level in levels)
+    used = tuple(zoom_in[level][0] for level in sorted(zoom_in))
     return ZoomMaps(built.maps, used, merged, built.layers, mirror_layers)
 
 
@@ -74,7 +80,7 @@ def _zoom_in(f3, config: ModelConfig, finest: int):
         finest: 1, or 2 to stop at H2.
 
     Returns:
-        H by level, the layers by block name.
+        by level H and, for four map sources, the map next to it (3b' and 4d'); the layers by block name.
     """
     rows = trunk_named(config.trunk).mirror
     width = config.width * config.zoom_in_width
@@ -99,19 +105,22 @@ def _zoom_in(f3, config: ModelConfig, finest: int):
         layers[reduction] = keras.layers.Conv2D(channels, 1, name=f"zoom_in_{reduction}")
         return layers[reduction](x)
 
+    def stage(x, names, row):
+        """`x` and what comes out of each block after it."""
+        maps = [x]
+        for name in names:
+            maps.append(block(maps[-1], name, rows[row].scaled(width)))
+        return maps
+
     coarse, middle, fine = FULL_MIRROR if config.zoom_in == "full" else RELEASED_MIRROR
-    x = f3
-    for name in coarse:
-        x = block(x, name, rows["5b"].scaled(width))
-    h2 = x = rise(x, "4e", "4d")
-    if finest == 2:
-        return {2: h2}, layers
-    for name in middle:
-        x = block(x, name, rows["4d"].scaled(width))
-    x = rise(x, "3c", "3b")
-    for name in fine:
-        x = block(x, name, rows["3b"].scaled(width))
-    return {1: x, 2: h2}, layers
+    taken = config.attention_sources // 2  # of each stream and level: H, and the map next to it
+    x = stage(f3, coarse, "5b")[-1]
+    stride_16 = stage(rise(x, "4e", "4d"), middle if finest == 1 else middle[: taken - 1], "4d")
+    sources = {2: stride_16[:taken]}  # H2 is the first map of its size, H1 the last
+    if finest == 1:
+        stride_8 = stage(rise(stride_16[-1], "3c", "3b"), fine, "3b")
+        sources[1] = stride_8[::-1][:taken]
+    return sources, layers
 
 
 @dataclass(frozen=True)

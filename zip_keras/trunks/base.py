@@ -43,10 +43,13 @@ class TrunkMaps:
     Attributes:
         maps: F1, F2, F3: symbolic tensors `[batch, H/s, W/s, C]` for s = 8, 16, 32.
         layers: the trunk's layers by block name, from the input on, for freezing and copying.
+        neighbours: the maps that enter the blocks whose outputs are F1 and F2, of the same strides; None where the
+            trunk does not say.
     """
 
     maps: tuple[Any, Any, Any]
     layers: dict[str, keras.layers.Layer]
+    neighbours: tuple[Any, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,11 @@ def build(image, config: ModelConfig) -> TrunkMaps:
     x = stem(x, "conv2_reduce", 64, 1)
     x = stem(x, "conv2", 192, 3)
     x = keras.layers.MaxPooling2D(3, strides=2, padding="same", name="trunk_pool2")(x)
-    maps = []
+    maps, neighbours = [], []
     for name, row in ROWS.items():
         scaled = row.scaled(config.width)
         layers[name] = Inception(scaled, pool_border=config.pool_border, name=f"trunk_{name}", **options)
-        x = layers[name](x)
+        entered, x = x, layers[name](x)
         for repeat in range(2, 2 + (config.deepen if row.stride == 1 else 0)):
             layers[f"{name}_{repeat}"] = Inception(
                 scaled,
@@ -62,10 +62,11 @@ def build(image, config: ModelConfig) -> TrunkMaps:
                 pool_border=config.pool_border,
                 name=f"trunk_{name}_{repeat}",
             )
-            x = layers[f"{name}_{repeat}"](x)
+            entered, x = x, layers[f"{name}_{repeat}"](x)
         if name in TAPS:
             maps.append(x)
-    return TrunkMaps(tuple(maps), layers)
+            neighbours.append(entered)
+    return TrunkMaps(tuple(maps), layers, tuple(neighbours[:2]))
 
 
 INCEPTION_BN = Trunk(
