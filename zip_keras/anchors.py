@@ -50,8 +50,9 @@ def level_sizes(height, width):
 
 
 def anchors_of_image(height, width, config: AnchorConfig):
-    """The anchors of each level, fine to coarse, for an image of `height` x `width` pixels: 3 float32 `[N_m, 4]`."""
+    """The anchors of each level of `config.levels` for an image of `height` x `width` pixels: float32 `[N_m, 4]`."""
     return [
         place_anchors(rows, columns, stride, scales, config.ratios)
         for (rows, columns), stride, scales in zip(level_sizes(height, width), STRIDES, config.scales, strict=True)
+        if scales
     ]

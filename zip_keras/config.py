@@ -21,7 +21,8 @@ class AnchorConfig:
     """Anchors of the three levels, fine to coarse.
 
     Attributes:
-        scales: square roots of the anchors' areas in pixels, one tuple a level.
+        scales: square roots of the anchors' areas in pixels, one tuple a level. A level with an empty tuple has no
+            head; of the zoom-in stream no more is built than the other levels need.
         ratios: height / width; 0.25 is four times as wide as high. Paper says five and lists six
             (0.25 0.5 0.75 1 2 4); released has 0.25 0.5 1 2 3.
     """
@@ -32,8 +33,13 @@ class AnchorConfig:
     def __post_init__(self):
         _require(len(self.scales) == 3, f"scales must be three lists, one a level, not {len(self.scales)}")
         numbers = [*self.ratios, *(scale for level in self.scales for scale in level)]
-        _require(bool(self.ratios) and all(self.scales), "every level needs a scale and a ratio")
+        _require(bool(self.ratios) and any(self.scales), "there must be a ratio, and a scale at one level at least")
         _require(all(number > 0 for number in numbers), f"scales and ratios must be above 0, not {min(numbers)}")
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels that have anchors, of 1, 2, 3 (strides 8, 16, 32), fine to coarse."""
+        return tuple(level for level, scales in enumerate(self.scales, 1) if scales)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class ModelConfig:
     Attributes:
         trunk: name of the zoom-out network (`zip_keras.trunks.TRUNKS`), or `keras:NETWORK:LAYER,LAYER,LAYER`.
         width: multiplies the trunk's widths (rounded to multiples of 8).
+        deepen: how often each block of the trunk that keeps the stride is repeated (paper's Table 1, structure e: once,
+            for about 40 layers); only trunks of inception blocks can be deepened.
         pool_border: average pools count the zero padding ("count": Caffe and PyTorch Inception-BN) or not ("ignore").
         batch_norm: "frozen" (statistics and scale fixed; for a pretrained trunk), "synchronized" or "local".
         zoom_in: "full" mirror (paper), "released" (shorter), or "none" (zoom-out alone).
@@ -50,7 +58,9 @@ class ModelConfig:
         upsampling: "bilinear" (paper's choice) or "deconv".
         mirror_initialisation: start each mirrored block from its mirror's weights where the shapes agree.
         merge: how F and H become the input of a level's head.
-        attention_width: channels of MAD's hidden convolutions relative to the paper's 2 C(m).
+        attention_sources: maps of which a level's merged map is made (paper's lambda): 2, F and H; 4, also the block
+            next to each in its stream (docs/method.md says which), for which `zoom_in` must be "full".
+        attention_width: channels of MAD's hidden convolutions relative to those it decides on, 2 C(m) in the paper.
         attention_activation: after MAD's hidden convolutions (the paper gives none).
         attention_normalisation: batch normalisation after MAD's hidden convolutions.
         attention_output: what makes mu of MAD's last convolution: "linear", "sigmoid" (twice the sigmoid), "softplus".
@@ -60,6 +70,7 @@ class ModelConfig:
 
     trunk: str = "inception_bn"
     width: float = 1.0
+    deepen: int = 0
     pool_border: Literal["count", "ignore"] = "count"
     batch_norm: Literal["frozen", "synchronized", "local"] = "synchronized"
     zoom_in: Literal["full", "released", "none"] = "full"
@@ -67,6 +78,7 @@ class ModelConfig:
     upsampling: Literal["bilinear", "deconv"] = "bilinear"
     mirror_initialisation: bool = True
     merge: Merge = "mad"
+    attention_sources: Literal[2, 4] = 2
     attention_width: float = 1.0
     attention_activation: Literal["linear", "relu"] = "relu"
     attention_normalisation: bool = False
@@ -78,6 +90,11 @@ class ModelConfig:
     def __post_init__(self):
         _check_choices(self)
         _check_positive(self, "width", "zoom_in_width", "attention_width", "head_channels")
+        _require(
+            self.attention_sources == 2 or self.zoom_in != "released",
+            "attention_sources 4 takes a block that the released zoom-in stream has not; set zoom_in to full",
+        )
+        _require(self.deepen >= 0, f"deepen must not be negative, but is {self.deepen}")
 
 
 @dataclass(frozen=True)
@@ -137,7 +154,8 @@ class SuppressionConfig:
     """From scored boxes of three levels to one list (METHOD section 6).
 
     Attributes:
-        level_bias: added to a level's scores before anything else, fine to coarse.
+        level_bias: added to a level's scores before anything else, strides 8, 16, 32; that of a level without anchors
+            is not used.
         pre_nms: boxes of a level, best first, that enter its suppression; None = all (the paper names no limit).
         level_iou, level_keep: suppression within a level.
         min_size: boxes with a side below it, in pixels of the image, are dropped.

@@ -78,3 +78,9 @@ def test_the_table_names_levels_and_shares():
     assert "2 boxes" in lines[0]
     assert lines[2].split() == ["0.5,", "shape", "alone", "50.0", "%", "50.0", "%", "0.0", "%", "50.0", "%"]
     assert fit.to_json()["levels_then_any"]["shape@0.6"] == [0, 0.5, 0, 0.5]
+
+
+def test_a_level_without_anchors_covers_nothing():
+    fit = fit_anchors([record([16, 16, 48, 48])], AnchorConfig(scales=((), (), (32.0,))))
+    assert fit.shape_iou[0].tolist() == pytest.approx([0, 0, 1])
+    assert "stride 8 (none)" in fit.text()

@@ -115,6 +115,24 @@ def test_add_is_the_sum_of_two_projections():
     np.testing.assert_allclose(array(model([f, h, f3])), f @ kernels[0] + h @ kernels[1], atol=1e-5)
 
 
+@pytest.mark.parametrize("merge", MERGES)
+def test_more_sources_follow_the_two(merge):
+    """Extension E: lambda maps, and one number of mu for each of their channels."""
+    level, (f, h, f3) = 1, maps(1)
+    third, fourth = (np.random.default_rng(seed).uniform(size=(2, 8, 12, 8)).astype("float32") for seed in (5, 6))
+    inputs = [keras.Input(x.shape[1:]) for x in (f, h, f3, third, fourth)]
+    model = keras.Model(inputs, merge_level(level, *inputs[:3], merge=merge, more=inputs[3:]))
+    result = array(model([f, h, f3, third, fourth]))
+    if merge == "add":
+        sides = {"zoom_out": f, "zoom_in": h, "more_1": third, "more_2": fourth}
+        kernels = {side: array(model.get_layer(f"merge_1_{side}").kernel)[0, 0] for side in sides}
+        np.testing.assert_allclose(result, sum(x @ kernels[side] for side, x in sides.items()), atol=1e-5)
+        return
+    together = np.concatenate([f, h, third, fourth], axis=-1)
+    assert result.shape == together.shape == (2, 8, 12, 16 + 16 + 8 + 8)
+    np.testing.assert_allclose(result, together, atol=0 if merge == "conv" else 0.3)
+
+
 def test_se_decides_from_the_map_itself():
     layer = SqueezeExcitation()
     x = np.random.default_rng(3).normal(size=(2, 3, 4, 32)).astype("float32")

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zip_keras.config import ModelConfig
+from zip_keras.config import AnchorConfig, ModelConfig
+from zip_keras.errors import UserError
 from zip_keras.layers.inception import Inception
+from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.zoom import build_zoom, copy_mirror_weights
 
 
@@ -121,6 +123,41 @@ def test_zoom_out_alone_has_no_second_stream():
     maps = built(width=0.125, zoom_in="none")
     assert (maps.zoom_in, maps.mirror_layers) == ((), {})
     assert maps.merged == maps.zoom_out
+
+
+def test_four_map_sources_are_f_and_h_and_the_blocks_next_to_them():
+    maps = built(merge="conv", attention_sources=4)
+    assert channels(maps.merged) == [320 + 320 + 256 + 320, 4 * 608, 1024]
+    assert channels(maps.zoom_in) == [320, 608]
+    out, back = maps.trunk_layers, maps.mirror_layers
+    for merged, sources in (
+        (maps.merged[0], (out["3b"], back["3a"], out["3a"], back["3b"])),
+        (maps.merged[1], (out["4d"], back["4e"], out["4c"], back["4d"])),
+    ):
+        entering = merged._keras_history.operation.input
+        assert all(x is source.output for x, source in zip(entering, sources, strict=True))
+
+
+def test_four_map_sources_of_a_level_alone_end_the_stream_at_the_neighbour():
+    maps = built(width=0.5, attention_sources=4, anchors=AnchorConfig(scales=((), (64.0,), (256.0,))))
+    assert list(maps.mirror_layers) == ["5b", "5a", "4e", "4d"]
+    assert (channels(maps.zoom_in), channels(maps.merged)) == ([304], [4 * 304, 512])
+
+
+@pytest.mark.parametrize("trunk", ["inception_bn", "efficientnet_lite0"])
+def test_mad_decides_on_every_channel_of_four_sources(trunk):
+    network = ProposalNetwork(ModelConfig(trunk=trunk, width=0.0625, head_channels=8, attention_sources=4))
+    for m in (1, 2):
+        assert network.get_layer(f"merge_{m}_decision").channels == network.get_layer(f"merge_{m}").output.shape[-1]
+    assert np.isfinite(network(np.ones((1, 32, 32, 3), "float32"))["logits"][0]).all()
+
+
+def test_four_map_sources_need_blocks_to_take():
+    with pytest.raises(UserError, match="set zoom_in to full"):
+        ModelConfig(attention_sources=4, zoom_in="released")
+    trunk = "keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu"
+    with pytest.raises(UserError, match=r"attention_sources 4: trunk 'keras:MobileNetV2.* use 2"):
+        built(trunk=trunk, width=0.125, attention_sources=4)
 
 
 def test_zoom_in_width_changes_the_second_stream_alone():

@@ -52,7 +52,7 @@ class AnchorFit:
         scale = "the images as they are" if self.short_side is None else f"images of short side {self.short_side:g}"
         lines = [f"anchor fit: share of {len(self.sizes)} boxes that an anchor covers, {scale}"]
         heads = [
-            f"stride {stride} ({', '.join(f'{s:g}' for s in scales)})"
+            f"stride {stride} ({', '.join(f'{s:g}' for s in scales) or 'none'})"
             for stride, scales in zip(STRIDES, self.anchors.scales, strict=True)
         ]
         lines.append(f"  {'IoU':<22}" + "".join(f"{head:>22}" for head in heads) + f"{'any':>9}")
@@ -99,7 +99,8 @@ def fit_anchors(
 
 def _shapes(scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
     """Heights and widths `[A, 2]`; area = scale squared, ratio = height / width."""
-    return np.array([(scale * ratio**0.5, scale / ratio**0.5) for scale in scales for ratio in ratios], np.float32)
+    shapes = [(scale * ratio**0.5, scale / ratio**0.5) for scale in scales for ratio in ratios]
+    return np.array(shapes, np.float32).reshape(-1, 2)  # a level may have none
 
 
 def _offset_from_grid(boxes: np.ndarray, stride: int, image: tuple[int, int]) -> np.ndarray:
@@ -119,4 +120,4 @@ def _best(sizes: np.ndarray, offsets: np.ndarray, shapes: np.ndarray) -> np.ndar
     reach = np.minimum((box + anchor) / 2 - offsets[:, None, :], np.minimum(box, anchor))  # overlap along y and x
     shared = np.clip(reach, 0, None).prod(2)
     iou = shared / (box.prod(2) + anchor.prod(2) - shared)
-    return iou.max(1).astype(np.float32) if len(sizes) else np.zeros(0, np.float32)
+    return iou.max(1, initial=0.0).astype(np.float32)

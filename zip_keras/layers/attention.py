@@ -160,7 +160,9 @@ class SqueezeExcitation(keras.layers.Layer):
         return {**super().get_config(), "reduction": self.reduction}
 
 
-def merge_level(level: int, zoom_out, zoom_in, coarsest, *, merge: str, hidden_width: float = 1.0, **decision_options):
+def merge_level(
+    level: int, zoom_out, zoom_in, coarsest, *, merge: str, more=(), hidden_width: float = 1.0, **decision_options
+):
     """The merged map Y(m) of a level below the coarsest, as a functional graph.
 
     Args:
@@ -169,28 +171,27 @@ def merge_level(level: int, zoom_out, zoom_in, coarsest, *, merge: str, hidden_w
         coarsest: F3, from which MAD decides.
         merge: "mad", "spatial_mad", "se", "conv" (plain concatenation: the convolution is the head's own), or
             "add" (1x1 convolutions to C(m), then the sum, as in a feature pyramid).
-        hidden_width: MAD's hidden channels relative to 2 C(m).
+        more: further map sources of the level's size, taken as F and H are (the paper's extension E).
+        hidden_width: MAD's hidden channels relative to those of all sources together.
         decision_options: `MapDecision`'s activation, normalisation and output.
 
     Returns:
-        `[batch, H, W, 2 C(m)]`; C(m) for "add".
+        `[batch, H, W, C]` with the channels of all sources, 2 C(m) of F and H alone; C(m) for "add".
     """
     name = f"merge_{level}"
     if merge == "add":
         channels = zoom_out.shape[-1]
-        sides = [
-            keras.layers.Conv2D(channels, 1, name=f"{name}_{side}")(x)
-            for side, x in (("zoom_out", zoom_out), ("zoom_in", zoom_in))
-        ]
-        return keras.layers.Add(name=name)(sides)
-    both = keras.layers.Concatenate(name=f"{name}_concatenate")([zoom_out, zoom_in])
+        sides = {"zoom_out": zoom_out, "zoom_in": zoom_in, **{f"more_{i}": x for i, x in enumerate(more, 1)}}
+        projected = [keras.layers.Conv2D(channels, 1, name=f"{name}_{side}")(x) for side, x in sides.items()]
+        return keras.layers.Add(name=name)(projected)
+    sources = keras.layers.Concatenate(name=f"{name}_concatenate")([zoom_out, zoom_in, *more])
     if merge == "conv":
-        return both
+        return sources
     if merge == "se":
-        return SqueezeExcitation(name=name)(both)
+        return SqueezeExcitation(name=name)(sources)
     if merge not in ("mad", "spatial_mad"):
         raise ValueError(f"merge must be one of mad, spatial_mad, se, conv, add, not {merge!r}")
-    channels = both.shape[-1]
+    channels = sources.shape[-1]
     hidden = max(8, round(channels * hidden_width / 8) * 8) if hidden_width != 1 else channels
     decision = MapDecision(
         channels, hidden=hidden, spatial=merge == "spatial_mad", name=f"{name}_decision", **decision_options
@@ -198,4 +199,4 @@ def merge_level(level: int, zoom_out, zoom_in, coarsest, *, merge: str, hidden_w
     if merge == "spatial_mad":
         for step in range(3 - level):
             decision = BilinearUpsampling(name=f"{name}_align_{step}")(decision)
-    return keras.layers.Multiply(name=name)([both, decision])
+    return keras.layers.Multiply(name=name)([sources, decision])

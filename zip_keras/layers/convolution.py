@@ -28,6 +28,11 @@ def batch_normalisation(
     )
 
 
+def trained_batch_norm(mode: str) -> str:
+    """The mode of blocks that start at random in a network of `mode`: there are no statistics yet to freeze."""
+    return "synchronized" if mode == "frozen" else mode
+
+
 @serializable
 class ConvNorm(keras.layers.Layer):
     """Convolution without bias, batch normalisation, ReLU.

@@ -11,15 +11,13 @@ from zip_keras.losses import level_losses
 from zip_keras.models.zoom import MirrorReport, build_zoom, copy_mirror_weights
 from zip_keras.targets import OBJECT, assign, sample
 
-LEVELS = (1, 2, 3)
-
 
 @serializable
 class ProposalNetwork(keras.Model):
-    """Images to anchor scores and box offsets of three levels.
+    """Images to anchor scores and box offsets of the levels with anchors: `levels`, three unless the config says less.
 
-    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (3 x [B, N_m, K]), "offsets": (3 x
-    [B, N_m, 4])}`, float32, fine to coarse; the anchors are `zip_keras.anchors.anchors_of_image(H, W, ...)`.
+    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (of each level [B, N_m, K]), "offsets": (of
+    each level [B, N_m, 4])}`, float32, fine to coarse; the anchors are `zip_keras.anchors.anchors_of_image(H, W, ...)`.
 
     `model.compile(optimizer)` and `model.fit(batches)` train it on any Keras backend; a batch is `(images, targets)` as
     in docs/ARCHITECTURE.md.
@@ -37,10 +35,9 @@ class ProposalNetwork(keras.Model):
         image = keras.Input((None, None, 3), name="image")
         maps = build_zoom(image, config)
         logits, offsets = [], []
-        for level, merged, scales in zip(LEVELS, maps.merged, config.anchors.scales, strict=True):
-            head = ProposalHead(
-                len(scales) * len(config.anchors.ratios), config.classes, config.head_channels, name=f"head_{level}"
-            )
+        for level, merged in zip(config.anchors.levels, maps.merged, strict=True):
+            anchors = len(config.anchors.scales[level - 1]) * len(config.anchors.ratios)
+            head = ProposalHead(anchors, config.classes, config.head_channels, name=f"head_{level}")
             level_logits, level_offsets = head(merged)
             logits.append(level_logits)
             offsets.append(level_offsets)
@@ -48,6 +45,7 @@ class ProposalNetwork(keras.Model):
         self.config = config
         self.target_config = _as(TargetConfig, targets)
         self.loss_config = _as(LossConfig, loss)
+        self.levels = config.anchors.levels
         self.trunk_layers = maps.trunk_layers
         self.mirror_layers = maps.mirror_layers
 
@@ -56,7 +54,7 @@ class ProposalNetwork(keras.Model):
         return copy_mirror_weights(self.trunk_layers, self.mirror_layers)
 
     def anchors(self, height, width):
-        """The anchors of each level for images of `height` x `width` pixels: three float32 `[N_m, 4]`."""
+        """The anchors of each level for images of `height` x `width` pixels, float32 `[N_m, 4]`."""
         return anchors_of_image(height, width, self.config.anchors)
 
     def image_losses(self, images, targets, outputs) -> dict[str, object]:
@@ -68,7 +66,7 @@ class ProposalNetwork(keras.Model):
             outputs: what the network gave.
 
         Returns:
-            float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for m = 1, 2, 3.
+            float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m.
         """
         _, height, width, _ = ops.shape(images)
         level_anchors = self.anchors(height, width)
@@ -78,7 +76,7 @@ class ProposalNetwork(keras.Model):
         result: dict[str, object] = {}
         total, start = 0.0, 0
         for level, anchors, logits, offsets in zip(
-            LEVELS, level_anchors, outputs["logits"], outputs["offsets"], strict=True
+            self.levels, level_anchors, outputs["logits"], outputs["offsets"], strict=True
         ):
             stop = start + ops.shape(anchors)[0]
             labels, matches = assignment.labels[:, start:stop], assignment.matches[:, start:stop]

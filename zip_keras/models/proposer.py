@@ -10,7 +10,7 @@ from zip_keras import suppression
 from zip_keras.config import SuppressionConfig, from_dict, to_dict
 from zip_keras.layers.registry import serializable
 from zip_keras.layers.resizing import ShortSideResizing
-from zip_keras.models.proposal_network import LEVELS, ProposalNetwork
+from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.targets import OBJECT
 
 
@@ -77,7 +77,7 @@ class Proposer(keras.Model):
             look_boxes, look_scores = self._look(resizing(images), height, width)
             boxes += look_boxes
             scores += look_scores
-        return boxes, scores, height, width, self.suppression, LEVELS * len(self.resizings)
+        return boxes, scores, height, width, self.suppression, self.network.levels * len(self.resizings)
 
     def _look(self, resized, height, width):
         """One look: boxes `[B, N_m, 4]` in pixels of the image, not clipped, and scores `[B, N_m]`, of each level."""

@@ -6,7 +6,9 @@ from typing import Any
 import keras
 
 from zip_keras.config import ModelConfig
+from zip_keras.errors import UserError
 from zip_keras.layers.attention import merge_level
+from zip_keras.layers.convolution import trained_batch_norm
 from zip_keras.layers.inception import Inception
 from zip_keras.layers.padding import PadToMultiple
 from zip_keras.layers.upsampling import upsampling
@@ -23,8 +25,9 @@ class ZoomMaps:
 
     Attributes:
         zoom_out: F1, F2, F3.
-        zoom_in: H1, H2; empty where the network has no zoom-in stream.
-        merged: Y1, Y2, F3: what the heads see.
+        zoom_in: H1, H2, or as much of it as is used: H2 where level 1 has no anchors, nothing where level 2 has none
+            either or the network has no zoom-in stream.
+        merged: what the heads see, Y1, Y2, F3 (F1, F2, F3 without a zoom-in stream), of the levels with anchors.
         trunk_layers, mirror_layers: layers by block name ("4d" in one is the mirror of "4d" in the other).
     """
 
@@ -38,13 +41,18 @@ class ZoomMaps:
 def build_zoom(image, config: ModelConfig) -> ZoomMaps:
     """Builds the network on a symbolic image `[batch, H, W, 3]`, RGB 0..255, of any size."""
     trunk = trunk_named(config.trunk)
+    if config.deepen and not trunk.deepens:
+        raise UserError(f"model.deepen repeats inception blocks, and trunk {config.trunk!r} has none; set it to 0")
     x = Preprocessing(trunk.mean, trunk.scale, trunk.bgr, name="preprocessing")(image)
     x = PadToMultiple(32, name="pad")(x)
     built = trunk.build(x, config)
-    f1, f2, f3 = built.maps
-    if config.zoom_in == "none":
-        return ZoomMaps(built.maps, (), built.maps, built.layers, {})
-    (h1, h2), mirror_layers = _zoom_in(f3, built.maps, config)
+    levels = config.anchors.levels
+    if config.zoom_in == "none" or levels == (3,):
+        return ZoomMaps(built.maps, (), tuple(built.maps[level - 1] for level in levels), built.layers, {})
+    if config.attention_sources == 4 and built.neighbours is None:
+        raise UserError(f"model.attention_sources 4: trunk {config.trunk!r} names no maps beside F1 and F2; use 2")
+    f3 = built.maps[2]
+    zoom_in, mirror_layers = _zoom_in(f3, config, finest=min(levels))
     options: dict[str, Any] = {
         "merge": config.merge,
         "hidden_width": config.attention_width,
@@ -52,17 +60,33 @@ def build_zoom(image, config: ModelConfig) -> ZoomMaps:
         "normalisation": config.attention_normalisation,
         "output": config.attention_output,
     }
-    merged = (merge_level(1, f1, h1, f3, **options), merge_level(2, f2, h2, f3, **options), f3)
-    return ZoomMaps(built.maps, (h1, h2), merged, built.layers, mirror_layers)
+
+    def merge(level):
+        zoomed, *more = zoom_in[level]
+        if built.neighbours is not None and config.attention_sources == 4:
+            more.insert(0, built.neighbours[level - 1])
+        return merge_level(level, built.maps[level - 1], zoomed, f3, more=more, **options)
+
+    merged = tuple(f3 if level == 3 else merge(level) for level in levels)
+    used = tuple(zoom_in[level][0] for level in sorted(zoom_in))
+    return ZoomMaps(built.maps, used, merged, built.layers, mirror_layers)
 
 
-def _zoom_in(f3, maps, config: ModelConfig):
-    """The zoom-in stream: 5b' 5a' -> H2 at stride 16 -> 4d' .. 4a' -> stride 8 -> 3b' 3a' = H1 (there is no H3)."""
+def _zoom_in(f3, config: ModelConfig, finest: int):
+    """The zoom-in stream: 5b' 5a' -> H2 at stride 16 -> 4d' .. 4a' -> stride 8 -> 3b' 3a' = H1 (there is no H3).
+
+    Args:
+        f3: the coarsest map.
+        finest: 1, or 2 to stop at H2.
+
+    Returns:
+        by level H and, for four map sources, the map next to it (3b' and 4d'); the layers by block name.
+    """
     rows = trunk_named(config.trunk).mirror
     width = config.width * config.zoom_in_width
     layers: dict[str, keras.layers.Layer] = {}
     options = {
-        "batch_norm": "synchronized" if config.batch_norm == "frozen" else config.batch_norm,
+        "batch_norm": trained_batch_norm(config.batch_norm),
         "pool_border": config.pool_border,
         "upsampling_kind": config.upsampling,
     }
@@ -81,17 +105,22 @@ def _zoom_in(f3, maps, config: ModelConfig):
         layers[reduction] = keras.layers.Conv2D(channels, 1, name=f"zoom_in_{reduction}")
         return layers[reduction](x)
 
+    def stage(x, names, row):
+        """`x` and what comes out of each block after it."""
+        maps = [x]
+        for name in names:
+            maps.append(block(maps[-1], name, rows[row].scaled(width)))
+        return maps
+
     coarse, middle, fine = FULL_MIRROR if config.zoom_in == "full" else RELEASED_MIRROR
-    x = f3
-    for name in coarse:
-        x = block(x, name, rows["5b"].scaled(width))
-    h2 = x = rise(x, "4e", "4d")
-    for name in middle:
-        x = block(x, name, rows["4d"].scaled(width))
-    x = rise(x, "3c", "3b")
-    for name in fine:
-        x = block(x, name, rows["3b"].scaled(width))
-    return (x, h2), layers
+    taken = config.attention_sources // 2  # of each stream and level: H, and the map next to it
+    x = stage(f3, coarse, "5b")[-1]
+    stride_16 = stage(rise(x, "4e", "4d"), middle if finest == 1 else middle[: taken - 1], "4d")
+    sources = {2: stride_16[:taken]}  # H2 is the first map of its size, H1 the last
+    if finest == 1:
+        stride_8 = stage(rise(stride_16[-1], "3c", "3b"), fine, "3b")
+        sources[1] = stride_8[::-1][:taken]
+    return sources, layers
 
 
 @dataclass(frozen=True)

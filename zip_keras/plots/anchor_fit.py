@@ -35,7 +35,7 @@ def plot_anchor_fit(fit: AnchorFit, path: str, threshold: float = 0.5) -> None:
     for level, (stride, scales, colour) in enumerate(zip(STRIDES, fit.anchors.scales, COLOURS, strict=True)):
         here = covered & (best == level)
         axes.scatter(width[here], height[here], color=colour, label=f"stride {stride}", **point)
-        shapes = np.array([(s / r**0.5, s * r**0.5) for s in scales for r in fit.anchors.ratios])
+        shapes = np.array([(s / r**0.5, s * r**0.5) for s in scales for r in fit.anchors.ratios]).reshape(-1, 2)
         axes.scatter(shapes[:, 0], shapes[:, 1], marker="P", s=90, color=colour, edgecolors="black", zorder=3)
     axes.set(xscale="log", yscale="log", xlabel="width (pixels)", ylabel="height (pixels)")
     axes.xaxis.set_major_formatter("{x:g}")

@@ -67,7 +67,7 @@ def compile_attention(proposer: Proposer, name: str = "the model") -> Attend:
 
     @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)])
     def traced(images):
-        resized = proposer.resizing(images)
+        resized = proposer.resizings[0](images)
         return network(resized, training=False), tf.shape(resized)[1:3]
 
     def attend(image: np.ndarray) -> dict[int, LevelAttention]:

@@ -48,8 +48,9 @@ class RunProgress:
         numbers = {name: float(value) for name, value in values.items()}
         speed = {"images_per_second": steps * self._batch_size / max(seconds, 1e-9)}
         self.folder.append_metrics({"step": step, **{k: round(v, 6) for k, v in {**numbers, **speed}.items()}})
-        levels = " ".join(f"{numbers[f'classification_{m}']:.2f}+{numbers[f'box_{m}']:.2f}" for m in (1, 2, 3))
-        positives = "/".join(f"{numbers[f'positives_{m}']:.0f}" for m in (1, 2, 3))
+        with_anchors = [m for m in (1, 2, 3) if f"positives_{m}" in numbers]
+        levels = " ".join(f"{numbers[f'classification_{m}']:.2f}+{numbers[f'box_{m}']:.2f}" for m in with_anchors)
+        positives = "/".join(f"{numbers[f'positives_{m}']:.0f}" for m in with_anchors)
         rate = f"{numbers['learning_rate']:.2g} {speed['images_per_second']:.1f} images/s"
         self._bar.set_postfix_str(
             f"loss {numbers['loss']:.3f} (cls+box per level {levels}) pos {positives} lr {rate}", refresh=False

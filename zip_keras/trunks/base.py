@@ -43,10 +43,13 @@ class TrunkMaps:
     Attributes:
         maps: F1, F2, F3: symbolic tensors `[batch, H/s, W/s, C]` for s = 8, 16, 32.
         layers: the trunk's layers by block name, from the input on, for freezing and copying.
+        neighbours: the maps that enter the blocks whose outputs are F1 and F2, of the same strides; None where the
+            trunk does not say.
     """
 
     maps: tuple[Any, Any, Any]
     layers: dict[str, keras.layers.Layer]
+    neighbours: tuple[Any, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Trunk:
         build: (image, ModelConfig) -> TrunkMaps; the image is preprocessed and padded to a multiple of 32.
         mirror: rows of the inception blocks that the zoom-in stream mirrors, by name, before `ModelConfig.width`.
         mirror_weights: whether the mirrored rows are this trunk's own blocks, so that their weights can be copied.
+        deepens: whether it has blocks that `ModelConfig.deepen` can repeat.
     """
 
     mean: tuple[float, float, float]
@@ -66,3 +70,4 @@ class Trunk:
     build: Callable[..., TrunkMaps]
     mirror: dict[str, InceptionRow]
     mirror_weights: bool
+    deepens: bool = False

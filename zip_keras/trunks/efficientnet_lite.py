@@ -51,7 +51,7 @@ def build(image, config: ModelConfig) -> TrunkMaps:
         "stem": MobileConvNorm(STEM_FILTERS, 3, 2, batch_norm=config.batch_norm, name="trunk_stem")
     }
     x = layers["stem"](image)
-    maps = []
+    maps, neighbours = [], []
     for index, stage in enumerate(STAGES):
         for repeat in range(stage.blocks):
             name = f"block{len(layers) - 1}"
@@ -63,10 +63,11 @@ def build(image, config: ModelConfig) -> TrunkMaps:
                 batch_norm=config.batch_norm,
                 name=f"trunk_{name}",
             )
-            x = layers[name](x)
+            entered, x = x, layers[name](x)
         if index in TAPS:
             maps.append(x)
-    return TrunkMaps(tuple(maps), layers)
+            neighbours.append(entered)
+    return TrunkMaps(tuple(maps), layers, tuple(neighbours[:2]))
 
 
 EFFICIENTNET_LITE0 = Trunk(

@@ -7,7 +7,7 @@ Ioffe and Szegedy, *Batch Normalization*, arXiv 1502.03167, with the widths of t
 import keras
 
 from zip_keras.config import ModelConfig
-from zip_keras.layers.convolution import ConvNorm
+from zip_keras.layers.convolution import ConvNorm, trained_batch_norm
 from zip_keras.layers.inception import Inception, InceptionRow, scale_width
 from zip_keras.trunks.base import Trunk, TrunkMaps
 
@@ -31,7 +31,12 @@ TAPS = ("3b", "4d", "5b")  # before each down-sampling block
 
 
 def build(image, config: ModelConfig) -> TrunkMaps:
-    """The stem (stride 8) and ten inception blocks; see `Trunk.build`."""
+    """The stem (stride 8) and ten inception blocks; see `Trunk.build`.
+
+    With `config.deepen` each of the eight blocks that keep the stride is followed by as many more of its own row
+    ("3a_2" behind "3a"), so every block of the table sees the widths it knows, and pretrained weights fit it. The
+    repeats have none: they normalise by their own batches even where the others are frozen.
+    """
     options = {"batch_norm": config.batch_norm}
     layers: dict[str, keras.layers.Layer] = {}
 
@@ -45,15 +50,23 @@ def build(image, config: ModelConfig) -> TrunkMaps:
     x = stem(x, "conv2_reduce", 64, 1)
     x = stem(x, "conv2", 192, 3)
     x = keras.layers.MaxPooling2D(3, strides=2, padding="same", name="trunk_pool2")(x)
-    maps = []
+    maps, neighbours = [], []
     for name, row in ROWS.items():
-        layers[name] = Inception(
-            row.scaled(config.width), pool_border=config.pool_border, name=f"trunk_{name}", **options
-        )
-        x = layers[name](x)
+        scaled = row.scaled(config.width)
+        layers[name] = Inception(scaled, pool_border=config.pool_border, name=f"trunk_{name}", **options)
+        entered, x = x, layers[name](x)
+        for repeat in range(2, 2 + (config.deepen if row.stride == 1 else 0)):
+            layers[f"{name}_{repeat}"] = Inception(
+                scaled,
+                batch_norm=trained_batch_norm(config.batch_norm),
+                pool_border=config.pool_border,
+                name=f"trunk_{name}_{repeat}",
+            )
+            entered, x = x, layers[f"{name}_{repeat}"](x)
         if name in TAPS:
             maps.append(x)
-    return TrunkMaps(tuple(maps), layers)
+            neighbours.append(entered)
+    return TrunkMaps(tuple(maps), layers, tuple(neighbours[:2]))
 
 
 INCEPTION_BN = Trunk(
@@ -63,4 +76,5 @@ INCEPTION_BN = Trunk(
     build=build,
     mirror=ROWS,
     mirror_weights=True,
+    deepens=True,
 )
