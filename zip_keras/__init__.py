@@ -3,7 +3,7 @@
 import keras
 import zip_keras  # makes the project's classes known to Keras
 
-proposer = keras.models.load_model("best.keras")
+proposer = zip_keras.from_preset("zip_lite_voc")  # or keras.models.load_model("best.keras")
 result = proposer(images)  # uint8 [B, H, W, 3] -> {"boxes" [B, n, 4], "scores" [B, n], "valid" [B, n], "levels" [B, n]}
 """
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zip_keras.models.proposal_network import ProposalNetwork
     from zip_keras.models.proposer import Proposer
     from zip_keras.prediction.models import load_proposer
+    from zip_keras.presets import from_preset, list_presets
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,8 @@ __all__ = [
     "SuppressionConfig",
     "TargetConfig",
     "UserError",
+    "from_preset",
+    "list_presets",
     "load_proposer",
 ]
 
@@ -38,6 +41,7 @@ _HOMES = {
     "zip_keras.models.proposal_network": ("ProposalNetwork",),
     "zip_keras.models.proposer": ("Proposer",),
     "zip_keras.prediction.models": ("load_proposer",),
+    "zip_keras.presets": ("from_preset", "list_presets"),
 }
 
 register_with_keras()

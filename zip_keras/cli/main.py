@@ -16,6 +16,7 @@ COMMANDS = {
     "propose": "write the proposals of images",
     "calibrate": "choose the score biases of a model's levels",
     "attention": "draw what map attention decides on images, and how it differs between them",
+    "presets": "list the trained models of the package",
     "evaluate": "measure proposals against ground truth",
     "baseline": "proposals of methods that need no training: Selective Search, windows, anchors",
     "compare": "compare proposal files: table, curves, how sure the differences are",

@@ -15,6 +15,9 @@ from zip_keras.evaluation.extras import library
 from zip_keras.evaluation.formats import format_of, write_proposals
 from zip_keras.evaluation.proposals import ImageProposals, Proposals
 from zip_keras.prediction.inputs import ImageFile, find_images
+from zip_keras.presets import DEFAULT_PRESET
+
+DEFAULT_OUTPUT, DEFAULT_PICTURES = "proposals.json", "proposals"  # of the shortest command
 
 DESCRIPTION = """\
 Writes the proposals of images, boxes in their own pixels. PATH is an image, a folder (with its subfolders), a .txt list
@@ -22,6 +25,7 @@ of images, or a data set spec such as data/voc07:val or records:DIR. The kind of
 .json (COCO results), .npz, .parquet, .pkl (Detectron2) or .mat. An image's id is the integer of a numeric file stem,
 else the stem. The file appears complete at the end, or not at all. Progress is a bar with tqdm, lines without."""
 EXAMPLES = """\
+  zip-keras propose photo.jpg
   zip-keras propose photos/ --model runs/bccd --output proposals.json --pictures pictures/
   zip-keras propose data/voc07:val --model exported/voc07 --output proposals.json --max-proposals 1000
   zip-keras propose data/voc07:val --model runs/voc07 --output proposals.json --paper-looks --flip
@@ -31,8 +35,16 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="image, folder, .txt list of images or data set spec")
-    parser.add_argument("--model", required=True, help="run folder, .keras file or SavedModel folder")
-    parser.add_argument("--output", required=True, metavar="FILE", help=".json, .npz, .parquet, .pkl or .mat")
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_PRESET,
+        help=f"run folder, .keras file, SavedModel folder or preset (default {DEFAULT_PRESET})",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help=f".json, .npz, .parquet, .pkl or .mat; without it {DEFAULT_OUTPUT}, and pictures in {DEFAULT_PICTURES}/",
+    )
     parser.add_argument("--on-bad-image", choices=["error", "skip"], default="error", help="missing or undecodable")
     parser.add_argument(
         "--allow-calibration-images",
@@ -51,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.output is None:
+        arguments.output = DEFAULT_OUTPUT
+        arguments.pictures = arguments.pictures or DEFAULT_PICTURES
     format_of(arguments.output)  # before minutes of work
     if arguments.pictures:
         library("PIL.Image", "--pictures", "train")

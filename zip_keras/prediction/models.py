@@ -1,4 +1,4 @@
-"""Models by name, the same for every command: a run folder, a `.keras` file or an exported SavedModel."""
+"""Models by name, the same for every command: a run folder, a `.keras` file, an exported SavedModel or a preset."""
 
 import dataclasses
 import json
@@ -14,6 +14,8 @@ from zip_keras.config import SuppressionConfig
 from zip_keras.errors import UserError
 from zip_keras.models.proposer import Proposer
 from zip_keras.prediction.settings import Settings
+from zip_keras.presets import FOLDER as PRESETS
+from zip_keras.presets import PRESET_FILE, list_presets, load_preset
 
 Propose = Callable[[np.ndarray], dict[str, np.ndarray]]
 """uint8 `[H, W, 3]` RGB -> `{"boxes" [n, 4] float32 (y1, x1, y2, x2) in pixels, "scores" [n] float32 decreasing,
@@ -25,11 +27,11 @@ RUN_FILES = ("best.keras", "last.keras")
 
 
 def find_model(model: str | Path) -> Path:
-    """The `.keras` file or SavedModel folder that a model's name stands for.
+    """The `.keras` file, SavedModel folder or preset folder that a model's name stands for.
 
     Args:
         model: a run folder (its `best.keras`, else its `last.keras`), a `.keras` file, a SavedModel folder, or a folder
-            of numbered SavedModels, of which the highest number counts.
+            of numbered SavedModels, of which the highest number counts; else the name of a preset.
 
     Raises:
         UserError: there is no such model.
@@ -40,16 +42,20 @@ def find_model(model: str | Path) -> Path:
     if path.is_dir():
         versions = [folder for folder in [path, *_versions(path)] if (folder / SAVED_MODEL_FILE).is_file()]
         files = [path / name for name in RUN_FILES if (path / name).is_file()]
+        if (path / PRESET_FILE).is_file():
+            return path
         for found in (*versions, *files):
             return found
         if (path / "config.yaml").is_file():
             raise UserError(
                 f"{path}: the run has saved no model yet; it does at every train.evaluate_every steps and at its end"
             )
+    if not path.exists() and str(model) in list_presets():
+        return PRESETS / str(model)
     what = "holds no model" if path.is_dir() else "is no model" if path.exists() else "no such model"
     raise UserError(
-        f"{path}: {what}; name a run folder (best.keras or last.keras in it), a .keras file, or the folder of an "
-        f"exported SavedModel (exported/NAME or exported/NAME/VERSION)"
+        f"{path}: {what}; name a run folder (best.keras or last.keras in it), a .keras file, the folder of an exported "
+        f"SavedModel (exported/NAME or exported/NAME/VERSION), or a preset ({', '.join(list_presets())})"
     )
 
 
@@ -59,7 +65,7 @@ def load_proposer(model: str | Path, max_proposals: int | None = None, settings:
     Args:
         model: see `find_model`.
         max_proposals: boxes an image at most; None: as many as the model lists. A longer list than the model's own
-            can be had from `.keras` files, whose suppression is made anew; a SavedModel's is fixed.
+            can be had but from a SavedModel, whose suppression is fixed.
         settings: other changes to its prediction; then the `.keras` file inside of a SavedModel is used.
 
     Raises:
@@ -69,7 +75,7 @@ def load_proposer(model: str | Path, max_proposals: int | None = None, settings:
     if max_proposals is not None:
         asked = dataclasses.replace(asked, max_proposals=max_proposals)
     path = find_model(model)
-    if path.is_dir() and asked.only_length:
+    if (path / SAVED_MODEL_FILE).is_file() and asked.only_length:
         propose = _of_saved_model(path, asked.max_proposals)
     else:
         propose = _of_keras_file(path, asked)
@@ -79,12 +85,14 @@ def load_proposer(model: str | Path, max_proposals: int | None = None, settings:
 
 
 def load_keras_proposer(model: str | Path) -> Proposer:
-    """The `Proposer` of a run folder, of a `.keras` file, or of the `.keras` file that an export carries.
+    """The `Proposer` of a run folder, a `.keras` file or a preset, or of the `.keras` file that an export carries.
 
     Raises:
         UserError: no such model, or it cannot be loaded.
     """
     path = find_model(model)
+    if (path / PRESET_FILE).is_file():
+        return load_preset(path)
     if path.is_dir():
         path = path / KERAS_FILE
         if not path.is_file():
@@ -108,6 +116,8 @@ def stored_calibration(model: str | Path) -> dict[str, Any] | None:
         UserError: no such model, or its file is broken.
     """
     path = find_model(model)
+    if (path / PRESET_FILE).is_file():
+        return json.loads((path / PRESET_FILE).read_text(encoding="utf-8"))["proposer"].get("calibration")
     file = path / KERAS_FILE if path.is_dir() else path
     if not file.is_file():  # a SavedModel of another make: it says so when it is loaded
         return None

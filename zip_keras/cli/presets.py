@@ -1,0 +1,49 @@
+"""`zip-keras presets`: lists the trained models of the package, shows a card, makes a new one."""
+
+import argparse
+from pathlib import Path
+
+from zip_keras.cli.prediction_settings import add_settings_arguments, read_settings
+from zip_keras.errors import UserError
+from zip_keras.presets import FOLDER, list_presets, model_card
+
+DESCRIPTION = """\
+Lists the trained models that ship with the package, or prints the card of one (data, recipe, numbers, licence, known
+failures). A preset's name stands for the model in every command: propose --model NAME, export --model NAME.
+With --save a trained model becomes a preset: its settings, and its weights in float16."""
+EXAMPLES = """\
+  zip-keras presets
+  zip-keras presets zip_lite_voc
+  zip-keras presets mine --save runs/mine --description "blood cells, 3 classes" --folder zip_keras/presets
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="preset whose card is printed")
+    parser.add_argument("--save", metavar="MODEL", help="run folder, .keras file or export that becomes preset NAME")
+    parser.add_argument("--description", metavar="TEXT", help="one line, with --save")
+    parser.add_argument("--folder", metavar="DIR", help="with --save: where presets are (default: in the package)")
+    add_settings_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if arguments.save:
+        _save(arguments)
+    elif arguments.name:
+        print(model_card(arguments.name))
+    else:
+        for name, description in list_presets().items():
+            print(f"{name}: {description}")
+
+
+def _save(arguments: argparse.Namespace) -> None:
+    if not arguments.name or not arguments.description:
+        raise UserError("--save needs the preset's name and --description")
+    from zip_keras.prediction.models import load_keras_proposer
+    from zip_keras.presets import save_preset
+
+    folder = Path(arguments.folder or FOLDER) / arguments.name
+    proposer = read_settings(arguments).apply(load_keras_proposer(arguments.save))
+    save_preset(proposer, folder, arguments.description)
+    size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+    print(f"{folder}: {proposer.network.count_params() / 1e6:.2f} M weights, {size:.1f} MB; write its card.md")

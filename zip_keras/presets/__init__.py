@@ -1,0 +1,111 @@
+"""Trained models that ship with the package: nothing to download. A folder here is a preset.
+
+`NAME/preset.json` holds the proposer's configuration and a line of description, `NAME/weights.npz` the weights by
+variable path (kernels in float16, everything else in float32), `NAME/card.md` data, recipe, numbers, licence and
+failures.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zip_keras.errors import UserError
+
+if TYPE_CHECKING:
+    from zip_keras.models.proposer import Proposer
+
+FOLDER = Path(__file__).parent
+PRESET_FILE, WEIGHTS_FILE, CARD_FILE = "preset.json", "weights.npz", "card.md"
+DEFAULT_PRESET = "zip_lite_voc"
+
+
+def list_presets() -> dict[str, str]:
+    """Names of the presets with a line of description each."""
+    files = sorted(FOLDER.glob(f"*/{PRESET_FILE}"))
+    return {file.parent.name: _read(file)["description"] for file in files}
+
+
+def from_preset(name: str) -> "Proposer":
+    """The trained `Proposer` of a preset; `zip_keras.prediction.settings.Settings(...).apply` changes how it looks.
+
+    Args:
+        name: one of `list_presets()`.
+
+    Raises:
+        UserError: no such preset, or its files are damaged.
+    """
+    if not (FOLDER / name / PRESET_FILE).is_file():
+        raise UserError(f"no preset {name!r}; there are {', '.join(list_presets())}")
+    return load_preset(FOLDER / name)
+
+
+def model_card(name: str) -> str:
+    """The model card of a preset, Markdown."""
+    if name not in list_presets():
+        raise UserError(f"no preset {name!r}; there are {', '.join(list_presets())}")
+    return (FOLDER / name / CARD_FILE).read_text(encoding="utf-8")
+
+
+def load_preset(folder: Path) -> "Proposer":
+    """The proposer in a folder that `save_preset` wrote.
+
+    Raises:
+        UserError: a file is missing or damaged, or the weights are not those of the network.
+    """
+    from zip_keras.models.proposal_network import ProposalNetwork
+    from zip_keras.models.proposer import Proposer
+    from zip_keras.weights import load_weights
+
+    content = _read(folder / PRESET_FILE)
+    try:
+        network = ProposalNetwork(**content["network"])
+        proposer = Proposer(network, **content["proposer"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / PRESET_FILE}: not a preset of this version of zip-keras ({error})") from None
+    report = load_weights(network, folder / WEIGHTS_FILE)
+    if report.kept or report.unused:
+        differing = (*report.kept, *report.unused)
+        raise UserError(f"{folder / WEIGHTS_FILE}: not the weights of its network: {'; '.join(differing[:3])}")
+    return proposer
+
+
+def save_preset(proposer: "Proposer", folder: Path, description: str) -> None:
+    """Writes a proposer as a preset (its card is written by hand).
+
+    Args:
+        proposer: with the settings that users shall get.
+        folder: made if missing; its files are replaced.
+        description: one line.
+
+    Raises:
+        UserError: a weight does not fit float16.
+    """
+    import keras
+
+    from zip_keras.weights import variables_by_path
+
+    arrays = {}
+    for path, variable in variables_by_path(proposer.network).items():
+        values = keras.ops.convert_to_numpy(variable).astype(np.float32)
+        with np.errstate(over="ignore"):  # refused below
+            arrays[path] = values.astype(np.float16) if values.ndim > 1 else values
+        if not np.isfinite(arrays[path]).all():
+            raise UserError(f"variable {path} does not fit float16; its largest value is {np.abs(values).max():g}")
+    network, settings = proposer.network.get_config(), proposer.get_config()
+    content = {
+        "description": description,
+        "network": {name: network[name] for name in ("config", "targets", "loss")},
+        "proposer": {name: value for name, value in settings.items() if name != "network"},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PRESET_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    np.savez_compressed(folder / WEIGHTS_FILE, **arrays)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: damaged ({error}); install zip-keras again") from None
