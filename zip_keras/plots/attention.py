@@ -88,7 +88,7 @@ def spread_figure(decisions: MapDecisions) -> "Figure":
             panel.set(
                 title=f"{STREAM_NAMES[stream]}: {100 * share:.1f} % of the variance is between images",
                 xlabel="map, by its mean μ",
-                ylabel="image",
+                ylabel="image" if len(mu) <= _MOST_ROWS else f"image, the first {_MOST_ROWS}",
             )
             panel.title.set_fontsize(10)
             _name_images(panel, decisions.image_ids)
