@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STREAM_COLOURS = {"F": "tab:blue", "H": "tab:orange"}
 STREAM_NAMES = {"F": "F, zoom-out", "H": "H, zoom-in"}
+_NEEDED_BY = "a picture of map attention"
 _STRIDES = {1: 8, 2: 16}
 _GAP, _BLOCK_GAP, _LABEL = 0.05, 0.3, 0.2  # between tiles, between strongest and weakest, for a text; tile widths
 _MOST_ROWS = 400  # images of the heat map; more could not be told apart
@@ -87,7 +88,7 @@ def spread_figure(decisions: MapDecisions) -> "Figure":
             panel.set(
                 title=f"{STREAM_NAMES[stream]}: {100 * share:.1f} % of the variance is between images",
                 xlabel="map, by its mean μ",
-                ylabel="image",
+                ylabel="image" if len(mu) <= _MOST_ROWS else f"image, the first {_MOST_ROWS}",
             )
             panel.title.set_fontsize(10)
             _name_images(panel, decisions.image_ids)
@@ -102,12 +103,13 @@ def spread_figure(decisions: MapDecisions) -> "Figure":
 
 def _name_images(panel: "Axes", image_ids: tuple[ImageId, ...]) -> None:
     """The image axis of a heat map: ids where there is room, else numbers in the order given."""
+    whole_numbers = library("matplotlib.ticker", _NEEDED_BY, "train").MaxNLocator
     if len(image_ids) <= _NAMED_ROWS:
         names = [name if len(name) <= 16 else f"…{name[-15:]}" for name in map(str, image_ids)]
         panel.set_yticks(range(len(names)), names, fontsize=8)
     else:
-        panel.yaxis.get_major_locator().set_params(integer=True)
-    panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.yaxis.set_major_locator(whole_numbers(integer=True))
+    panel.xaxis.set_major_locator(whole_numbers(integer=True))
 
 
 def _overview(figure: Any, image: np.ndarray, levels: dict[int, LevelAttention], title: str) -> None:
@@ -181,8 +183,7 @@ def _shares(count: int) -> np.ndarray:
 
 
 def _figure(size: tuple[float, float]) -> "Figure":
-    what = "a picture of map attention"
-    canvas = library("matplotlib.backends.backend_agg", what, "train").FigureCanvasAgg
-    figure = library("matplotlib.figure", what, "train").Figure(figsize=size, layout="constrained")
+    canvas = library("matplotlib.backends.backend_agg", _NEEDED_BY, "train").FigureCanvasAgg
+    figure = library("matplotlib.figure", _NEEDED_BY, "train").Figure(figsize=size, layout="constrained")
     canvas(figure)
     return figure
