@@ -1,6 +1,9 @@
 """`zip-keras ablate` and `zip-keras measure` for real, on a network of 200,000 weights; and their bad input."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,7 @@ from zip_keras.errors import UserError
 from zip_keras.evaluation.formats import read_proposals
 from zip_keras.training.result import read_result, training_speed
 
+ROOT = Path(__file__).parents[3]
 BASE = """
 data: {{train: {devkit}:train, resize: fixed, short_side: 64, long_side: 96, bucket_multiple: 32}}
 model: {{width: 0.125, zoom_in: none, head_channels: 8, anchors: {{scales: [[12], [24], [48]], ratios: [1]}}}}
@@ -92,3 +96,9 @@ def test_a_broken_result_is_named(tmp_path):
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(UserError, match=r"result.json: cannot be read"):
         read_result(tmp_path)
+
+
+def test_the_process_that_waits_for_the_runs_holds_no_tensorflow():
+    program = "import sys, zip_keras.cli.ablate; print({'tensorflow', 'keras'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

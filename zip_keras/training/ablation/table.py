@@ -18,6 +18,7 @@ rows:
 
 import dataclasses
 import difflib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def read_table(file: str | Path) -> AblationTable:
     for key in ("base", "test"):
         if not isinstance(content[key], str) or not content[key]:
             raise UserError(f"{path}: {key} must be a text, not {content[key]!r}")
-    base = path.parent / content["base"]
+    base = Path(os.path.normpath(path.parent / content["base"]))
     if not base.is_file():
         raise UserError(f"{path}: base {content['base']!r}: no file {base}; the path is relative to the table file")
     return AblationTable(
