@@ -118,6 +118,15 @@ def test_failures_are_listed_the_others_go_on_and_they_are_tried_again(work):
     assert work.calls() == ["train hungry/seed-0", "train odd/seed-0"]
 
 
+def test_a_result_from_before_a_config_field_existed_still_counts(work):
+    work.run(ONE_SEED)
+    for file in work.output.rglob("result.json"):
+        result = json.loads(file.read_text())
+        del result["config"]["model"]["upsampling"]
+        file.write_text(json.dumps(result))
+    assert {run.state for run in plan(work.table(ONE_SEED), work.output)} == {"finished"}
+
+
 def test_a_run_of_another_config_is_refused_before_anything_starts(work):
     work.run(ONE_SEED)
     work.calls()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zip_keras.config import ExperimentConfig, to_dict
+from zip_keras.config import ExperimentConfig, from_dict
 from zip_keras.config_files import changed_values, read_config
 from zip_keras.errors import UserError
 from zip_keras.evaluation.formats.files import complete_or_nothing
@@ -66,7 +66,7 @@ def find_run(table: AblationTable, output: str | Path, row: Row, seed: int) -> R
             f"({'; '.join(changed)}, run -> table); undo the change, delete the folder or name another --output"
         )
     result = read_result(folder)
-    if result is None or result["config"] != to_dict(config):
+    if result is None or from_dict(ExperimentConfig, result["config"]) != config:  # older files lack newer fields
         return Run(row, seed, folder, config, "to go on", _error(folder))
     size = (result["cost"]["height"], result["cost"]["width"])
     if (result["data"], size) != (table.test, table.cost_size()):
