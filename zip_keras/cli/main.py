@@ -12,6 +12,8 @@ from zip_keras.errors import UserError
 COMMANDS = {
     "demo": "the whole way on rendered scenes, in minutes",
     "train": "train a network from a config",
+    "measure": "measure a trained run: recall, parameters, GFLOPs, time",
+    "ablate": "train and measure a table of configs with several seeds",
     "plot_runs": "draw the training curves of runs",
     "propose": "write the proposals of images",
     "calibrate": "choose the score biases of a model's levels",

@@ -4,6 +4,7 @@ config.yaml        the whole experiment, defaults included
 environment.json   versions, machine, command, one entry for each start
 metrics.jsonl      one line for each log and evaluation
 checkpoints/       model, optimizer, averages, step: what --resume needs
+result.json        what `zip-keras measure` found, with proposals.npz
 last.keras         the proposer after the newest evaluation; best.keras the one with the highest AR@100
 tensorboard/
 """
@@ -13,7 +14,6 @@ import os
 import platform
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from zip_keras.config import ExperimentConfig
 from zip_keras.config_files import changed_values, config_text, read_config
 from zip_keras.errors import UserError
 from zip_keras.evaluation.formats.files import complete_or_nothing
+from zip_keras.training.surroundings import versions
 
 # What may differ between the starts of one run: where it runs, how it is measured, what it writes; not what it learns.
 FREE_ON_RESUME = (
@@ -102,14 +103,13 @@ class RunFolder:
             os.replace(temporary, self.path / f"{name}.keras")
 
     def _note_environment(self) -> None:
-        packages = ("zip-keras", "tensorflow", "keras", "numpy", "tf-models-official")
         start = {
             "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
             "command": sys.argv,
             "python": platform.python_version(),
             "machine": platform.machine(),
             "cores": os.cpu_count(),
-            "versions": {name: _version(name) for name in packages},
+            "versions": versions(),
         }
         file = self.path / "environment.json"
         starts = json.loads(file.read_text()) if file.exists() else []
@@ -120,10 +120,3 @@ def _write(file: Path, text: str) -> None:
     """Writes a file so that a reader, or a kill, never meets half of it."""
     with complete_or_nothing(str(file)) as unfinished:
         unfinished.write_text(text)
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"

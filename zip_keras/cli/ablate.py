@@ -1,0 +1,68 @@
+"""`zip-keras ablate`: trains and measures a table of configs under one budget."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from zip_keras.errors import UserError
+from zip_keras.evaluation.extras import library
+from zip_keras.training.ablation.report import write_report
+from zip_keras.training.ablation.runs import commands, plan, run_table
+from zip_keras.training.ablation.table import AblationTable, read_table, refuse_equal_configs
+
+DESCRIPTION = """\
+Trains and measures every row of a table with every seed under one budget, and writes the table: recall (mean and spread
+over seeds), parameters, GFLOPs, time, and which differences to the reference row are larger than the noise.
+
+Each run is an ordinary run folder, OUTPUT/ROW/seed-N, made by `zip-keras train` and `zip-keras measure` in processes of
+their own. All rows get the first seed, then the second. table.md, table.json and table.png in OUTPUT are written anew
+after every run. Stop it when you like: the same command goes on where it stopped, and tries again what failed."""
+EXAMPLES = """\
+  zip-keras ablate configs/ablations/structures_bccd.yaml --output runs/ablations/structures_bccd
+  zip-keras ablate configs/ablations/structures_bccd.yaml --output runs/ablations/structures_bccd --dry-run
+  zip-keras ablate configs/ablations/strategies_bccd.yaml --output runs/ablations/strategies_bccd --rows ZIP --seeds 0
+  zip-keras ablate configs/ablations/structures_bccd.yaml --output runs/ablations/structures_bccd --report-only"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", metavar="TABLE.yaml", help="rows to compare; configs/ablations/ holds such files")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the runs and of the table")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="instead of the table's")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="only say what would be run")
+    what.add_argument("--report-only", action="store_true", help="only write the table from what is there")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    table = read_table(arguments.table)
+    chosen = table.select(arguments.rows, arguments.seeds)
+    if arguments.report_only:
+        if arguments.rows or arguments.seeds:
+            raise UserError("--report-only writes the table of all runs that are there; leave --rows and --seeds out")
+        print(write_report(table, arguments.output), end="")
+        return
+    refuse_equal_configs(chosen)
+    if arguments.dry_run:
+        _show_plan(chosen, arguments.output)
+        return
+    library("matplotlib", "table.png", "train")  # before hours of work
+    library("tqdm", "training", "train")
+    failed = run_table(chosen, arguments.output, lambda: write_report(table, arguments.output), _say)
+    print(write_report(table, arguments.output), end="")
+    print(f"\n{Path(arguments.output) / 'table.md'}, table.json and table.png are written", file=sys.stderr)
+    if failed:
+        names = ", ".join(f"{one.row.name} seed {one.seed}" for one in failed)
+        raise UserError(f"{len(failed)} runs failed ({names}); see above; the same command tries them again")
+
+
+def _show_plan(table: AblationTable, output: str) -> None:
+    for one in plan(table, output):
+        print(f"{one.row.name}, seed {one.seed}: {one.state}" + (f" (failed before: {one.error})" if one.error else ""))
+        for words in commands(table, one):
+            print(f"  python -m zip_keras {shlex.join(words)}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

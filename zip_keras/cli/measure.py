@@ -1,0 +1,48 @@
+"""`zip-keras measure`: one finished run as one file of numbers."""
+
+import argparse
+from pathlib import Path
+
+from zip_keras.cli.evaluate import print_numbers
+from zip_keras.cli.progress import with_progress
+from zip_keras.errors import UserError
+
+DESCRIPTION = """\
+Measures a trained run: average recall on a data set (protocol fast, equal to coco), parameters, GFLOPs and the time of
+a forward pass at one input size. Writes result.json and proposals.npz into the run folder; `zip-keras ablate` makes its
+tables of such files. GFLOPs are twice the multiply-adds of convolutions and dense layers."""
+EXAMPLES = """\
+  zip-keras measure runs/bccd --data data/bccd:test
+  zip-keras measure runs/bccd --data data/bccd:test --size 320 448"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", metavar="RUN", help="run folder of zip-keras train")
+    parser.add_argument("--data", required=True, metavar="DATA", help="data set spec, for example data/bccd:test")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="input of GFLOPs and time (default: short and long side of the run's config)",
+    )
+    parser.add_argument("--repeats", type=int, default=20, help="forward passes timed (default %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    numbers = [*(arguments.size or ()), arguments.repeats]
+    if min(numbers) < 1:
+        raise UserError(f"--size and --repeats must be at least 1, not {min(numbers)}")
+    from zip_keras.training.result import RESULT_FILE, measure_run
+
+    size = tuple(arguments.size) if arguments.size else None
+    result = measure_run(arguments.run_dir, arguments.data, size, arguments.repeats, with_progress)
+    cost, training = result["cost"], result["training"]
+    print(f"{arguments.run_dir} ({result['model']}) on {result['data']}, protocol {result['protocol']}")
+    print_numbers({name: float("nan") if value is None else value for name, value in result["recall"].items()})
+    print(
+        f"  {cost['parameters'] / 1e6:.2f} M parameters; at {cost['height']} x {cost['width']}: {cost['gflops']:.2f} "
+        f"GFLOPs, {cost['milliseconds']:.1f} ms ({cost['timed']})"
+    )
+    print(f"  {training['steps']} steps at {training['images_per_second']:.1f} images/s")
+    print(f"  written: {Path(arguments.run_dir) / RESULT_FILE}")
