@@ -256,7 +256,7 @@ class TrainConfig:
         devices: for "mirrored": number of devices; 0 = all GPUs, or logical CPU devices of that number.
         log_every, evaluate_every, checkpoint_every: in steps.
         evaluate_images: validation images of an evaluation during training; 0 = all.
-        weights: starts from this `.npz` or `.keras` file where names and shapes agree; None = from scratch.
+        weights: starts from this `.npz` or `.keras` file or preset where names and shapes agree; None = from scratch.
         freeze: names of the trunk's blocks to keep fixed, from its input on; "trunk" freezes all of it.
         keep_checkpoints: besides the best.
     """

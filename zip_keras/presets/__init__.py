@@ -48,6 +48,13 @@ def model_card(name: str) -> str:
     return (FOLDER / name / CARD_FILE).read_text(encoding="utf-8")
 
 
+def weights_file(name: str) -> str:
+    """The weights file that `train.weights` names: a preset's, unless there is a file of that name."""
+    if not Path(name).exists() and name in list_presets():
+        return str(FOLDER / name / WEIGHTS_FILE)
+    return name
+
+
 def load_preset(folder: Path) -> "Proposer":
     """The proposer in a folder that `save_preset` wrote.
 

@@ -20,6 +20,7 @@ from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
+from zip_keras.presets import weights_file
 from zip_keras.training.averaging import WeightAverage
 from zip_keras.training.evaluator import RecallEvaluator
 from zip_keras.training.optimizer import build_optimizer
@@ -223,9 +224,12 @@ def build_network(config: ExperimentConfig, say: Callable[[str], None] = lambda 
         )
     network = ProposalNetwork(config.model, config.targets, config.loss)
     if settings.weights:
-        say(f"{settings.weights}: {load_weights(network, settings.weights)}")
-    if settings.weights and config.model.mirror_initialisation and trunk_named(config.model.trunk).mirror_weights:
-        say(str(network.copy_mirror_weights()))
+        report = load_weights(network, weights_file(settings.weights))
+        say(f"{settings.weights}: {report}")
+        # Weights of a whole network bring a trained zoom-in stream, which must not be started anew.
+        only_trunk = not any(path.startswith("zoom_in_") for path in report.loaded)
+        if only_trunk and config.model.mirror_initialisation and trunk_named(config.model.trunk).mirror_weights:
+            say(str(network.copy_mirror_weights()))
     if settings.freeze:
         names = list(network.trunk_layers)
         if settings.freeze != "trunk" and settings.freeze not in names:

@@ -1,0 +1,43 @@
+"""Which weights a network starts from."""
+
+import numpy as np
+import pytest
+
+from tests.training.tiny import tiny_config
+from zip_keras import presets
+from zip_keras.training.run import build_network
+from zip_keras.weights import save_weights
+
+
+@pytest.fixture
+def narrow_config(tmp_path):
+    def make(*overrides):
+        narrow = ["model.trunk=inception_bn", "model.width=0.125", "model.zoom_in=released", *overrides]
+        return tiny_config(tmp_path, *narrow)
+
+    return make
+
+
+def test_a_trained_zoom_in_stream_is_not_started_anew(narrow_config, tmp_path):
+    """Mirror initialisation is for a file that holds a trunk alone."""
+    trained = build_network(narrow_config())
+    for variable in trained.variables:
+        variable.assign(np.random.default_rng(len(variable.path)).uniform(0.5, 1.5, variable.shape))
+    save_weights(trained, tmp_path / "whole.npz")
+    said = []
+    network = build_network(narrow_config(f"train.weights={tmp_path / 'whole.npz'}"), said.append)
+    for given, own in zip(network.variables, trained.variables, strict=True):
+        np.testing.assert_array_equal(given, own)
+    assert not any("mirror" in text for text in said)
+
+    arrays = {path: values for path, values in np.load(tmp_path / "whole.npz").items() if path.startswith("trunk_")}
+    np.savez(tmp_path / "trunk.npz", **arrays)
+    build_network(narrow_config(f"train.weights={tmp_path / 'trunk.npz'}"), said.append)
+    assert any("mirror initialisation" in text for text in said)
+
+
+def test_training_starts_from_a_preset_by_its_name(small_proposer, tmp_path, monkeypatch):
+    presets.save_preset(small_proposer, tmp_path / "small", "random weights")
+    monkeypatch.setattr(presets, "FOLDER", tmp_path)
+    assert presets.weights_file("small") == str(tmp_path / "small" / presets.WEIGHTS_FILE)
+    assert presets.weights_file("other.npz") == "other.npz"
