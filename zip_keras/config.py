@@ -244,6 +244,7 @@ class TrainConfig:
         steps: optimizer steps in all.
         batch_size: images a step, over all replicas.
         learning_rate: at the start, after the warm-up.
+        trunk_rate: learning rate of the trunk relative to the rest; below 1 for a pretrained one.
         schedule: "halve" every `halve_every` steps (paper), or "cosine" to zero.
         warmup_steps: linear rise from a tenth.
         momentum, weight_decay: SGD; the decay is Caffe's (added to the gradient), not on biases and batch norms.
@@ -264,6 +265,7 @@ class TrainConfig:
     steps: int = 56000
     batch_size: int = 4
     learning_rate: float = 1e-4
+    trunk_rate: float = 1.0
     schedule: Literal["halve", "cosine"] = "halve"
     halve_every: int = 7000
     warmup_steps: int = 0
@@ -286,7 +288,7 @@ class TrainConfig:
 
     def __post_init__(self):
         _check_choices(self)
-        _check_positive(self, "steps", "batch_size", "learning_rate", "halve_every")
+        _check_positive(self, "steps", "batch_size", "learning_rate", "trunk_rate", "halve_every")
 
 
 @dataclass(frozen=True)

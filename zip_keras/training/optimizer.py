@@ -16,19 +16,31 @@ class DecayedSGD(keras.optimizers.SGD):
     Keras's own `weight_decay` shrinks weights apart from the gradient, which with momentum 0.9 decays ten times less
     for the same number. Biases and batch norms (variables of one dimension) are not decayed. Use `decay`, not
     `weight_decay`.
+
+    Args:
+        decay: as in Caffe.
+        trunk_rate: learning rate of the variables whose path starts with "trunk_", relative to the others'.
     """
 
-    def __init__(self, learning_rate=1e-4, momentum: float = 0.9, decay: float = 0.0, **kwargs):
+    def __init__(
+        self, learning_rate=1e-4, momentum: float = 0.9, decay: float = 0.0, trunk_rate: float = 1.0, **kwargs
+    ):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
-        self.decay = decay
+        self.decay, self.trunk_rate = decay, trunk_rate
+        self._rates: list[float] = []
+
+    def build(self, variables):
+        self._rates = [self.trunk_rate if variable.path.startswith("trunk_") else 1.0 for variable in variables]
+        super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
+        learning_rate = learning_rate * self._rates[self._get_variable_index(variable)]
         if self.decay and len(variable.shape) > 1:
             gradient = gradient + ops.cast(self.decay, gradient.dtype) * ops.convert_to_tensor(variable)
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self):
-        return {**super().get_config(), "decay": self.decay}
+        return {**super().get_config(), "decay": self.decay, "trunk_rate": self.trunk_rate}
 
 
 @serializable
@@ -74,7 +86,7 @@ def build_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     schedule = WarmUpSchedule(
         config.learning_rate, config.schedule, config.halve_every, config.steps, config.warmup_steps
     )
-    optimizer = DecayedSGD(schedule, momentum=config.momentum, decay=config.weight_decay)
+    optimizer = DecayedSGD(schedule, config.momentum, config.weight_decay, config.trunk_rate)
     if config.dtype == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
