@@ -1,6 +1,7 @@
 """A step is the same however its batch is split: over devices of one machine, over processes, over time."""
 
 import json
+import re
 import socket
 
 import numpy as np
@@ -52,11 +53,12 @@ def test_two_processes_equal_one(run_apart, one_device, tmp_path):
 
 
 def test_a_terminated_run_resumes_to_the_same_weights(run_apart, tmp_path, wait_for_step):
-    long = ["train.steps=40", "train.evaluate_every=40"]
+    long = ["train.steps=40", "train.evaluate_every=40", "train.checkpoint_every=20"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     process = run_apart.start(broken, long, {})
     assert wait_for_step(process, broken) != 0
-    assert "interrupted at step" in process.stderr.read()
+    step = re.search(r"interrupted at step (\d+)", process.stderr.read()).group(1)
+    assert (broken / "checkpoints" / f"ckpt-{step}.index").exists()  # though no checkpoint was due there
     assert not (broken / "last.keras").exists()
     run_apart((broken, [*long, "--resume"], {}), (whole, long, {}))
     assert largest_difference(broken, whole) == 0.0

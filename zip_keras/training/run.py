@@ -89,7 +89,7 @@ class _Run:
         except NonFiniteLossError as error:
             raise self._explain(error) from None
         except KeyboardInterrupt:
-            self.manager.save(checkpoint_number=int(self.global_step.numpy()))
+            self.manager.save(checkpoint_number=int(self.global_step.numpy()), check_interval=False)
             self.progress.say(f"interrupted at step {int(self.global_step.numpy())}; --resume goes on from there")
             raise
         finally:
