@@ -3,13 +3,11 @@
 import keras
 from keras import ops
 
-from zip_keras import boxes as box_ops
 from zip_keras import suppression
 from zip_keras.config import SuppressionConfig, from_dict, to_dict
 from zip_keras.layers.registry import serializable
 from zip_keras.layers.resizing import ShortSideResizing
 from zip_keras.models.proposal_network import ProposalNetwork
-from zip_keras.targets import OBJECT
 
 
 @serializable
@@ -26,11 +24,23 @@ class Proposer(keras.Model):
         network: a `ProposalNetwork`.
         suppression: `SuppressionConfig` or its dict.
         short_side, long_side: the size at which the network looks, pixels; `short_side=None` keeps the image's.
+        passes: how often boxes are fed back and refined; None: as often as in training. `UserError` where the network
+            has not learnt it.
     """
 
-    def __init__(self, network, suppression=None, short_side: int | None = 600, long_side: int = 1000, **kwargs):
+    def __init__(
+        self,
+        network,
+        suppression=None,
+        short_side: int | None = 600,
+        long_side: int = 1000,
+        passes: int | None = None,
+        **kwargs,
+    ):
         super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
         self.network = network
+        network.check_passes(passes)
+        self.passes = passes
         self.suppression = _suppression_config(suppression)
         self.resizing = ShortSideResizing(short_side, long_side, dtype="float32", name="resizing")
         self.built = True  # the network is functional, so all variables are there
@@ -49,12 +59,7 @@ class Proposer(keras.Model):
         """Proposals of float32 images `[B, H, W, 3]` as the network looks at them, in their own pixels."""
         _, height, width, _ = ops.shape(images)
         outputs = self.network(images, training=False)
-        boxes, scores = [], []
-        for anchors, logits, offsets in zip(
-            self.network.anchors(height, width), outputs["logits"], outputs["offsets"], strict=True
-        ):
-            boxes.append(box_ops.decode(offsets, anchors))
-            scores.append(ops.softmax(logits, axis=-1)[..., OBJECT])
+        boxes, scores = self.network.scored_boxes(outputs, height, width, self.passes)
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
         return suppression.propose(boxes, scores, height, width, self.suppression, self.network.levels)
 
@@ -73,6 +78,7 @@ class Proposer(keras.Model):
             "suppression": to_dict(self.suppression),
             "short_side": self.resizing.short_side,
             "long_side": self.resizing.long_side,
+            "passes": self.passes,
         }
 
     @classmethod

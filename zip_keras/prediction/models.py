@@ -97,11 +97,13 @@ def with_settings(
     max_proposals: int | None = None,
     short_side: int | None = None,
     long_side: int | None = None,
+    passes: int | None = None,
 ) -> Proposer:
-    """The same network with another length of list or size of look; None keeps a setting.
+    """The same network with another length of list, size of look or number of refining passes; None keeps a setting.
 
     Raises:
-        UserError: a number is below 1, or the short side is longer than the long side.
+        UserError: a number is below 1 (`passes`: 0), the short side is longer than the long side, or the network has
+            not learnt to refine.
     """
     given = {"max_proposals": max_proposals, "short_side": short_side, "long_side": long_side}
     for name, value in given.items():
@@ -114,7 +116,8 @@ def with_settings(
     suppression = proposer.suppression
     if max_proposals is not None:
         suppression = _listing(suppression, max_proposals)
-    return Proposer(proposer.network, suppression, short, long, name=proposer.name)
+    passes = proposer.passes if passes is None else passes
+    return Proposer(proposer.network, suppression, short, long, passes, name=proposer.name)
 
 
 def list_length(suppression: SuppressionConfig) -> int:
