@@ -119,3 +119,25 @@ def test_offsets_do_not_depend_on_position_and_scale():
     wanted, anchors = random_boxes(rng, 50), random_boxes(rng, 50)
     shifted = boxes.encode(wanted * 4 + 64, anchors * 4 + 64)
     np.testing.assert_allclose(array(shifted), array(boxes.encode(wanted, anchors)), atol=2e-4)
+
+
+def test_composed_offsets_by_hand():
+    # half a side down, twice as high; then half of the doubled side down: 5 + 10 pixels
+    first = np.array([0.5, 0.0, math.log(2), 0.0], "float32")
+    second = np.array([0.5, 0.25, 0.0, math.log(3)], "float32")
+    np.testing.assert_allclose(array(boxes.compose(first, second)), [1.5, 0.25, math.log(2), math.log(3)], rtol=1e-6)
+
+
+def test_composed_offsets_do_what_both_do_in_turn():
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(scale=0.5, size=(2, 100, 4)).astype("float32")
+    anchors = random_boxes(rng, 100)
+    anchors[:, 2:] += 5
+    in_turn = boxes.decode(second, boxes.decode(first, anchors))
+    np.testing.assert_allclose(array(boxes.decode(boxes.compose(first, second), anchors)), array(in_turn), atol=1e-3)
+
+
+def test_limit_by_hand():
+    limit = math.log(62.5)
+    result = boxes.limit(np.array([[9, -9, 9, -9], [3.9, -3.9, 4.1, -4.1]], "float32"))
+    np.testing.assert_allclose(array(result), [[4, -4, limit, -limit], [3.9, -3.9, 4.1, -4.1]], rtol=1e-6)

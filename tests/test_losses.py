@@ -104,3 +104,20 @@ def test_gradients_stay_finite_beside_empty_boxes_and_wild_offsets():
     assert np.isfinite(total.numpy())
     assert all(np.isfinite(gradient.numpy()).all() for gradient in gradients)
     assert np.abs(gradients[1].numpy()[0, 1:]).max() == 0  # neither background nor an unused place moves a box
+
+
+def test_images_may_have_anchors_of_their_own():
+    rng = np.random.default_rng(3)
+    logits, offsets = (rng.normal(size=(2, 3, n)).astype("float32") for n in (3, 4))
+    anchors = np.stack([ANCHORS, ANCHORS[::-1] + 2])
+    numbers, labels = np.array([[0, 1, 2], [2, 0, 1]], "int32"), np.array([[1, 0, 2], [1, 1, 0]], "int32")
+    drawn = Sample(numbers, labels, np.array([[1, 1, 0], [1, 1, 1]], "float32"))
+    matched = rng.uniform(0, 10, (2, 3, 4)).astype("float32") + np.array([0, 0, 15, 15], "float32")
+    whole = level_losses(logits, offsets, anchors, matched, drawn, LossConfig())
+    for i in range(2):
+        part = slice(i, i + 1)
+        alone = Sample(*(x[part] for x in drawn))
+        of_image = level_losses(logits[part], offsets[part], anchors[i], matched[part], alone, LossConfig())
+        for one, other in zip(whole, of_image, strict=True):
+            assert float(one[i]) == pytest.approx(float(other[0]), rel=1e-6)
+            assert float(one[i]) > 0

@@ -120,6 +120,25 @@ def test_best_anchor_is_one_on_the_image():
     assert labels_of([strip(50), strip(20)], [OBJECT_BOX], size=(100, 20), config=best) == [IGNORED, OBJECT]
 
 
+def test_images_may_have_anchors_of_their_own():
+    """Each image by itself is the answer, with one or with two sets of anchors."""
+    rng = np.random.default_rng(2)
+    corner = rng.uniform(0, 40, (2, 80, 2))
+    anchors = np.concatenate([corner, corner + rng.uniform(5, 60, (2, 80, 2))], axis=-1).astype("float32")
+    images = [
+        targets([OBJECT_BOX, [0, 0, 30, 40], [20, 0, 60, 60]], difficult=[2]),
+        targets([[10, 10, 60, 60], [50, 50, 70, 90], [0, 0, 0, 0]], crowd=[1], padding=[2], size=(90, 70)),
+    ]
+    together = {name: np.concatenate([image[name] for image in images]) for name in images[0]}
+    for config in (TargetConfig(), TargetConfig(best_anchor_positive=True, ignore_untouched=True)):
+        result = assign(anchors, together, config, gray=True)
+        assert set(array(result.labels).flat) == {IGNORED, BACKGROUND, OBJECT, GRAY}
+        for i, image in enumerate(images):
+            alone = assign(anchors[i], image, config, gray=True)
+            np.testing.assert_array_equal(array(result.labels)[i], array(alone.labels)[0])
+            np.testing.assert_array_equal(array(result.matches)[i], array(alone.matches)[0])
+
+
 # --- sampling
 
 

@@ -9,6 +9,7 @@ from keras import ops
 
 # Offsets of log height and width beyond it would make boxes larger than 1000/16 times their anchor (Detectron's bound).
 LOG_SIZE_LIMIT = math.log(1000.0 / 16.0)
+CENTRE_LIMIT = 4.0  # anchor sides by which `limit` lets a centre leave its anchor's
 
 
 def area(boxes):
@@ -65,6 +66,26 @@ def decode(offsets, anchors):
     h = ah * ops.exp(ops.minimum(th, LOG_SIZE_LIMIT))
     w = aw * ops.exp(ops.minimum(tw, LOG_SIZE_LIMIT))
     return ops.concatenate([cy - h / 2, cx - w / 2, cy + h / 2, cx + w / 2], axis=-1)
+
+
+def compose(first, second):
+    """The offsets `[..., 4]` that do in one what `first` does to anchors and `second` to the boxes this gives.
+
+    `decode(compose(first, second), anchors) == decode(second, decode(first, anchors))`, within the bound on sizes.
+    """
+    ty, tx, th, tw = ops.split(first, 4, axis=-1)
+    dy, dx, dh, dw = ops.split(second, 4, axis=-1)
+    return ops.concatenate([ty + dy * ops.exp(th), tx + dx * ops.exp(tw), th + dh, tw + dw], axis=-1)
+
+
+def limit(offsets):
+    """Offsets `[..., 4]` brought within bounds in which boxes keep a size and a place near their anchor, however often
+    they are composed: centres `CENTRE_LIMIT` anchor sides away at most, sides 1000/16 times larger or smaller at most.
+    """
+    centres, sizes = ops.split(offsets, 2, axis=-1)
+    return ops.concatenate(
+        [ops.clip(centres, -CENTRE_LIMIT, CENTRE_LIMIT), ops.clip(sizes, -LOG_SIZE_LIMIT, LOG_SIZE_LIMIT)], axis=-1
+    )
 
 
 def _centre_form(boxes):

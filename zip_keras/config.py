@@ -66,6 +66,8 @@ class ModelConfig:
         attention_output: what makes mu of MAD's last convolution: "linear", "sigmoid" (twice the sigmoid), "softplus".
         head_channels: width of the 3x3 convolution that opens a level's head (paper: 512).
         classes: 3 with the gray class, 2 without.
+        recursion: how often the regressed boxes are fed back, scored again and refined in training; prediction may take
+            more or fewer passes where it is above 0.
     """
 
     trunk: str = "inception_bn"
@@ -85,6 +87,7 @@ class ModelConfig:
     attention_output: Literal["linear", "sigmoid", "softplus"] = "linear"
     head_channels: int = 512
     classes: Literal[2, 3] = 3
+    recursion: int = 0
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
 
     def __post_init__(self):
@@ -94,7 +97,8 @@ class ModelConfig:
             self.attention_sources == 2 or self.zoom_in != "released",
             "attention_sources 4 takes a block that the released zoom-in stream has not; set zoom_in to full",
         )
-        _require(self.deepen >= 0, f"deepen must not be negative, but is {self.deepen}")
+        for name in ("deepen", "recursion"):
+            _require(getattr(self, name) >= 0, f"{name} must not be negative, but is {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ def level_losses(logits, offsets, anchors, matched_boxes, sample: Sample, config
     Args:
         logits: float32 `[B, N, K]`.
         offsets: float32 `[B, N, 4]`.
-        anchors: float32 `[N, 4]`.
+        anchors: float32 `[N, 4]`, or `[B, N, 4]` where images have their own (boxes that are refined again).
         matched_boxes: float32 `[B, S, 4]`, the object of each sampled anchor, pixels.
         sample: the sampled anchors.
 
@@ -27,7 +27,10 @@ def level_losses(logits, offsets, anchors, matched_boxes, sample: Sample, config
     numbers = sample.anchors[..., None]
     chosen_logits = ops.take_along_axis(logits, numbers, axis=1)  # [B, S, K]
     chosen_offsets = ops.take_along_axis(offsets, numbers, axis=1)  # [B, S, 4]
-    chosen_anchors = ops.take(anchors, sample.anchors, axis=0)  # [B, S, 4]
+    if len(anchors.shape) == 2:
+        chosen_anchors = ops.take(anchors, sample.anchors, axis=0)  # [B, S, 4]
+    else:
+        chosen_anchors = ops.take_along_axis(anchors, numbers, axis=1)
     count = ops.maximum(ops.sum(sample.used, axis=1), 1.0)
 
     log_probabilities = ops.log_softmax(chosen_logits, axis=-1)

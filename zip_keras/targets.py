@@ -37,7 +37,8 @@ def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
     """Labels the anchors of all levels together.
 
     Args:
-        anchors: float32 `[N, 4]`, pixels.
+        anchors: float32 `[N, 4]`, pixels, or `[B, N, 4]` where images have their own: regressed boxes that are refined
+            again. These need a positive size.
         targets: a batch's `boxes [B, M, 4]`, `classes [B, M]` (-1 = padding), `difficult`, `crowd` `[B, M]`,
             `size [B, 2]` (height, width of the image inside its padding).
         config: thresholds.
@@ -48,6 +49,7 @@ def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
     the padding are ignored.
     """
     anchors = ops.convert_to_tensor(anchors)
+    anchors = anchors if len(anchors.shape) == 3 else anchors[None]  # [B or 1, N, 4]
     present = ops.convert_to_tensor(targets["classes"]) >= 0  # [B, M]
     set_aside = ops.logical_or(ops.cast(targets["difficult"], "bool"), ops.cast(targets["crowd"], "bool"))
     wanted = ops.cast(ops.logical_and(present, ops.logical_not(set_aside)), "float32")[:, None, :]  # [B, 1, M]
@@ -55,13 +57,13 @@ def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
     crowd = ops.cast(ops.logical_and(present, ops.cast(targets["crowd"], "bool")), "float32")[:, None, :]
 
     all_boxes = ops.cast(targets["boxes"], "float32")
-    shared = box_ops.intersection(anchors[None], all_boxes)  # [B, N, M]
-    anchor_area = box_ops.area(anchors)[None, :, None]
+    shared = box_ops.intersection(anchors, all_boxes)  # [B, N, M]
+    anchor_area = box_ops.area(anchors)[..., None]
     overlap = shared / ops.maximum(anchor_area + box_ops.area(all_boxes)[:, None, :] - shared, 1e-8)
     inside_crowd = ops.max(crowd * shared / anchor_area, axis=-1) >= config.ignore_crowd_overlap
     near_difficult = ops.max(difficult * overlap, axis=-1) >= config.negative_iou
-    centres = (anchors[:, :2] + anchors[:, 2:]) / 2  # [N, 2], y and x
-    on_image = ops.all(centres[None] < ops.cast(targets["size"], "float32")[:, None, :], axis=-1)  # [B, N]
+    centres = (anchors[..., :2] + anchors[..., 2:]) / 2  # y and x
+    on_image = ops.all(centres < ops.cast(targets["size"], "float32")[:, None, :], axis=-1)  # [B, N]
     overlap = overlap * wanted
     best = ops.max(overlap, axis=-1)  # [B, N]
     matches = ops.cast(ops.argmax(overlap, axis=-1), "int32")

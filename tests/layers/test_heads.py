@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zip_keras.layers.heads import ProposalHead
+from zip_keras.layers.heads import ProposalHead, RecursiveHead
 
 
 def test_order_is_row_column_anchor():
@@ -33,3 +33,31 @@ def test_the_paper_has_512_channels():
     head = ProposalHead(anchors=10, classes=3)
     head.build((None, None, None, 64))
     assert head.count_params() == (64 * 9 + 1) * 512 + 513 * 30 + 513 * 40
+
+
+def test_a_pass_knows_the_boxes_of_its_cell_and_nothing_else_of_the_past():
+    rng = np.random.default_rng(1)
+    head = RecursiveHead(anchors=2, classes=3, channels=8, passes=1)
+    head.build((None, None, None, 6))
+    for layer in (head.refined_score, head.refined_offset):
+        layer.kernel.assign(rng.normal(size=layer.kernel.shape))
+    hidden, starts = rng.uniform(size=(1, 3, 4, 8)).astype("float32"), np.zeros((1, 24, 4), "float32")
+    before = head.refine(hidden, starts)
+    starts[0, (2 * 4 + 1) * 2 + 1] = [0.3, -0.2, 0.5, 0.1]  # row 2, column 1, second anchor
+    after = head.refine(hidden, starts)
+    for one, other in zip(before, after, strict=True):
+        differs = np.abs(ops.convert_to_numpy(one - other)).max(axis=-1)[0] > 1e-6
+        assert set(np.flatnonzero(differs)) == {18, 19}  # both anchors of the cell
+
+
+def test_a_recursive_head_answers_at_first_as_a_plain_one():
+    x = np.random.default_rng(2).normal(size=(2, 3, 4, 6)).astype("float32")
+    plain, head = ProposalHead(10, 3, channels=8), RecursiveHead(10, 3, channels=8, passes=3)
+    logits, offsets, _, passes = head(x)
+    plain.build(x.shape)
+    for name in ("convolution", "score", "offset"):
+        getattr(plain, name).set_weights(getattr(head, name).get_weights())
+    for one, other in zip((logits, offsets), plain(x), strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
+    assert len(passes) == 3
+    assert head.count_params() == plain.count_params() + (8 + 40 + 1) * 8 + 9 * 30 + 9 * 40

@@ -8,7 +8,7 @@ from keras import ops
 import zip_keras.models.proposer  # noqa: F401  (registers every class of the network)
 from zip_keras.layers.attention import MapDecision, SqueezeExcitation
 from zip_keras.layers.convolution import ConvNorm
-from zip_keras.layers.heads import ProposalHead
+from zip_keras.layers.heads import ProposalHead, RecursiveHead
 from zip_keras.layers.inception import AveragePooling, Inception
 from zip_keras.layers.inverted_bottleneck import InvertedBottleneck, MobileConvNorm
 from zip_keras.layers.padding import PadToMultiple
@@ -45,10 +45,11 @@ CASES = {
     "spatial mad": (lambda **options: MapDecision(12, spatial=True, output="sigmoid", **options), 16),
     "se": (lambda **options: SqueezeExcitation(4, **options), 16),
     "head": (lambda **options: ProposalHead(10, 3, channels=8, **options), 16),
+    "recursive head": (lambda **options: RecursiveHead(10, 3, channels=8, passes=2, **options), 16),
     "preprocessing": (lambda **options: Preprocessing((128, 117, 104), (2, 3, 4), bgr=True, **options), 3),
     "resizing": (lambda **options: ShortSideResizing(12, 20, **options), 3),
 }
-FLOAT32 = ("head", "resizing")  # whose output is float32 whatever the compute type
+FLOAT32 = ("head", "recursive head", "resizing")  # whose output is float32 whatever the compute type
 every_layer = pytest.mark.parametrize(("make", "channels"), CASES.values(), ids=CASES)
 
 
@@ -134,7 +135,8 @@ def test_mixed_precision_computes_low_and_keeps_weights_high(name):
     expected = "float32" if name in FLOAT32 else "bfloat16"
     assert {keras.backend.standardize_dtype(y.dtype) for y in outputs} == {expected}
     assert {v.dtype for v in low.variables} <= {"float32"}
-    inner = [layer for layer in low._flatten_layers(include_self=False) if layer.name not in ("score", "offset")]
+    last = ("score", "offset", "refined_score", "refined_offset")
+    inner = [layer for layer in low._flatten_layers(include_self=False) if layer.name not in last]
     assert {layer.dtype_policy.name for layer in inner} <= {"mixed_bfloat16"}
     for one, other in zip(arrays(outputs), arrays(high(x)), strict=True):
         np.testing.assert_allclose(one, other, rtol=0.05, atol=0.02 * np.abs(other).max())

@@ -36,6 +36,16 @@ def test_a_run_leaves_its_config_its_numbers_and_its_models(finished):
     assert "short_side: 64" in (run_dir / "config.yaml").read_text()
 
 
+def test_levels_without_anchors_and_recursion_train_as_all_do(config, devkit, tmp_path):
+    scales = "model.anchors.scales=[[],[24,32],[48,64]]"
+    train(config(SMALLEST, scales, "model.recursion=1", f"data.val={devkit}:val"), str(tmp_path / "run"))
+    first, *_, last = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss_pass_1", "positives_pass_1", "box_2", "box_3"} <= first.keys()
+    assert "box_1" not in first
+    assert 0 < first["loss_pass_1"] < first["loss"]
+    assert 0.0 <= last["AR@100"] <= 1.0
+
+
 def test_a_folder_in_use_and_another_config_are_refused(finished, config, devkit):
     run_dir, _ = finished
     with pytest.raises(UserError, match="holds a run already; add --resume"):

@@ -20,6 +20,9 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
         help="four looks as in the paper: short sides 1000, 750, 500, 250 for a model that looks at 600",
     )
     group.add_argument("--flip", action="store_true", default=None, help="look at the mirrored image too")
+    group.add_argument(
+        "--passes", type=int, metavar="T", help="feed boxes back and refine them T times (needs model.recursion)"
+    )
     group.add_argument("--vote", type=float, metavar="IOU", help="box voting among boxes that overlap so much; 0 = off")
 
 
@@ -34,4 +37,5 @@ def read_settings(arguments: argparse.Namespace) -> "Settings":
         paper_looks=arguments.paper_looks,
         flip=arguments.flip,
         vote_iou=arguments.vote,
+        passes=arguments.passes,
     )

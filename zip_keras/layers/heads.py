@@ -1,9 +1,18 @@
-"""The RPN head of a level: anchor scores and box offsets."""
+"""The RPN head of a level: anchor scores and box offsets, and their recursive refinement."""
 
 import keras
 from keras import ops
 
+from zip_keras import boxes as box_ops
 from zip_keras.layers.registry import serializable
+
+# Usual deviations of offsets, by which Faster R-CNN divides those of its second stage: they make features of boxes.
+OFFSET_DEVIATIONS = (0.1, 0.1, 0.2, 0.2)
+
+
+def _gaussian(filters: int, kernel_size: int, name: str, padding: str = "valid", **options) -> keras.layers.Conv2D:
+    start = keras.initializers.RandomNormal(stddev=0.01)
+    return keras.layers.Conv2D(filters, kernel_size, padding=padding, kernel_initializer=start, name=name, **options)
 
 
 @serializable
@@ -24,13 +33,9 @@ class ProposalHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.anchors, self.classes, self.channels = anchors, classes, channels
 
-        def conv(filters, kernel_size, name, **options):
-            gaussian = keras.initializers.RandomNormal(stddev=0.01)
-            return keras.layers.Conv2D(filters, kernel_size, kernel_initializer=gaussian, name=name, **options)
-
-        self.convolution = conv(channels, 3, "convolution", padding="same", activation="relu", dtype=self.dtype_policy)
-        self.score = conv(anchors * classes, 1, "score", dtype="float32")
-        self.offset = conv(anchors * 4, 1, "offset", dtype="float32")
+        self.convolution = _gaussian(channels, 3, "convolution", "same", activation="relu", dtype=self.dtype_policy)
+        self.score = _gaussian(anchors * classes, 1, "score", dtype="float32")
+        self.offset = _gaussian(anchors * 4, 1, "offset", dtype="float32")
 
     def build(self, input_shape):
         self.convolution.build(input_shape)
@@ -41,11 +46,12 @@ class ProposalHead(keras.layers.Layer):
 
     def call(self, x):
         x = self.convolution(x)
-        batch = ops.shape(x)[0]
-        return (
-            ops.reshape(self.score(x), (batch, -1, self.classes)),
-            ops.reshape(self.offset(x), (batch, -1, 4)),
-        )
+        return self.by_anchor(self.score(x), self.offset(x))
+
+    def by_anchor(self, scores, offsets):
+        """Maps of what the 1x1 convolutions give, as lists of anchors."""
+        batch = ops.shape(scores)[0]
+        return ops.reshape(scores, (batch, -1, self.classes)), ops.reshape(offsets, (batch, -1, 4))
 
     def compute_output_spec(self, x):
         batch, height, width, _ = x.shape
@@ -62,3 +68,68 @@ class ProposalHead(keras.layers.Layer):
             "classes": self.classes,
             "channels": self.channels,
         }
+
+
+@serializable
+class RecursiveHead(ProposalHead):
+    """A head whose boxes are fed back, scored again and refined, `passes` times (METHOD section 5, recursive training).
+
+    A pass sees the hidden map of the head's 3x3 convolution and where the cell's boxes are now, as offsets from their
+    anchors; a 1x1 convolution + ReLU and 1x1 convolutions to scores and offsets follow. All passes share these weights,
+    and a pass knows nothing of those before it but the boxes: so any number of them can be run.
+
+    Input `[batch, H, W, C]`; output `(logits, offsets, hidden, passes)`: the first two as of `ProposalHead`; `hidden
+    [batch, H, W, channels]`; for each pass `(logits, offsets, starts)`, `starts [batch, N, 4]` the offsets that lead
+    from the anchors to the boxes the pass was given (no gradient), `offsets` those that lead from these boxes on. All
+    float32.
+
+    Args:
+        passes: how many passes follow the head's own answer.
+    """
+
+    def __init__(self, anchors: int, classes: int, channels: int = 512, passes: int = 1, **kwargs):
+        super().__init__(anchors, classes, channels, **kwargs)
+        self.passes = passes
+        options = {"activation": "relu", "kernel_initializer": "he_normal", "dtype": self.dtype_policy}
+        self.refinement = keras.layers.Conv2D(channels, 1, name="refinement", **options)
+        self.refined_score = _gaussian(anchors * classes, 1, "refined_score", dtype="float32")
+        self.refined_offset = _gaussian(anchors * 4, 1, "refined_offset", dtype="float32")
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.refinement.build((*input_shape[:-1], self.channels + 4 * self.anchors))
+        for layer in (self.refined_score, self.refined_offset):
+            layer.build((*input_shape[:-1], self.channels))
+
+    def call(self, x):
+        hidden = self.convolution(x)
+        logits, offsets = self.by_anchor(self.score(hidden), self.offset(hidden))
+        passes = []
+        starts = box_ops.limit(ops.stop_gradient(offsets))
+        for _ in range(self.passes):
+            passes.append((*self.refine(hidden, starts), starts))
+            starts = self.advance(*passes[-1][1:])
+        return logits, offsets, ops.cast(hidden, "float32"), tuple(passes)
+
+    def refine(self, hidden, starts):
+        """One pass over the boxes at `starts`, `[batch, N, 4]`: their logits, and offsets from them on."""
+        batch, height, width, _ = ops.shape(hidden)
+        where = ops.reshape(starts / ops.convert_to_tensor(OFFSET_DEVIATIONS), (batch, height, width, 4 * self.anchors))
+        x = self.refinement(ops.concatenate([hidden, ops.cast(where, hidden.dtype)], axis=-1))
+        return self.by_anchor(self.refined_score(x), self.refined_offset(x))
+
+    @staticmethod
+    def advance(offsets, starts):
+        """Where the next pass starts, after one that moved the boxes at `starts` by `offsets`; without a gradient."""
+        return box_ops.limit(box_ops.compose(starts, ops.stop_gradient(offsets)))
+
+    def compute_output_spec(self, x):
+        hidden = keras.KerasTensor((*x.shape[:-1], self.channels), "float32")
+        passes = []
+        for _ in range(self.passes):  # each with tensors of its own: a graph tells them apart by identity
+            logits, offsets = super().compute_output_spec(x)
+            passes.append((logits, offsets, keras.KerasTensor(offsets.shape, "float32")))
+        return (*super().compute_output_spec(x), hidden, tuple(passes))
+
+    def get_config(self):
+        return {**super().get_config(), "passes": self.passes}

@@ -1,11 +1,15 @@
 """The proposal network: zoom network + a head for each level, with its loss. Paper sections 3 and 4."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from zip_keras import boxes as box_ops
 from zip_keras.anchors import anchors_of_image
 from zip_keras.config import LossConfig, ModelConfig, TargetConfig, from_dict, to_dict
-from zip_keras.layers.heads import ProposalHead
+from zip_keras.errors import UserError
+from zip_keras.layers.heads import ProposalHead, RecursiveHead
 from zip_keras.layers.registry import serializable
 from zip_keras.losses import level_losses
 from zip_keras.models.zoom import MirrorReport, build_zoom, copy_mirror_weights
@@ -18,6 +22,8 @@ class ProposalNetwork(keras.Model):
 
     Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (of each level [B, N_m, K]), "offsets": (of
     each level [B, N_m, 4])}`, float32, fine to coarse; the anchors are `zip_keras.anchors.anchors_of_image(H, W, ...)`.
+    With `config.recursion` also `"recursion"`, for each pass a dict of such tuples `logits`, `offsets` and `starts`,
+    and `"hidden"`, the heads' maps (see `RecursiveHead`); `scored_boxes` makes boxes of it all.
 
     `model.compile(optimizer)` and `model.fit(batches)` train it on any Keras backend; a batch is `(images, targets)` as
     in docs/ARCHITECTURE.md.
@@ -34,14 +40,13 @@ class ProposalNetwork(keras.Model):
         # === Functional model ===
         image = keras.Input((None, None, 3), name="image")
         maps = build_zoom(image, config)
-        logits, offsets = [], []
-        for level, merged in zip(config.anchors.levels, maps.merged, strict=True):
-            anchors = len(config.anchors.scales[level - 1]) * len(config.anchors.ratios)
-            head = ProposalHead(anchors, config.classes, config.head_channels, name=f"head_{level}")
-            level_logits, level_offsets = head(merged)
-            logits.append(level_logits)
-            offsets.append(level_offsets)
-        super().__init__(inputs=image, outputs={"logits": tuple(logits), "offsets": tuple(offsets)}, **kwargs)
+        heads = [_head(level, config)(merged) for level, merged in zip(config.anchors.levels, maps.merged, strict=True)]
+        outputs = {"logits": tuple(head[0] for head in heads), "offsets": tuple(head[1] for head in heads)}
+        if config.recursion:
+            outputs["hidden"] = tuple(head[2] for head in heads)
+            passes = zip(*(head[3] for head in heads), strict=True)
+            outputs["recursion"] = tuple(_pass(zip(*levels, strict=True)) for levels in passes)
+        super().__init__(inputs=image, outputs=outputs, **kwargs)
         self.config = config
         self.target_config = _as(TargetConfig, targets)
         self.loss_config = _as(LossConfig, loss)
@@ -66,22 +71,36 @@ class ProposalNetwork(keras.Model):
             outputs: what the network gave.
 
         Returns:
-            float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m.
+            float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m. With recursion,
+            "loss" is the sum over the passes, each of which learns the boxes it was given as if they were anchors, and
+            "loss_pass_t", "positives_pass_t" for t = 1, 2, ... follow; those of the levels are of the anchors alone.
         """
         _, height, width, _ = ops.shape(images)
-        level_anchors = self.anchors(height, width)
+        anchors = self.anchors(height, width)
+        result = self._pass_losses(anchors, outputs["logits"], outputs["offsets"], targets, number=0)
+        for number, refined in enumerate(outputs.get("recursion", ()), 1):
+            boxes = _decoded(refined["starts"], anchors)
+            losses = self._pass_losses(boxes, refined["logits"], refined["offsets"], targets, number)
+            result["loss"] = result["loss"] + losses["loss"]
+            result[f"loss_pass_{number}"] = losses["loss"]
+            result[f"positives_pass_{number}"] = sum(losses[f"positives_{level}"] for level in self.levels)
+        return result
+
+    def _pass_losses(self, level_anchors, level_logits, level_offsets, targets, number: int) -> dict[str, Any]:
+        """The losses of one answer about boxes: the anchors `[N_m, 4]` (pass 0), or regressed ones `[B, N_m, 4]`."""
         gray = self.config.classes == 3
-        assignment = assign(ops.concatenate(level_anchors, axis=0), targets, self.target_config, gray=gray)
+        assignment = assign(ops.concatenate(level_anchors, axis=-2), targets, self.target_config, gray=gray)
         boxes = ops.cast(targets["boxes"], "float32")
-        result: dict[str, object] = {}
+        result: dict[str, Any] = {}
         total, start = 0.0, 0
         for level, anchors, logits, offsets in zip(
-            self.levels, level_anchors, outputs["logits"], outputs["offsets"], strict=True
+            self.levels, level_anchors, level_logits, level_offsets, strict=True
         ):
-            stop = start + ops.shape(anchors)[0]
+            stop = start + ops.shape(anchors)[-2]
             labels, matches = assignment.labels[:, start:stop], assignment.matches[:, start:stop]
             start = stop
-            drawn = sample(labels, ops.cast(targets["seed"], "int32") + level, self.target_config, gray=gray)
+            seed = ops.cast(targets["seed"], "int32") + (level + 3 * number)
+            drawn = sample(labels, seed, self.target_config, gray=gray)
             of_sample = ops.take_along_axis(matches, drawn.anchors, axis=1)  # [B, S]
             matched_boxes = ops.take_along_axis(boxes, of_sample[..., None], axis=1)  # [B, S, 4]
             classification, box = level_losses(logits, offsets, anchors, matched_boxes, drawn, self.loss_config)
@@ -89,6 +108,56 @@ class ProposalNetwork(keras.Model):
             result[f"classification_{level}"], result[f"box_{level}"] = classification, box
             result[f"positives_{level}"] = ops.sum(ops.cast(labels == OBJECT, "float32"), axis=1)
         return {"loss": total, **result}
+
+    def scored_boxes(self, outputs, height, width, passes: int | None = None) -> tuple[list[Any], list[Any]]:
+        """What the network says about images, as boxes.
+
+        Args:
+            outputs: what the network gave for them.
+            height, width: their pixels.
+            passes: how often boxes are fed back and refined; None: as often as in training.
+
+        Returns:
+            of each level boxes float32 `[B, N_m, 4]`, pixels, unclipped, and scores float32 `[B, N_m]`, P(object).
+            After a pass the scores are that pass's: of the boxes it was given, as those without one are the anchors'.
+
+        Raises:
+            UserError: see `check_passes`.
+        """
+        passes = self.check_passes(passes)
+        answer, boxes = outputs, self.anchors(height, width)
+        if passes:
+            answer = self._after(outputs, passes)
+            boxes = _decoded(answer["starts"], boxes)
+        return _decoded(answer["offsets"], boxes), [ops.softmax(x, axis=-1)[..., OBJECT] for x in answer["logits"]]
+
+    def check_passes(self, passes: int | None) -> int:
+        """How many passes `passes` means, None being those of training.
+
+        Raises:
+            UserError: it is negative, or the network has not learnt to refine.
+        """
+        if passes is None:
+            return self.config.recursion
+        if passes < 0:
+            raise UserError(f"passes is {passes}; it must be 0 or more")
+        if passes and not self.config.recursion:
+            raise UserError(
+                f"passes is {passes}, but this network was trained without recursion; train one with model.recursion=1"
+            )
+        return passes
+
+    def _after(self, outputs, passes: int) -> dict[str, Any]:
+        """Pass number `passes`, from 1 on; those that `outputs` do not hold are run here."""
+        answer = outputs["recursion"][min(passes, self.config.recursion) - 1]
+        for _ in range(passes - self.config.recursion):
+            levels = []
+            for i, level in enumerate(self.levels):
+                head = self.get_layer(f"head_{level}")
+                starts = head.advance(answer["offsets"][i], answer["starts"][i])
+                levels.append((*head.refine(outputs["hidden"][i], starts), starts))
+            answer = _pass(zip(*levels, strict=True))
+        return answer
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean over the batch's images of `image_losses` (Keras calls it from `fit` and `evaluate`)."""
@@ -105,6 +174,23 @@ class ProposalNetwork(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
+
+
+def _head(level: int, config: ModelConfig) -> ProposalHead:
+    anchors = len(config.anchors.scales[level - 1]) * len(config.anchors.ratios)
+    sizes = (anchors, config.classes, config.head_channels)
+    if config.recursion:
+        return RecursiveHead(*sizes, passes=config.recursion, name=f"head_{level}")
+    return ProposalHead(*sizes, name=f"head_{level}")
+
+
+def _pass(columns) -> dict[str, Any]:
+    """A pass as tuples over levels, of (logits of each level, offsets ..., starts ...)."""
+    return dict(zip(("logits", "offsets", "starts"), columns, strict=True))
+
+
+def _decoded(level_offsets, level_boxes) -> list[Any]:
+    return [box_ops.decode(x, boxes) for x, boxes in zip(level_offsets, level_boxes, strict=True)]
 
 
 def _as(cls, value):

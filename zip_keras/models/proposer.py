@@ -5,13 +5,11 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from zip_keras import boxes as box_ops
 from zip_keras import suppression
 from zip_keras.config import SuppressionConfig, from_dict, to_dict
 from zip_keras.layers.registry import serializable
 from zip_keras.layers.resizing import ShortSideResizing
 from zip_keras.models.proposal_network import ProposalNetwork
-from zip_keras.targets import OBJECT
 
 
 @serializable
@@ -36,6 +34,8 @@ class Proposer(keras.Model):
         long_side: cap of the longer side of every look.
         flip: look at the mirrored image too.
         calibration: what `zip-keras calibrate` did, see `prediction/calibration.py`; kept with the model.
+        passes: how often boxes are fed back and refined; None: as often as in training. `UserError` where the network
+            has not learnt it.
     """
 
     def __init__(
@@ -46,10 +46,13 @@ class Proposer(keras.Model):
         long_side: int = 1000,
         flip: bool = False,
         calibration: dict | None = None,
+        passes: int | None = None,
         **kwargs,
     ):
         super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
         self.network = network
+        network.check_passes(passes)
+        self.passes = passes
         self.suppression = _suppression_config(suppression)
         self.short_sides = tuple(short_side) if isinstance(short_side, Sequence) else (short_side,)
         self.long_side, self.flip, self.calibration = long_side, flip, calibration
@@ -97,13 +100,8 @@ class Proposer(keras.Model):
         y = height / ops.cast(resized_height, "float32")
         x = width / ops.cast(resized_width, "float32")
         outputs = self.network(resized, training=False)
-        boxes, scores = [], []
-        for anchors, logits, offsets in zip(
-            self.network.anchors(resized_height, resized_width), outputs["logits"], outputs["offsets"], strict=True
-        ):
-            boxes.append(box_ops.decode(offsets, anchors) * ops.stack([y, x, y, x]))
-            scores.append(ops.softmax(logits, axis=-1)[..., OBJECT])
-        return boxes, scores
+        boxes, scores = self.network.scored_boxes(outputs, resized_height, resized_width, self.passes)
+        return [of_level * ops.stack([y, x, y, x]) for of_level in boxes], scores
 
     def compute_output_spec(self, images, training=False):
         batch, count = images.shape[0], min(self.suppression.max_proposals, self.suppression.counts[0])
@@ -123,6 +121,7 @@ class Proposer(keras.Model):
             "long_side": self.long_side,
             "flip": self.flip,
             "calibration": self.calibration,
+            "passes": self.passes,
         }
 
     @classmethod

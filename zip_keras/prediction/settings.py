@@ -25,6 +25,7 @@ class Settings:
             looks at 600); excludes `short_sides`.
         flip: look at the mirrored image too.
         vote_iou: box voting, see `SuppressionConfig`; 0 switches it off.
+        passes: how often boxes are fed back and refined, for a network trained with `model.recursion`.
         level_bias: added to the scores of the three levels, fine to coarse.
     """
 
@@ -34,6 +35,7 @@ class Settings:
     paper_looks: bool = False
     flip: bool | None = None
     vote_iou: float | None = None
+    passes: int | None = None
     level_bias: tuple[float, float, float] | None = None
 
     def __post_init__(self):
@@ -57,7 +59,7 @@ class Settings:
         """The same network with these settings.
 
         Raises:
-            UserError: the largest short side is longer than the long side.
+            UserError: the largest short side is longer than the long side, or the network has not learnt to refine.
         """
         short, long = self._sides(proposer)
         longest = max((side for side in short if side is not None), default=None)
@@ -69,6 +71,7 @@ class Settings:
             short,
             long,
             flip=proposer.flip if self.flip is None else self.flip,
+            passes=proposer.passes if self.passes is None else self.passes,
             calibration=proposer.calibration if self.level_bias is None else None,
             name=proposer.name,
         )
