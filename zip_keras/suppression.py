@@ -100,9 +100,8 @@ def vote(listed, boxes, scores, iou: float):
 
 def _prepare(boxes, scores, height, width, config: SuppressionConfig):
     """Clips a level's boxes, marks the too small ones absent, keeps the best `pre_nms`: `[B, q, 4]`, `[B, q]`."""
-    # NaN compares false: a broken score can never be returned, nor upset the order of the others.
-    scores = ops.where(scores > ABSENT / 2, scores, ABSENT)
-    if config.pre_nms is not None:
+    scores = _without_nan(scores)
+    if config.pre_nms not in (None, boxes.shape[1]):  # else all of them, or chosen before they were decoded
         boxes, scores = _best(boxes, scores, config.pre_nms)
     boxes = box_ops.clip(boxes, height, width)
     sides = boxes[..., 2:] - boxes[..., :2]
@@ -112,15 +111,24 @@ def _prepare(boxes, scores, height, width, config: SuppressionConfig):
 
 def _best(boxes, scores, count: int):
     """The best `count` places of `[B, N, 4]`, `[B, N]`, best first; where N is smaller, absent ones follow."""
-    scores, order = _best_places(scores, count)
+    scores, order = best_places(scores, count)
     return ops.take_along_axis(boxes, order[..., None], axis=1), scores
 
 
-def _best_places(scores, count: int):
-    """The best `count` scores of `[B, N]` and where they were; beyond N, `ABSENT` and any place."""
+def best_places(scores, count: int):
+    """The best `count` of scores `[B, N]`, best first, and their places, int32 `[B, count]`.
+
+    NaN is no score. Where there are fewer, `ABSENT` follows, with any place.
+    """
+    scores = _without_nan(scores)
     batch, last = ops.shape(scores)[0], ops.shape(scores)[1] - 1
     scores, order = ops.top_k(ops.concatenate([scores, ops.full((batch, count), ABSENT)], axis=1), count)
     return scores, ops.minimum(order, last)
+
+
+def _without_nan(scores):
+    """NaN compares false: a broken score can never be returned, nor upset the order of the others."""
+    return ops.where(scores > ABSENT / 2, scores, ABSENT)
 
 
 def _suppress_levels(groups, levels: Sequence[int], config: SuppressionConfig) -> Candidates:
@@ -253,7 +261,7 @@ def _loosest(boxes, scores, levels, config: SuppressionConfig) -> Candidates:
         scores = tf.where(rank > 0, tf.gather(scores, place, batch_dims=1), ABSENT)
         return Candidates(boxes, scores, tf.gather(levels, place, batch_dims=1))
     keep = suppression_mask(boxes, scores, iou, count)
-    scores, order = _best_places(ops.where(keep, scores, ABSENT), count)
+    scores, order = best_places(ops.where(keep, scores, ABSENT), count)
     boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
     return Candidates(boxes, scores, ops.take_along_axis(levels, order, axis=1))
 

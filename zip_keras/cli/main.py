@@ -23,6 +23,7 @@ COMMANDS = {
     "baseline": "proposals of methods that need no training: Selective Search, windows, anchors",
     "compare": "compare proposal files: table, curves, how sure the differences are",
     "convert_proposals": "turn a proposal file into json, npz, parquet, Detectron2 or MATLAB form",
+    "benchmark_prediction": "time the parts of prediction on one image",
     "benchmark_evaluation": "time protocol fast against pycocotools and compare every number",
     "prepare_data": "turn annotated images into TFRecords, with a report of every defect",
     "export": "write a SavedModel and a .keras file",

@@ -13,6 +13,7 @@ from zip_keras.layers.heads import ProposalHead, RecursiveHead
 from zip_keras.layers.registry import serializable
 from zip_keras.losses import level_losses
 from zip_keras.models.zoom import MirrorReport, build_zoom, copy_mirror_weights
+from zip_keras.suppression import best_places
 from zip_keras.targets import OBJECT, assign, sample
 
 
@@ -109,13 +110,17 @@ class ProposalNetwork(keras.Model):
             result[f"positives_{level}"] = ops.sum(ops.cast(labels == OBJECT, "float32"), axis=1)
         return {"loss": total, **result}
 
-    def scored_boxes(self, outputs, height, width, passes: int | None = None) -> tuple[list[Any], list[Any]]:
+    def scored_boxes(
+        self, outputs, height, width, passes: int | None = None, best: int | None = None
+    ) -> tuple[list[Any], list[Any]]:
         """What the network says about images, as boxes.
 
         Args:
             outputs: what the network gave for them.
             height, width: their pixels.
             passes: how often boxes are fed back and refined; None: as often as in training.
+            best: decode only so many boxes of a level, those with the best scores, best first; None: all, in anchor
+                order. Where a level has fewer, places with the score `suppression.ABSENT` follow.
 
         Returns:
             of each level boxes float32 `[B, N_m, 4]`, pixels, unclipped, and scores float32 `[B, N_m]`, P(object).
@@ -129,7 +134,17 @@ class ProposalNetwork(keras.Model):
         if passes:
             answer = self._after(outputs, passes)
             boxes = _decoded(answer["starts"], boxes)
-        return _decoded(answer["offsets"], boxes), [ops.softmax(x, axis=-1)[..., OBJECT] for x in answer["logits"]]
+        scores = [ops.softmax(logits, axis=-1)[..., OBJECT] for logits in answer["logits"]]
+        offsets = answer["offsets"]
+        if best is not None:
+            chosen = [best_places(of_level, best) for of_level in scores]
+            scores = [of_level for of_level, _ in chosen]
+            offsets = [
+                ops.take_along_axis(x, places[..., None], axis=1)
+                for x, (_, places) in zip(offsets, chosen, strict=True)
+            ]
+            boxes = [_taken(of_level, places) for of_level, (_, places) in zip(boxes, chosen, strict=True)]
+        return _decoded(offsets, boxes), scores
 
     def check_passes(self, passes: int | None) -> int:
         """How many passes `passes` means, None being those of training.
@@ -191,6 +206,13 @@ def _pass(columns) -> dict[str, Any]:
 
 def _decoded(level_offsets, level_boxes) -> list[Any]:
     return [box_ops.decode(x, boxes) for x, boxes in zip(level_offsets, level_boxes, strict=True)]
+
+
+def _taken(boxes, places):
+    """The boxes at `places [B, q]` of anchors `[N, 4]` or of every image's own boxes `[B, N, 4]`: `[B, q, 4]`."""
+    if len(boxes.shape) == 2:
+        return ops.take(boxes, places, axis=0)
+    return ops.take_along_axis(boxes, places[..., None], axis=1)
 
 
 def _as(cls, value):

@@ -70,6 +70,17 @@ class Proposer(keras.Model):
         """What the looks' levels give before they are merged, for images as in a call; `suppression.merge` goes on."""
         return suppression.survivors(*self._looks(images))
 
+    def listed(self, outputs, resized, height, width) -> suppression.Proposals:
+        """The list that one look gives: what comes after the network.
+
+        Args:
+            outputs: the network's, for `resized [B, H, W, 3]`.
+            height, width: of the images before they were resized, pixels.
+        """
+        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
+        groups = self._boxes(outputs, resized, height, width)
+        return suppression.propose(*groups, height, width, self.suppression, self.network.levels)
+
     def _looks(self, images):
         """The arguments of `suppression.propose`."""
         images = ops.cast(images, "float32")
@@ -96,11 +107,16 @@ class Proposer(keras.Model):
         return boxes, scores
 
     def _score(self, resized, height, width):
+        return self._boxes(self.network(resized, training=False), resized, height, width)
+
+    def _boxes(self, outputs, resized, height, width):
+        """Of every level the best boxes `[B, q, 4]` in pixels of the image and their scores `[B, q]`."""
         _, resized_height, resized_width, _ = ops.shape(resized)
         y = height / ops.cast(resized_height, "float32")
         x = width / ops.cast(resized_width, "float32")
-        outputs = self.network(resized, training=False)
-        boxes, scores = self.network.scored_boxes(outputs, resized_height, resized_width, self.passes)
+        boxes, scores = self.network.scored_boxes(
+            outputs, resized_height, resized_width, self.passes, self.suppression.pre_nms
+        )
         return [of_level * ops.stack([y, x, y, x]) for of_level in boxes], scores
 
     def compute_output_spec(self, images, training=False):

@@ -1,12 +1,16 @@
-"""What a network costs: parameters, multiply-adds and milliseconds of a forward pass at a named input size."""
+"""What a network costs: parameters, multiply-adds and milliseconds of a forward pass; where a list's time goes."""
 
 import math
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from zip_keras.models.proposer import Proposer
 
 WARM_UP = 3  # forward passes before the clock starts
 REPEATS = 20
@@ -82,6 +86,40 @@ def measure_cost(model: keras.Model, height: int, width: int, repeats: int = REP
         times.append(time.perf_counter() - start)
     milliseconds = 1000 * statistics.median(times[WARM_UP:])
     return Cost(height, width, model.count_params(), _count(traced.graph), milliseconds, repeats)
+
+
+def time_prediction(proposer: Proposer, image: np.ndarray, repeats: int = REPEATS) -> dict[str, list[float]]:
+    """Seconds of the parts of prediction, measured in turns so that whatever else the machine does hits all alike.
+
+    Args:
+        proposer: without a mirrored look; of several looks the first is timed.
+        image: uint8 `[H, W, 3]`.
+        repeats: turns, after `WARM_UP` that are not kept.
+
+    Returns:
+        `repeats` times each of "resizing", "network", "post-processing" (from the network's numbers to the list) and
+        "whole".
+    """
+    images = tf.convert_to_tensor(image[None])
+    resize = tf.function(proposer.resizings[0])
+    forward = tf.function(lambda resized: proposer.network(resized, training=False))
+    finish = tf.function(lambda outputs, resized: proposer.listed(outputs, resized, *image.shape[:2]))
+    whole = tf.function(lambda given: proposer(given, training=False))
+    times: dict[str, list[float]] = {}
+    for _ in range(WARM_UP + repeats):
+        resized = _clocked(times, "resizing", resize, images)
+        outputs = _clocked(times, "network", forward, resized)
+        _clocked(times, "post-processing", finish, outputs, resized)
+        _clocked(times, "whole", whole, images)
+    return {part: values[WARM_UP:] for part, values in times.items()}
+
+
+def _clocked(times: dict[str, list[float]], part: str, function: Callable, *arguments):
+    start = time.perf_counter()
+    result = function(*arguments)
+    _ = [output.numpy() for output in tf.nest.flatten(result)]  # done only when the numbers are there
+    times.setdefault(part, []).append(time.perf_counter() - start)
+    return result
 
 
 def _traced(model: keras.Model, height: int, width: int):

@@ -1,0 +1,44 @@
+"""`zip-keras benchmark_prediction`: where the time of a proposal list goes."""
+
+import argparse
+import statistics
+
+from zip_keras.cli.prediction_settings import add_settings_arguments, read_settings
+from zip_keras.errors import UserError
+from zip_keras.presets import DEFAULT_PRESET
+
+DESCRIPTION = """\
+Times the parts of prediction on one image: resizing, network, and post-processing (decoding, suppression, merging), in
+turns so that a busy machine slows all of them. Medians, and post-processing as a share of the network's time."""
+EXAMPLES = """\
+  zip-keras benchmark_prediction photo.jpg
+  zip-keras benchmark_prediction photo.jpg --model runs/mine --short-side 600 --long-side 1000 --repeats 30
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="a picture; how many boxes survive depends on it")
+    parser.add_argument("--model", default=DEFAULT_PRESET, help=f"run, .keras, export or preset ({DEFAULT_PRESET})")
+    parser.add_argument("--repeats", type=int, default=20, metavar="N", help="turns (default 20)")
+    add_settings_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if arguments.repeats < 1:
+        raise UserError(f"--repeats is {arguments.repeats}; it must be at least 1")
+    from zip_keras.prediction.cost import time_prediction
+    from zip_keras.prediction.inputs import find_images
+    from zip_keras.prediction.models import load_keras_proposer
+    from zip_keras.prediction.predictor import load_image
+
+    image = load_image(find_images([arguments.image])[0][0])
+    proposer = read_settings(arguments).apply(load_keras_proposer(arguments.model))
+    times = {
+        part: statistics.median(values) for part, values in time_prediction(proposer, image, arguments.repeats).items()
+    }
+    height, width = image.shape[:2]
+    looks = ", ".join(map(str, proposer.short_sides))
+    print(f"{arguments.model}: {width} x {height} pixels, short side {looks}, median of {arguments.repeats} turns")
+    for part, seconds in times.items():
+        print(f"  {part:<15} {1000 * seconds:8.1f} ms")
+    print(f"  post-processing is {times['post-processing'] / times['network']:.1%} of the network's time")
