@@ -1,6 +1,7 @@
 """Multiply-adds against sums worked out by hand, and against TensorFlow's own profiler."""
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
@@ -74,3 +75,22 @@ def test_what_cannot_be_counted_is_refused():
 
     with pytest.raises(ValueError, match=r"how often .*While runs is not known"):
         multiply_adds(Repeated(), 4, 4)
+
+
+def test_parts_of_prediction_are_timed_in_turns(small_proposer):
+    from zip_keras.prediction.cost import time_prediction
+
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    times = time_prediction(small_proposer, image, repeats=2)
+    assert {part: len(values) for part, values in times.items()} == dict.fromkeys(
+        ("resizing", "network", "post-processing", "whole"), 2
+    )
+    assert min(times["whole"]) > min(times["resizing"])
+
+
+def test_the_parts_make_the_whole(small_proposer):
+    """What is timed as post-processing ends in the list that the proposer gives."""
+    image = np.random.default_rng(1).integers(0, 256, (1, 90, 120, 3), np.uint8)
+    resized = small_proposer.resizings[0](image)
+    listed = small_proposer.listed(small_proposer.network(resized), resized, 90, 120)
+    np.testing.assert_array_equal(listed.boxes, small_proposer(image)["boxes"])
