@@ -130,6 +130,7 @@ class ProposalNetwork(keras.Model):
             UserError: see `check_passes`.
         """
         passes = self.check_passes(passes)
+        outputs = keras.tree.map_structure(ops.convert_to_tensor, outputs)  # `predict` gives NumPy arrays
         answer, boxes = outputs, self.anchors(height, width)
         if passes:
             answer = self._after(outputs, passes)
