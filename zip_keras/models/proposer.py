@@ -42,7 +42,7 @@ class Proposer(keras.Model):
         self,
         network,
         suppression=None,
-        short_side: int | Sequence[int] | None = 600,
+        short_side: int | Sequence[int | None] | None = 600,
         long_side: int = 1000,
         flip: bool = False,
         calibration: dict | None = None,
@@ -78,8 +78,8 @@ class Proposer(keras.Model):
             height, width: of the images before they were resized, pixels.
         """
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-        groups = self._boxes(outputs, resized, height, width)
-        return suppression.propose(*groups, height, width, self.suppression, self.network.levels)
+        boxes, scores = self._boxes(outputs, resized, height, width)
+        return suppression.propose(boxes, scores, height, width, self.suppression, self.network.levels)
 
     def _looks(self, images):
         """The arguments of `suppression.propose`."""

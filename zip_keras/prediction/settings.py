@@ -97,5 +97,5 @@ class Settings:
         if self.vote_iou is not None:
             config = dataclasses.replace(config, vote_iou=self.vote_iou or None)
         if self.level_bias is not None:
-            config = dataclasses.replace(config, level_bias=tuple(self.level_bias))
+            config = dataclasses.replace(config, level_bias=self.level_bias)
         return config
