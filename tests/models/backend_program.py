@@ -44,18 +44,16 @@ def answers(narrow, small, inputs) -> dict[str, np.ndarray]:
     images = inputs["images"]
     y = {name.removeprefix("y_"): inputs[name] for name in inputs if name.startswith("y_")}
     outputs = narrow.predict_on_batch(images)
-    losses = compiled(narrow.image_losses)(images, y, outputs)
     labels = compiled(lambda anchors, y: assign(anchors, y, TargetConfig(), gray=True))(inputs["anchors"], y).labels
     recursive = small.predict_on_batch(images)
     refined_boxes, refined_scores = compiled(lambda outputs: small.scored_boxes(outputs, 70, 90, passes=2))(recursive)
-    recursive_losses = compiled(small.image_losses)(images, y, recursive)
+    losses = compiled(small.image_losses)(images, y, recursive)
     proposals = Proposer(small, SUPPRESSION, short_side=48, long_side=96).predict_on_batch(inputs["photographs"])
     return {
         **{f"{kind}_{i}": x for kind, levels in outputs.items() for i, x in enumerate(levels)},
         **{f"loss_{name}": ops.convert_to_numpy(x) for name, x in losses.items()},
         **{f"refined_boxes_{i}": ops.convert_to_numpy(x) for i, x in enumerate(refined_boxes)},
         **{f"refined_scores_{i}": ops.convert_to_numpy(x) for i, x in enumerate(refined_scores)},
-        **{f"recursive_{name}": ops.convert_to_numpy(x) for name, x in recursive_losses.items()},
         "labels": ops.convert_to_numpy(labels),
         "random": ops.convert_to_numpy(random_numbers(inputs["seeds"], np.arange(1000, dtype="int32"))),
         "resized": ops.convert_to_numpy(ShortSideResizing(30, 96)(inputs["photographs"])),

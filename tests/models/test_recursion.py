@@ -230,17 +230,15 @@ def test_compute_type_reaches_neither_outputs_nor_boxes(batch):
 
 def test_a_proposer_takes_the_passes_it_is_told(twice, tmp_path):
     images = images_of(np.random.default_rng(11), size=(32, 64)).astype("uint8")
-    answers = {}
-    for passes in (None, 0, 1, 2, 3):
-        proposer = Proposer(twice, SUPPRESSION, short_side=None, passes=passes)
-        answers[passes] = array(proposer(images)["boxes"])
-        proposer.save(tmp_path / "proposer.keras")
-        loaded = keras.models.load_model(tmp_path / "proposer.keras")
-        assert (loaded.passes, loaded.network.config.recursion) == (passes, 2)
-        np.testing.assert_array_equal(array(loaded(images)["boxes"]), answers[passes])
+    proposers = {n: Proposer(twice, SUPPRESSION, short_side=None, passes=n) for n in (None, 0, 1, 2, 3)}
+    answers = {n: array(proposer(images)["boxes"]) for n, proposer in proposers.items()}
     np.testing.assert_array_equal(answers[None], answers[2])
     for one, other in ((0, 1), (1, 2), (2, 3)):
         assert np.abs(answers[one] - answers[other]).max() > 0.1
+    proposers[3].save(tmp_path / "proposer.keras")
+    loaded = keras.models.load_model(tmp_path / "proposer.keras")
+    assert (loaded.passes, loaded.network.config.recursion) == (3, 2)
+    np.testing.assert_array_equal(array(loaded(images)["boxes"]), answers[3])
 
 
 def test_settings_change_the_passes_and_keep_them(twice):
