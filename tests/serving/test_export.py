@@ -83,7 +83,7 @@ def test_a_fresh_process_gives_the_answers_of_this_one(small_proposer, small_exp
     for source in ("served", "keras"):
         largest[source] = 0.0
         for key, image in images.items():
-            answer = {name: results[f"{source} {key} {name}"] for name in ("boxes", "scores", "valid")}
+            answer = {name: results[f"{source} {key} {name}"] for name in ("boxes", "scores", "valid", "levels")}
             expected = here(image[0])
             assert len(expected["boxes"]) >= 3
             largest[source] = max(largest[source], difference(valid_of(answer), expected))
@@ -125,7 +125,7 @@ def test_images_of_a_batch_do_not_touch_each_other(signatures, encoded_image):
     assert result["decoded"].numpy().tolist() == [True, False, False, True, False, False]
     for row, encoded in ((0, good[0]), (3, good[1])):
         alone = signatures["encoded"](image_bytes=tf.constant([encoded]))
-        for name in ("boxes", "scores", "valid"):
+        for name in ("boxes", "scores", "valid", "levels"):
             np.testing.assert_array_equal(result[name][row], alone[name][0])
     for row in (1, 2, 4, 5):
         assert not result["valid"].numpy()[row].any()
@@ -151,7 +151,7 @@ def test_an_image_without_pixels_is_named(signatures):
 
 
 def test_names_are_those_that_clients_were_promised(signatures):
-    outputs = {"boxes": (None, 50, 4), "scores": (None, 50), "valid": (None, 50)}
+    outputs = {"boxes": (None, 50, 4), "scores": (None, 50), "valid": (None, 50), "levels": (None, 50)}
     promised = {
         "serving_default": ({"images": (tf.uint8, (None, None, None, 3))}, outputs),
         "encoded": ({"image_bytes": (tf.string, (None,))}, {**outputs, "decoded": (None,)}),
