@@ -108,9 +108,10 @@ def test_levels_go_into_the_file_and_colour_the_pictures(photos, tmp_path, monke
             "levels": np.array([3, 1, 2], np.int32),
         }
 
-    monkeypatch.setattr("zip_keras.prediction.models.load_proposer", lambda model, count: propose)
+    monkeypatch.setattr("zip_keras.prediction.models.load_proposer", lambda model, settings: propose)
     arguments = ["--model", "any", "--output", str(tmp_path / "out.json"), "--pictures", str(tmp_path / "pictures")]
-    assert main(["propose", str(photos), *arguments, "--pictures-count", "1"]) == 0
+    arguments += ["--pictures-count", "1", "--allow-calibration-images"]  # there is no model to ask for its own
+    assert main(["propose", str(photos), *arguments]) == 0
     assert [row["level"] for row in json.loads((tmp_path / "out.json").read_text())] == [3, 1, 2] * 2
     red, green, blue = Image.open(tmp_path / "pictures" / "12.jpg").convert("RGB").getpixel((2, 0))
     assert green > red + 50 > blue  # level 3, which jpeg blurs

