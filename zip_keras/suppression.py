@@ -68,14 +68,16 @@ def survivors(boxes, scores, height, width, config: SuppressionConfig, levels: S
 
 def merge(candidates: Candidates, config: SuppressionConfig) -> Proposals:
     """Adds the levels' biases to the scores of survivors, best first, and lists them by multi-threshold suppression."""
-    boxes, scores, levels = candidates
     if any(config.level_bias):
-        bias = ops.take(ops.convert_to_tensor(config.level_bias, "float32"), ops.clip(levels - 1, 0, 2))
-        scores = ops.where(scores > ABSENT / 2, scores + bias, ABSENT)
-        order = ops.argsort(-scores, axis=1)
-        boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
-        scores, levels = (ops.take_along_axis(values, order, axis=1) for values in (scores, levels))
-    return multi_threshold(boxes, scores, config, levels)
+        candidates = biased(candidates, ops.convert_to_tensor(config.level_bias, "float32"))
+    return multi_threshold(candidates.boxes, candidates.scores, config, candidates.levels)
+
+
+def biased(candidates: Candidates, bias) -> Candidates:
+    """Candidates with the biases of the three levels, float32 `[3]`, added to their scores, best first again."""
+    boxes, scores, levels = candidates
+    raised = scores + ops.take(bias, ops.clip(levels - 1, 0, 2))
+    return _best_first(Candidates(boxes, ops.where(scores > ABSENT / 2, raised, ABSENT), levels))
 
 
 def vote(listed, boxes, scores, iou: float):
@@ -141,11 +143,14 @@ def _suppress_levels(groups, levels: Sequence[int], config: SuppressionConfig) -
         keep = greedy_keep(boxes, scores > ABSENT / 2, config.level_iou)
         boxes, scores = _best(boxes, ops.where(keep, scores, ABSENT), config.level_keep)
         survivors.append((boxes, scores, ops.full_like(scores, level, dtype="int32")))
-    boxes, scores, numbers = (ops.concatenate(parts, axis=1) for parts in zip(*survivors, strict=True))
-    order = ops.argsort(-scores, axis=1)
-    boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
-    scores, numbers = (ops.take_along_axis(values, order, axis=1) for values in (scores, numbers))
-    return Candidates(boxes, scores, numbers)
+    return _best_first(Candidates(*(ops.concatenate(parts, axis=1) for parts in zip(*survivors, strict=True))))
+
+
+def _best_first(candidates: Candidates) -> Candidates:
+    order = ops.argsort(-candidates.scores, axis=1)
+    boxes = ops.take_along_axis(candidates.boxes, order[..., None], axis=1)
+    scores, levels = (ops.take_along_axis(x, order, axis=1) for x in (candidates.scores, candidates.levels))
+    return Candidates(boxes, scores, levels)
 
 
 def _suppress_levels_tensorflow(groups, levels: Sequence[int], config: SuppressionConfig) -> Candidates:

@@ -169,3 +169,10 @@ def test_symbolic_output_is_the_real_one(proposer):
         "valid": ((None, 40), "bool"),
         "levels": ((None, 40), "int32"),
     }
+
+
+def test_a_changed_proposer_keeps_what_is_not_named(narrow):
+    looking = Proposer(narrow, SUPPRESSION, [48, 32], 96, flip=True, calibration={"data": "x"}, passes=0, name="mine")
+    changed = looking.changed(flip=False)
+    assert changed.network is narrow
+    assert {**changed.get_config(), "flip": True} == looking.get_config()

@@ -3,14 +3,13 @@
 import argparse
 import dataclasses
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from zip_keras.cli.evaluate import write_json
-from zip_keras.cli.progress import with_progress
+from zip_keras.cli.reading import ImageReader
 from zip_keras.errors import UserError
 from zip_keras.evaluation.extras import library
 from zip_keras.evaluation.formats.files import complete_or_nothing
@@ -54,26 +53,27 @@ def run(arguments: argparse.Namespace) -> None:
     decisions = gather_decisions(list(work.over(images)))
     summary = {key: spread(mu) for key, mu in decisions.mu.items()}
     _write(folder, decisions, summary, arguments.model)
-    print(f"{folder}: mu of {work.done} images, {work.drawn} pictures")
+    print(f"{folder}: mu of {work.reader.done} images, {work.drawn} pictures")
     for kind, count in passed_over.items():
         print(f"  passed over: {kind}: {count}")
-    if work.skipped:
-        print(f"  skipped, cannot be read: {work.skipped}")
-    print_summary(summary, work.done)
+    if work.reader.skipped:
+        print(f"  skipped, cannot be read: {work.reader.skipped}")
+    print_summary(summary, work.reader.done)
 
 
 class _Work:
-    """Looks at image by image, draws and counts.
+    """Looks at image by image and draws.
 
     Attributes:
-        done, drawn, skipped: images.
+        reader: counts the images.
+        drawn: pictures.
     """
 
     def __init__(self, attend, folder: Path, arguments: argparse.Namespace):
         self.attend, self.folder, self.maps = attend, folder, arguments.maps
         self.pictures = math.inf if arguments.pictures is None else arguments.pictures
-        self.skip_bad = arguments.on_bad_image == "skip"
-        self.done = self.drawn = self.skipped = 0
+        self.reader = ImageReader(arguments.on_bad_image == "skip")
+        self.drawn = 0
 
     def over(self, images: Sequence[ImageFile]) -> Iterator[tuple[int | str, dict[tuple[int, str], np.ndarray]]]:
         """Image ids with their mu vectors by level and stream.
@@ -81,27 +81,14 @@ class _Work:
         Raises:
             UserError: an image cannot be read and is not to be skipped, or none can; or a picture cannot be written.
         """
-        from zip_keras.prediction.predictor import load_image
-
-        for image in with_progress(images, len(images)):
-            try:
-                pixels = load_image(image)
-            except UserError as error:
-                if not self.skip_bad:
-                    raise UserError(f"{error}, or add --on-bad-image skip") from None
-                print(f"skipped: {error}", file=sys.stderr)
-                self.skipped += 1
-                continue
+        for image, pixels in self.reader.over(images):
             levels = self.attend(pixels)
-            self.done += 1
             if self.drawn < self.pictures:
                 self._draw(image, pixels, levels)
             yield (
                 image.image_id,
                 {(n, stream): level.mu[level.channels(stream)] for n, level in levels.items() for stream in STREAMS},
             )
-        if not self.done:
-            raise UserError(f"none of the {len(images)} images can be read")
 
     def _draw(self, image: ImageFile, pixels: np.ndarray, levels: dict[int, LevelAttention]) -> None:
         from zip_keras.plots.attention import attention_figure

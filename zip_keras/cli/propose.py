@@ -1,7 +1,6 @@
 """`zip-keras propose`: writes the proposals of images."""
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from zip_keras.cli.prediction_settings import add_settings_arguments, read_settings
-from zip_keras.cli.progress import with_progress
+from zip_keras.cli.reading import ImageReader
 from zip_keras.errors import UserError
 from zip_keras.evaluation.extras import library
 from zip_keras.evaluation.formats import format_of, write_proposals
@@ -79,11 +78,12 @@ def run(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     boxes = write_proposals(arguments.output, work.over(images))
     seconds = time.perf_counter() - started
-    print(f"{arguments.output}: {boxes} boxes of {work.done} images, {seconds / max(work.done, 1):.3f} s an image")
+    done = work.reader.done
+    print(f"{arguments.output}: {boxes} boxes of {done} images, {seconds / max(done, 1):.3f} s an image")
     for kind, count in passed_over.items():
         print(f"  passed over: {kind}: {count}")
-    if work.skipped:
-        print(f"  skipped, cannot be read: {work.skipped}")
+    if work.reader.skipped:
+        print(f"  skipped, cannot be read: {work.reader.skipped}")
     if arguments.pictures:
         print(f"  pictures: {arguments.pictures}")
 
@@ -96,17 +96,16 @@ def _refuse_calibration_images(model: str, images: Sequence[ImageFile]) -> None:
 
 
 class _Work:
-    """Proposes image by image and counts.
+    """Proposes image by image.
 
     Attributes:
-        done, skipped: images.
+        reader: counts the images.
     """
 
     def __init__(self, propose, arguments: argparse.Namespace):
-        self.propose, self.skip_bad = propose, arguments.on_bad_image == "skip"
+        self.propose, self.reader = propose, ImageReader(arguments.on_bad_image == "skip")
         self.folder = Path(arguments.pictures) if arguments.pictures else None
         self.drawn = arguments.pictures_count
-        self.done = self.skipped = 0
 
     def over(self, images: Sequence[ImageFile]) -> Iterator[ImageProposals]:
         """The proposals of each image that can be read.
@@ -114,26 +113,13 @@ class _Work:
         Raises:
             UserError: an image cannot be read and is not to be skipped, or none can.
         """
-        from zip_keras.prediction.predictor import load_image
-
-        for image in with_progress(images, len(images)):
-            try:
-                pixels = load_image(image)
-            except UserError as error:
-                if not self.skip_bad:
-                    raise UserError(f"{error}, or add --on-bad-image skip") from None
-                print(f"skipped: {error}", file=sys.stderr)
-                self.skipped += 1
-                continue
+        for image, pixels in self.reader.over(images):
             result = self.propose(pixels)
-            self.done += 1
             if self.folder is not None:
                 self._draw(self.folder, image, pixels, result["boxes"], result.get("levels"))
             one = Proposals()
             one.add(image.image_id, result["boxes"], result["scores"], result.get("levels"))
             yield one[image.image_id]
-        if not self.done:
-            raise UserError(f"none of the {len(images)} images can be read")
 
     def _draw(
         self, folder: Path, image: ImageFile, pixels: np.ndarray, boxes: np.ndarray, levels: np.ndarray | None

@@ -128,10 +128,17 @@ class Proposer(keras.Model):
             "levels": keras.KerasTensor((batch, count), "int32"),
         }
 
+    def changed(self, **changes) -> "Proposer":
+        """A proposer with the same network; arguments of the constructor that are not named stay as they are."""
+        return Proposer(self.network, **{**self._settings(), **changes})
+
     def get_config(self):
+        return {"network": keras.saving.serialize_keras_object(self.network), **self._settings()}
+
+    def _settings(self) -> dict:
+        """The arguments of the constructor but for the network, as plain values."""
         return {
             "name": self.name,
-            "network": keras.saving.serialize_keras_object(self.network),
             "suppression": to_dict(self.suppression),
             "short_side": self.short_sides[0] if len(self.short_sides) == 1 else list(self.short_sides),
             "long_side": self.long_side,

@@ -20,7 +20,7 @@ from zip_keras.evaluation.ground_truth import GroundTruth, from_dataset
 from zip_keras.evaluation.proposals import Proposals
 from zip_keras.models.proposer import Proposer
 from zip_keras.prediction.predictor import EncodedImage, load_image
-from zip_keras.suppression import Candidates, merge
+from zip_keras.suppression import Candidates, biased, merge
 
 Bias = tuple[float, float, float]
 UNBIASED: Bias = (0.0, 0.0, 0.0)
@@ -87,19 +87,14 @@ def calibrate(
 
 def calibrated(proposer: Proposer, dataset: Dataset, result: Calibration) -> Proposer:
     """The proposer with the biases of a calibration, and with the memory of its images."""
-    return Proposer(
-        proposer.network,
-        dataclasses.replace(proposer.suppression, level_bias=result.bias),
-        list(proposer.short_sides),
-        proposer.long_side,
-        flip=proposer.flip,
+    return proposer.changed(
+        suppression=dataclasses.replace(proposer.suppression, level_bias=result.bias),
         calibration={
             "data": dataset.spec,
             **dataclasses.asdict(result),
             "bias": list(result.bias),
             "digests": sorted(image_digest(record) for record in dataset.records),
         },
-        name=proposer.name,
     )
 
 
@@ -160,11 +155,8 @@ class _RecallOfBias:
         return self._found[bias]
 
     def _list(self, boxes, scores, levels, bias):
-        """`merge` with biases that are not known when it is traced; candidates have to come best first."""
-        scores = scores + tf.gather(bias, tf.clip_by_value(levels - 1, 0, 2))
-        order = tf.argsort(scores, axis=1, direction="DESCENDING", stable=True)
-        columns = (tf.gather(values, order, batch_dims=1) for values in (boxes, scores, levels))
-        return merge(Candidates(*columns), self.config)
+        """`merge` with biases that are not known when it is traced."""
+        return merge(biased(Candidates(boxes, scores, levels), bias), self.config)
 
 
 def _search(recall: Callable[[Bias, np.ndarray], float], images: np.ndarray) -> Bias:

@@ -15,7 +15,7 @@ from zip_keras.errors import UserError
 from zip_keras.models.proposer import Proposer
 from zip_keras.prediction.settings import Settings
 from zip_keras.presets import FOLDER as PRESETS
-from zip_keras.presets import PRESET_FILE, list_presets, load_preset
+from zip_keras.presets import PRESET_FILE, list_presets, load_preset, read_preset
 
 Propose = Callable[[np.ndarray], dict[str, np.ndarray]]
 """uint8 `[H, W, 3]` RGB -> `{"boxes" [n, 4] float32 (y1, x1, y2, x2) in pixels, "scores" [n] float32 decreasing,
@@ -117,7 +117,7 @@ def stored_calibration(model: str | Path) -> dict[str, Any] | None:
     """
     path = find_model(model)
     if (path / PRESET_FILE).is_file():
-        return json.loads((path / PRESET_FILE).read_text(encoding="utf-8"))["proposer"].get("calibration")
+        return read_preset(path)["proposer"].get("calibration")
     file = path / KERAS_FILE if path.is_dir() else path
     if not file.is_file():  # a SavedModel of another make: it says so when it is loaded
         return None

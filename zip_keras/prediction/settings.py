@@ -65,15 +65,13 @@ class Settings:
         longest = max((side for side in short if side is not None), default=None)
         if longest is not None and longest > long:
             raise UserError(f"the short side, {longest}, is longer than the long side, {long}; set both")
-        return Proposer(
-            proposer.network,
-            self._suppression(proposer.suppression),
-            short,
-            long,
+        return proposer.changed(
+            suppression=self._suppression(proposer.suppression),
+            short_side=short,
+            long_side=long,
             flip=proposer.flip if self.flip is None else self.flip,
             passes=proposer.passes if self.passes is None else self.passes,
             calibration=proposer.calibration if self.level_bias is None else None,
-            name=proposer.name,
         )
 
     def _sides(self, proposer: Proposer) -> tuple[Sequence[int | None], int]:

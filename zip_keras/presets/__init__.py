@@ -23,8 +23,8 @@ DEFAULT_PRESET = "zip_lite_voc"
 
 def list_presets() -> dict[str, str]:
     """Names of the presets with a line of description each."""
-    files = sorted(FOLDER.glob(f"*/{PRESET_FILE}"))
-    return {file.parent.name: _read(file)["description"] for file in files}
+    folders = sorted(file.parent for file in FOLDER.glob(f"*/{PRESET_FILE}"))
+    return {folder.name: read_preset(folder)["description"] for folder in folders}
 
 
 def from_preset(name: str) -> "Proposer":
@@ -65,7 +65,7 @@ def load_preset(folder: Path) -> "Proposer":
     from zip_keras.models.proposer import Proposer
     from zip_keras.weights import load_weights
 
-    content = _read(folder / PRESET_FILE)
+    content = read_preset(folder)
     try:
         network = ProposalNetwork(**content["network"])
         proposer = Proposer(network, **content["proposer"])
@@ -111,7 +111,9 @@ def save_preset(proposer: "Proposer", folder: Path, description: str) -> None:
     np.savez_compressed(folder / WEIGHTS_FILE, **arrays)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_preset(folder: Path) -> dict[str, Any]:
+    """What a preset says of itself: `description`, `network`, `proposer`; `UserError` when it is damaged."""
+    file = folder / PRESET_FILE
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
