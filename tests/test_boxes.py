@@ -81,6 +81,33 @@ def test_iou_does_not_depend_on_order_or_scale():
     np.testing.assert_allclose(array(boxes.iou(8 * first, 8 * second)), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ([0, 0, 10, 10], 1.0),
+        ([0, 5, 10, 15], 50 / 150),  # the box around is what both cover
+        ([5, 5, 15, 15], 25 / 175 - (225 - 175) / 225),
+        ([0, 20, 10, 30], 0 - (300 - 200) / 300),
+        ([0, 990, 10, 1000], -0.98),
+        ([5, 0, 5, 10], 0.0),  # empty, inside
+    ],
+)
+def test_generalized_iou_by_hand(other, expected):
+    one, two = np.array([[0, 0, 10, 10]], "float32"), np.array([other], "float32")
+    assert array(boxes.generalized_iou(one, two)) == pytest.approx([expected], abs=1e-6)
+    assert array(boxes.generalized_iou(two, one)) == pytest.approx([expected], abs=1e-6)
+
+
+def test_generalized_iou_pairs_boxes_and_is_never_more_than_iou():
+    rng = np.random.default_rng(0)
+    one, two = random_boxes(rng, 200), random_boxes(rng, 200)
+    paired = array(boxes.generalized_iou(one.reshape(4, 50, 4), two.reshape(4, 50, 4)))
+    assert paired.shape == (4, 50)
+    plain = np.diagonal(array(boxes.iou(one, two)))
+    assert (paired.ravel() <= plain + 1e-6).all()
+    assert paired.min() < -0.3
+
+
 def test_clip_by_hand():
     result = boxes.clip(np.array([[-5, -1, 200, 30], [2, 3, 4, 5], [120, 60, 130, 70]], "float32"), 100, 50)
     np.testing.assert_array_equal(array(result), [[0, 0, 100, 30], [2, 3, 4, 5], [100, 50, 100, 50]])

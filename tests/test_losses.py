@@ -63,6 +63,14 @@ def test_l2_by_hand():
     assert result[1] == pytest.approx((0.05**2 + 0.5**2) / 2 / 2, rel=1e-5)
 
 
+def test_generalised_iou_by_hand():
+    matched = [[0, 0, 10, 10], [3, 3, 3, 3]]
+    offsets = [[0.5, 0, 0, 0], [0] * 4, [0] * 4]  # the box [5, 0, 15, 10]; anchor 1 is no object
+    drawn = sampled([0, 1], [OBJECT, BACKGROUND])
+    result = losses(np.zeros((3, 2)), offsets, drawn, matched, LossConfig(box="giou", box_weight=3))
+    assert result[1] == pytest.approx(3 * (1 - 50 / 150) / 2, rel=1e-6)
+
+
 def test_offsets_are_compared_with_those_of_the_matched_object():
     matched = [[5, 0, 25, 10]]  # of anchor 0: one height down, twice as high
     offsets = [[1.0, 0.0, math.log(2), 0.0], [0] * 4, [0] * 4]
@@ -89,7 +97,8 @@ def test_an_image_without_a_sample_costs_nothing():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes gradients with TensorFlow")
-def test_gradients_stay_finite_beside_empty_boxes_and_wild_offsets():
+@pytest.mark.parametrize("box", ["smooth_l1", "l2", "giou"])
+def test_gradients_stay_finite_beside_empty_boxes_and_wild_offsets(box):
     import tensorflow as tf
 
     drawn = sampled([0, 1, 2], [OBJECT, BACKGROUND, OBJECT], [1, 1, 0])
@@ -98,8 +107,8 @@ def test_gradients_stay_finite_beside_empty_boxes_and_wild_offsets():
     offsets = tf.constant([[[1e6, -1e6, 0.0, 0.0], [1e30] * 4, [1e30] * 4]])
     with tf.GradientTape() as tape:
         tape.watch([logits, offsets])
-        classification, box = level_losses(logits, offsets, ANCHORS, matched, drawn, LossConfig())
-        total = classification[0] + box[0]
+        config = LossConfig(box=box)
+        total = sum(loss[0] for loss in level_losses(logits, offsets, ANCHORS, matched, drawn, config))
     gradients = tape.gradient(total, [logits, offsets])
     assert np.isfinite(total.numpy())
     assert all(np.isfinite(gradient.numpy()).all() for gradient in gradients)

@@ -34,6 +34,23 @@ def iou(first, second):
     return shared / ops.maximum(union, 1e-8)
 
 
+def generalized_iou(first, second):
+    """Generalised IoU of box with box, `[..., 4]`, `[..., 4]` -> `[...]`, 1 (equal) to -1 (far apart): the IoU less the
+    share of the smallest box around both that neither covers, so it has a gradient where boxes do not meet.
+
+    Rezatofighi et al., arXiv 1902.09630. Boxes must not both be empty at one point.
+    """
+    y1, x1, y2, x2 = ops.split(first, 4, axis=-1)
+    v1, u1, v2, u2 = ops.split(second, 4, axis=-1)
+    height = ops.maximum(ops.minimum(y2, v2) - ops.maximum(y1, v1), 0.0)
+    width = ops.maximum(ops.minimum(x2, u2) - ops.maximum(x1, u1), 0.0)
+    shared = ops.squeeze(height * width, axis=-1)
+    union = area(first) + area(second) - shared
+    around_height = ops.maximum(y2, v2) - ops.minimum(y1, v1)
+    around = ops.squeeze(around_height * (ops.maximum(x2, u2) - ops.minimum(x1, u1)), axis=-1)
+    return shared / ops.maximum(union, 1e-8) - (around - union) / ops.maximum(around, 1e-8)
+
+
 def clip(boxes, height, width):
     """Cuts boxes `[..., 4]` to an image of `height` x `width` pixels (numbers or scalars tensors)."""
     y1, x1, y2, x2 = ops.split(boxes, 4, axis=-1)

@@ -142,11 +142,12 @@ class LossConfig:
     """Loss of a level: softmax cross-entropy over the sampled anchors + box regression on the positives.
 
     Attributes:
-        box: "smooth_l1" (released) or "l2" (paper).
+        box: of the offsets "smooth_l1" (released) or "l2" (paper); of the boxes "giou", 1 - generalised IoU, which is
+            nearer to what average recall measures.
         box_weight: factor of the box loss.
     """
 
-    box: Literal["smooth_l1", "l2"] = "smooth_l1"
+    box: Literal["smooth_l1", "l2", "giou"] = "smooth_l1"
     box_weight: float = 1.0
 
     def __post_init__(self):

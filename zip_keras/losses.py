@@ -38,12 +38,22 @@ def level_losses(logits, offsets, anchors, matched_boxes, sample: Sample, config
     classification = -ops.sum(ops.sum(log_probabilities * right, axis=-1) * sample.used, axis=1) / count
 
     positive = ops.cast(sample.labels == OBJECT, "float32") * sample.used
-    # Padding and negatives are "matched" to some box, maybe empty; their difference is zeroed before the square, so no
-    # large number and no NaN of theirs can reach the gradient.
-    wanted = box_ops.encode(matched_boxes, chosen_anchors)
-    difference = ops.where(positive[..., None] > 0, chosen_offsets - wanted, 0.0)
-    box = ops.sum(_penalty(difference, config.box), axis=(1, 2)) / count
+    penalty = _box_penalty(chosen_offsets, chosen_anchors, matched_boxes, positive[..., None] > 0, config.box)
+    box = ops.sum(penalty, axis=1) / count
     return classification, config.box_weight * box
+
+
+def _box_penalty(offsets, anchors, boxes, positive, kind: str):
+    """What each sampled anchor's box costs: `[B, S, 4]` three times, bool `[B, S, 1]` -> `[B, S]`, 0 if not positive.
+
+    Padding and negatives are "matched" to some box, maybe empty; theirs is replaced before anything is divided or
+    squared, so no large number and no NaN of theirs can reach the gradient.
+    """
+    if kind == "giou":
+        found = box_ops.decode(ops.where(positive, offsets, 0.0), anchors)
+        return 1.0 - box_ops.generalized_iou(found, ops.where(positive, boxes, found))
+    difference = ops.where(positive, offsets - box_ops.encode(boxes, anchors), 0.0)
+    return ops.sum(_penalty(difference, kind), axis=-1)
 
 
 def _penalty(difference, kind: str):

@@ -42,9 +42,8 @@ def run_apart(devkit):
 
     def run(*runs):
         processes = [start(*one) for one in runs]
-        for process in processes:
-            _, errors = process.communicate(timeout=400)
-            assert process.returncode == 0, errors[-3000:]
+        errors = [process.communicate(timeout=400)[1][-3000:] for process in processes]
+        assert [process.returncode for process in processes] == [0] * len(runs), "\n\n".join(errors)
 
     run.start = start
     return run

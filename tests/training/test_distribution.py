@@ -1,6 +1,8 @@
 """A step is the same however its batch is split: over devices of one machine, over processes, over time."""
 
+import contextlib
 import json
+import random
 import re
 import socket
 
@@ -23,6 +25,16 @@ def changed(run_dir, start_dir):
     return largest_difference(run_dir, start_dir) > 1e-4
 
 
+def free_ports(count):
+    """Ports below those of outgoing connections, one of which could take a port before its server does."""
+    found = []
+    while len(found) < count:
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", random.randrange(20000, 32000)))
+            found.append(free.getsockname()[1])
+    return found
+
+
 @pytest.fixture(scope="module")
 def one_device(run_apart, tmp_path_factory):
     """The run that the others must equal, and the same run before its first step's effect (learning rate 0)."""
@@ -38,18 +50,24 @@ def test_two_replicas_of_two_images_equal_one_of_four(run_apart, one_device, tmp
 
 
 def test_two_processes_equal_one(run_apart, one_device, tmp_path):
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
-    workers = [f"127.0.0.1:{port}" for port in ports]
+    def run(run_dir):
+        workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
 
-    def environment(index):
-        return {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})}
+        def environment(index):
+            task = {"type": "worker", "index": index}
+            return {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": task})}
 
-    run_apart(*((tmp_path / "run", ["train.strategy=multi_worker"], environment(i)) for i in range(2)))
-    assert largest_difference(tmp_path / "run", one_device) < 1e-6
+        run_apart(*((run_dir, ["train.strategy=multi_worker"], environment(i)) for i in range(2)))
+        return run_dir
+
+    try:
+        run_dir = run(tmp_path / "run")
+    except AssertionError as error:
+        # TensorFlow gives a worker up that is silent for ten seconds, which happens on a machine that stalls.
+        if "stopped sending heartbeats" not in str(error):
+            raise
+        run_dir = run(tmp_path / "again")
+    assert largest_difference(run_dir, one_device) < 1e-6
 
 
 def test_a_terminated_run_resumes_to_the_same_weights(run_apart, tmp_path, wait_for_step):
