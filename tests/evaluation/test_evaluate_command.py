@@ -107,6 +107,22 @@ def test_a_devkit_with_its_pictures(voc, tmp_path):
     assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 2
 
 
+def test_a_gallery_of_a_devkit(voc, tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    write_proposals(str(tmp_path / "p.json"), proposals({9: [([10, 10, 50, 50], 0.5)]}))
+    arguments = ["--ground-truth", f"{voc}:val", "--proposals", str(tmp_path / "p.json"), "--protocol", "fast"]
+    for name in ("gallery.jpg", "gallery.png"):
+        assert main(["evaluate", *arguments, "--gallery", str(tmp_path / name), "--gallery-images", "1"]) == 0
+        with images.open(tmp_path / name) as picture:
+            assert (picture.format, picture.width) == ({"jpg": "JPEG", "png": "PNG"}[name[-3:]], 424)
+
+
+def test_a_gallery_has_to_be_a_picture(files, tmp_path, capsys):
+    assert main([*files, "--gallery", str(tmp_path / "gallery.html")]) == 2
+    assert "name a .jpg or .png file" in capsys.readouterr().err
+    assert main([*files, "--gallery", str(tmp_path / "gallery.png"), "--gallery-images", "0"]) == 2
+
+
 def test_bad_objects_are_left_out_and_counted(files, tmp_path, capsys):
     content = json.loads((tmp_path / "gt.json").read_text())
     content["annotations"][1]["bbox"] = None

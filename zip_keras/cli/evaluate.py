@@ -43,7 +43,7 @@ Detections name their class by category_id: that of the COCO json, else 1 + the 
 EXAMPLES = """\
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json
   zip-keras evaluate --ground-truth instances_val.json --proposals proposals.json --protocol fast --json result.json
-  zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json --report report.html
+  zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json --report report.html --gallery gallery.jpg
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json --protocol fast --per-level
   zip-keras evaluate --ground-truth data/voc07:val --detections detections.json --protocol voc07
 """
@@ -66,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write the numbers here; null = no object of that size")
     parser.add_argument("--report", metavar="FILE.html", help="write curves, classes and the worst images as one page")
     parser.add_argument("--report-images", type=int, default=24, metavar="N", help="images in it (default 24)")
+    parser.add_argument(
+        "--gallery",
+        metavar="FILE",
+        help="draw images, from the best found to the worst at even steps, with their first ten proposals: .jpg, .png",
+    )
+    parser.add_argument("--gallery-images", type=int, default=12, metavar="N", help="images in it (default 12)")
     add_reading_arguments(parser)
     add_policy_arguments(parser)
 
@@ -118,13 +124,21 @@ def run(arguments: argparse.Namespace) -> None:
         title = f"{file} on {arguments.ground_truth}, protocol {protocol}"
         _write_report(arguments, title, numbers, facts, ground_truth, checked.proposals)
         print(f"  report: {arguments.report}")
+    if arguments.gallery:
+        _write_gallery(arguments, ground_truth, checked.proposals)
+        print(f"  gallery: {arguments.gallery}")
 
 
 def _protocol(arguments: argparse.Namespace) -> str:
     choices = PROTOCOLS if arguments.proposals else tuple(DETECTION_PROTOCOLS)
     protocol = arguments.protocol or choices[0]
-    if arguments.report and not arguments.proposals:
-        raise UserError("--report shows recall of proposals; give the file with --proposals")
+    for name in ("report", "gallery"):
+        if getattr(arguments, name) and not arguments.proposals:
+            raise UserError(f"--{name} shows recall of proposals; give the file with --proposals")
+    if arguments.gallery_images < 1:
+        raise UserError("--gallery-images must be at least 1")
+    if arguments.gallery and not arguments.gallery.lower().endswith((".jpg", ".jpeg", ".png")):
+        raise UserError(f"--gallery {arguments.gallery}: name a .jpg or .png file")
     if arguments.per_level and not arguments.proposals:
         raise UserError("--per-level tells proposals apart; give the file with --proposals")
     if protocol not in choices:
@@ -168,6 +182,14 @@ def _write_report(
     page = recall_report(title, numbers, shown, ground_truth, proposals, load_image, arguments.report_images)
     with complete_or_nothing(arguments.report) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
+
+
+def _write_gallery(arguments: argparse.Namespace, ground_truth: GroundTruth, proposals: Proposals) -> None:
+    from zip_keras.plots.gallery import gallery
+
+    picture = gallery(ground_truth, proposals, _picture_loader(arguments.ground_truth), arguments.gallery_images)
+    with complete_or_nothing(arguments.gallery) as unfinished:
+        picture.save(unfinished, "PNG" if arguments.gallery.lower().endswith(".png") else "JPEG", quality=88)
 
 
 def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
