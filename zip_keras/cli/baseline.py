@@ -4,11 +4,10 @@ import argparse
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import Any
 
+from zip_keras.cli.progress import with_progress
 from zip_keras.data.encoded import describe, read_encoded
 from zip_keras.data.images import decode_rgb
 from zip_keras.data.records import ImageRecord
@@ -45,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     with ProcessPoolExecutor(arguments.workers, multiprocessing.get_context("spawn")) as workers:
         parts = workers.map(propose, records, chunksize=4)
         try:
-            boxes = write_proposals(arguments.output, _with_progress(parts, len(records)))
+            boxes = write_proposals(arguments.output, with_progress(parts, len(records)))
         except BaseException:
             workers.shutdown(cancel_futures=True)
             raise
@@ -68,13 +67,3 @@ def propose_record(method: str, count: int, record: ImageRecord) -> ImageProposa
     result = Proposals()
     result.add(record.image_id, boxes, scores_of(len(boxes)))
     return result[record.image_id]
-
-
-def _with_progress(parts: Iterable[ImageProposals], total: int) -> Iterator[ImageProposals]:
-    try:
-        from tqdm import tqdm
-    except ImportError:  # the extra `baselines` alone
-        yield from parts
-        return
-    bar: Any = tqdm(parts, total=total, unit="image")
-    yield from bar
