@@ -46,7 +46,7 @@ def test_two_equal_files_cannot_be_told_apart(arguments, capsys):
         (["--names", "one"], "2 proposal files but 1 names"),
         (["--names", "one", "one"], "same name"),
         (["--seen", "horse"], "'horse' is no class"),
-        (["--plot", "curves.bmp"], "suffix must be"),
+        (["--plot", "curves.bmp", "--proposals", "gone.json", "gone.npz"], "suffix must be"),  # asked first
         (["--budget", "0"], "at least 1"),
     ],
 )

@@ -1,5 +1,6 @@
 """Proposal files: what is written is read again, and what is broken is named."""
 
+import contextlib
 import itertools
 import json
 import pickle
@@ -12,7 +13,15 @@ from scenes import ground_truth, proposals, random_pair
 from zip_keras.cli import main
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
-from zip_keras.evaluation.formats import ReadOptions, coco_results, read_proposals, write_proposals
+from zip_keras.evaluation.formats import (
+    ReadOptions,
+    check_ids,
+    coco_results,
+    read_proposals,
+    stream_proposals,
+    write_proposals,
+)
+from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.proposals import Proposals
 
 PICKLE = ReadOptions(allow_pickle=True)
@@ -40,12 +49,19 @@ def same(a, b, tolerance=0.0, categories=True):
             assert not a[image_id].levels.any()
 
 
-@pytest.mark.parametrize("ids", [(1, 2, 7), ("a", "b", "BloodImage_00007")])
+@pytest.mark.parametrize("ids", [(1, 2, 7), ("a", "b", "BloodImage_00007"), (5, "5", 2**62)])
 @pytest.mark.parametrize("suffix", ["json", "npz", "parquet"])
 def test_exact_formats_give_back_every_bit(suffix, ids, tmp_path):
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
     file = str(tmp_path / f"p.{suffix}")
+    if suffix == "parquet" and len(set(map(type, ids))) > 1:
+        with pytest.raises(UserError, match="one column cannot hold"):
+            check_ids(file, ids)
+        with pytest.raises(UserError, match="one column cannot hold"):
+            write_proposals(file, scene(ids))
+        return
+    check_ids(file, ids)
     assert write_proposals(file, scene(ids)) == 15
     same(read_proposals(file), scene(ids))
     assert [path.name for path in tmp_path.iterdir()] == [f"p.{suffix}"]  # nothing unfinished is left behind
@@ -58,7 +74,7 @@ def test_detectron2_keeps_float32(ids, tmp_path):
     same(read_proposals(file, PICKLE), scene(ids), 1e-4, categories=False)
 
 
-@pytest.mark.parametrize("ids", [(1, 2, 7), ("a", "b", "c")])
+@pytest.mark.parametrize("ids", [(1, 2, 7), ("a", "b", "c"), (2**53 + 1, "5", 5)])
 def test_matlab_with_its_own_ids(ids, tmp_path):
     pytest.importorskip("scipy")
     file = str(tmp_path / "p.mat")
@@ -67,7 +83,7 @@ def test_matlab_with_its_own_ids(ids, tmp_path):
 
 
 def test_matlab_of_the_released_code(tmp_path):
-    """Pixels count from 1 and include the last: 11..20 is ten wide and starts at 10."""
+    """Pixels count from 1 and include the last: 11..20 is ten wide and starts at 10; or they are taken as edges."""
     io = pytest.importorskip("scipy.io")
     cells = np.empty((2, 1), object)
     cells[0, 0] = np.array([[11.0, 1.0, 20.0, 40.0, 0.5]], np.float32)
@@ -79,7 +95,9 @@ def test_matlab_of_the_released_code(tmp_path):
     arguments = ["convert_proposals", str(tmp_path / "a.mat"), str(tmp_path / "a.json")]
     assert main([*arguments, "--image-list", str(tmp_path / "test.txt")]) == 0
     rows = json.loads((tmp_path / "a.json").read_text())
-    assert rows == [{"image_id": 5, "category_id": 1, "bbox": [10.0, 0.0, 10.0, 40.0], "score": 0.5}]
+    assert rows == [{"image_id": 5, "category_id": 1, "bbox": [11.0, 1.0, 9.0, 39.0], "score": 0.5}]
+    assert main([*arguments, "--image-list", str(tmp_path / "test.txt"), "--pixels", "one_based"]) == 0
+    assert json.loads((tmp_path / "a.json").read_text())[0]["bbox"] == [10.0, 0.0, 10.0, 40.0]
     assert main([*arguments, "--image-list", str(tmp_path / "a.json")]) == 2  # as many images as cells are needed
 
 
@@ -280,14 +298,6 @@ def test_nan_is_not_written(tmp_path):
         write_proposals(str(tmp_path / "p.json"), proposals({1: [([0, 0, np.nan, 1], 0.5)]}))
 
 
-def test_integers_and_texts_as_ids_need_json(tmp_path):
-    mixed = scene((1, "a"))
-    write_proposals(str(tmp_path / "p.json"), mixed)
-    same(read_proposals(str(tmp_path / "p.json")), mixed)
-    with pytest.raises(UserError, match=r"only \.json"):
-        write_proposals(str(tmp_path / "p.npz"), mixed)
-
-
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"p\.parquet: needs pyarrow .*zip-keras\[interchange\]"):
@@ -296,3 +306,57 @@ def test_a_missing_library_is_named(monkeypatch):
 
 def test_empty_ground_truth_of_boxes_is_fine():
     assert np.isnan(average_recall(ground_truth({1: []}), Proposals())["AR@10"])
+
+
+def test_parquet_rows_in_any_order_are_gathered_by_image(tmp_path):
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    write_proposals(str(tmp_path / "p.parquet"), scene())
+    table = parquet.read_table(tmp_path / "p.parquet").sort_by([("score", "descending")])
+    parquet.write_table(table, tmp_path / "sorted.parquet")
+    parts = list(stream_proposals(str(tmp_path / "sorted.parquet")))
+    assert sorted(part.image_id for part in parts) == [1, 2, 7]  # one part an image, not one a row
+    found = read_proposals(str(tmp_path / "sorted.parquet"))
+    for image_id in (1, 2, 7):
+        np.testing.assert_array_equal(found[image_id].xywh, scene()[image_id].xywh)
+
+
+def test_a_damaged_npz_is_named(tmp_path):
+    file = tmp_path / "p.npz"
+    write_proposals(str(file), scene())
+    whole = file.read_bytes()
+    rng = np.random.default_rng(0)
+    named = 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            damaged[place] ^= 0xFF
+        file.write_bytes(bytes(damaged))
+        with contextlib.suppress(UserError):
+            read_proposals(str(file))
+            continue
+        named += 1
+    assert named > 30  # nothing else than UserError came out
+
+
+def test_detectron2_ids_that_are_no_list_are_named(tmp_path):
+    file = tmp_path / "p.pkl"
+    file.write_bytes(pickle.dumps({"ids": 3, "boxes": [], "objectness_logits": []}))
+    with pytest.raises(UserError, match=r"p\.pkl: ids, boxes and objectness_logits must be lists"):
+        read_proposals(str(file), PICKLE)
+
+
+def test_a_mat_file_with_the_numbers_of_voc_finds_every_object(voc, tmp_path):
+    """Whatever a coordinate counts, annotations and aboxes count alike."""
+    pytest.importorskip("scipy")
+    truth = read_ground_truth(f"{voc}:val")
+    found = Proposals()
+    for number, image_id in enumerate(truth.image_ids):
+        xywh = truth.xywh[truth.starts[number] : truth.starts[number + 1]]
+        found.add_xywh(image_id, xywh, np.ones(len(xywh)))
+    write_proposals(str(tmp_path / "p.mat"), found)
+    for pixels in ("continuous", "one_based"):
+        truth = read_ground_truth(f"{voc}:val", pixels=pixels)
+        read = read_proposals(str(tmp_path / "p.mat"), ReadOptions(pixels=pixels))
+        assert average_recall(truth, read, "fast")["AR@100"] == pytest.approx(1.0, abs=1e-3)

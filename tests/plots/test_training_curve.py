@@ -1,7 +1,7 @@
 import pytest
 
 from zip_keras.errors import UserError
-from zip_keras.plots.training_curve import plot_runs, read_metrics
+from zip_keras.plots.training_curve import curves_of_run, plot_runs
 
 LINES = """\
 {"step": 20, "loss": 3.0}
@@ -12,8 +12,8 @@ LINES = """\
 
 
 def test_a_step_that_was_repeated_counts_as_it_was_last(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text(LINES)
-    assert read_metrics(tmp_path) == ([(20, 3.0), (40, 2.5)], [(40, 0.25)])
+    (tmp_path / "metrics.jsonl").write_text(LINES + '{"step": 60, "lo')  # cut off by a kill
+    assert curves_of_run(tmp_path) == ([(20, 3.0), (40, 2.5)], [(40, 0.25)])
 
 
 def test_the_picture_is_written_also_for_a_run_without_validation(tmp_path):
@@ -28,4 +28,4 @@ def test_what_is_no_run_is_named(tmp_path, content):
     if content:
         (tmp_path / "metrics.jsonl").write_text(content)
     with pytest.raises(UserError, match=r"metrics\.jsonl: not the metrics of a run"):
-        read_metrics(tmp_path)
+        curves_of_run(tmp_path)

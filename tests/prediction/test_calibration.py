@@ -53,6 +53,19 @@ class TellsTheWrongLevel:
         return Candidates(boxes, tf.constant([[0.5, 0.4]]), tf.constant([[3, self.level]]))
 
 
+def test_folds_without_an_object_change_nothing(small_proposer, dataset):
+    """Only one image has an object: its bias is chosen on images that have none."""
+    empty = [dataclasses.replace(r, boxes=r.boxes[:0], classes=r.classes[:0], difficult=r.difficult[:0],
+                                 crowd=r.crowd[:0], area=r.area[:0]) for r in dataset.records[1:]]  # fmt: skip
+    found = calibrate(
+        TellsTheWrongLevel(small_proposer),
+        dataclasses.replace(dataset, records=(dataset.records[0], *empty)),
+        budget=1,
+        folds=8,
+    )
+    assert (found.bias, found.held_out) == ((0.0, 0.0, 0.0), 0.0)
+
+
 def test_a_level_that_is_too_modest_is_raised(small_proposer, dataset):
     found = calibrate(TellsTheWrongLevel(small_proposer), dataset, budget=1)
     assert found.bias[0] > 0.1  # .4 + bias must pass .5

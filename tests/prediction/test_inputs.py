@@ -52,13 +52,16 @@ def test_a_data_set_brings_its_ids_and_boxes(folder):
     annotation = {
         "images": [{"id": 501, "file_name": "7.png", "height": 20, "width": 30}],
         "categories": [{"id": 1, "name": "thing"}],
-        "annotations": [{"id": 1, "image_id": 501, "category_id": 1, "bbox": [2, 3, 10, 5], "area": 50, "iscrowd": 0}],
+        "annotations": [
+            {"id": 1, "image_id": 501, "category_id": 1, "bbox": [2, 3, 10, 5], "area": 50, "iscrowd": 0},
+            {"id": 2, "image_id": 501, "category_id": 1, "bbox": [0, 0, 30, 20], "area": 600, "iscrowd": 1},
+        ],
     }
     file = folder / "instances.json"
     file.write_text(json.dumps(annotation))
     (image,), _ = find_images([f"coco:{file}:{folder}"])
     assert image.image_id == 501
-    np.testing.assert_array_equal(image.boxes, [[3, 2, 8, 12]])
+    np.testing.assert_array_equal(image.boxes, [[3, 2, 8, 12]])  # no measure counts the crowd
     assert load_image(image).shape == (20, 30, 3)
 
 

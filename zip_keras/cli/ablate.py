@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zip_keras.errors import UserError
 from zip_keras.evaluation.extras import library
-from zip_keras.training.ablation.report import write_report
+from zip_keras.training.ablation.report import collect, write_report
 from zip_keras.training.ablation.runs import commands, plan, run_table
 from zip_keras.training.ablation.table import AblationTable, read_table, refuse_equal_configs
 
@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     library("matplotlib", "table.png", "train")  # before hours of work
     library("tqdm", "training", "train")
+    collect(table, arguments.output)  # the report is of all rows: another row's folder may hold another run
     failed = run_table(chosen, arguments.output, lambda: write_report(table, arguments.output), _say)
     print(write_report(table, arguments.output), end="")
     print(f"\n{Path(arguments.output) / 'table.md'}, table.json and table.png are written", file=sys.stderr)

@@ -13,7 +13,14 @@ from zip_keras.cli.reading import ImageReader
 from zip_keras.errors import UserError
 from zip_keras.evaluation.extras import library
 from zip_keras.evaluation.formats.files import complete_or_nothing
-from zip_keras.evaluation.map_decisions import STREAMS, LevelAttention, MapDecisions, Spread, gather_decisions, spread
+from zip_keras.evaluation.map_decisions import (
+    STREAMS,
+    DecisionSpread,
+    LevelAttention,
+    MapDecisions,
+    gather_decisions,
+    spread,
+)
 from zip_keras.prediction.inputs import ImageFile, find_images
 
 DESCRIPTION = """\
@@ -102,7 +109,7 @@ class _Work:
         self.drawn += 1
 
 
-def _write(folder: Path, decisions: MapDecisions, summary: dict[tuple[int, str], Spread], model: str) -> None:
+def _write(folder: Path, decisions: MapDecisions, summary: dict[tuple[int, str], DecisionSpread], model: str) -> None:
     """mu.npz, mu.json, and with several images mu.png."""
     with complete_or_nothing(str(folder / "mu.npz")) as unfinished, open(unfinished, "wb") as stream:
         np.savez_compressed(stream, **decisions.arrays())  # type: ignore[arg-type]
@@ -115,7 +122,7 @@ def _write(folder: Path, decisions: MapDecisions, summary: dict[tuple[int, str],
             spread_figure(decisions).savefig(unfinished, format="png", dpi=100)
 
 
-def print_summary(summary: dict[tuple[int, str], Spread], images: int) -> None:
+def print_summary(summary: dict[tuple[int, str], DecisionSpread], images: int) -> None:
     """A row for F and H of each level; what compares images only where there are several."""
     names = ["mean mu", "lowest", "highest", "std, maps"]
     if images > 1:
@@ -136,5 +143,5 @@ def print_summary(summary: dict[tuple[int, str], Spread], images: int) -> None:
         )
 
 
-def _without_nan(row: Spread) -> dict[str, float | None]:
+def _without_nan(row: DecisionSpread) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(row).items()}

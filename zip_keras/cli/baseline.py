@@ -14,7 +14,7 @@ from zip_keras.data.records import ImageRecord
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.baselines import METHODS, scores_of
-from zip_keras.evaluation.formats import format_of, write_proposals
+from zip_keras.evaluation.formats import check_ids, format_of, write_proposals
 from zip_keras.evaluation.proposals import ImageProposals, Proposals
 
 DESCRIPTION = """\
@@ -38,7 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
     format_of(arguments.output)  # before minutes of work
     if arguments.max_proposals < 1 or arguments.workers < 1:
         raise UserError("--max-proposals and --workers must be at least 1")
-    records = open_dataset(arguments.data, on_defect="skip", on_bad_image="error").records
+    dataset = open_dataset(arguments.data, on_defect="skip", on_bad_image="error")
+    records = dataset.records
+    check_ids(arguments.output, (record.image_id for record in records))
     propose = partial(propose_record, arguments.method, arguments.max_proposals)
     started = time.perf_counter()
     with ProcessPoolExecutor(arguments.workers, multiprocessing.get_context("spawn")) as workers:
@@ -53,6 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
         f"{arguments.output}: {boxes} boxes of {len(records)} images, "
         f"{seconds * arguments.workers / len(records):.3f} s an image and process"
     )
+    for kind, count in dataset.skipped.items():
+        print(f"  passed over: {kind}: {count}")
 
 
 def propose_record(method: str, count: int, record: ImageRecord) -> ImageProposals:

@@ -26,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     if arguments.repeats < 1:
         raise UserError(f"--repeats is {arguments.repeats}; it must be at least 1")
+    if arguments.flip or arguments.paper_looks or len(arguments.short_side or ()) > 1:
+        raise UserError("the parts are timed of one look that is not mirrored; leave --flip and further looks out")
     from zip_keras.prediction.cost import time_prediction
     from zip_keras.prediction.inputs import find_images
     from zip_keras.prediction.models import load_keras_proposer

@@ -2,9 +2,12 @@
 
 import argparse
 import itertools
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from zip_keras.cli.convert_proposals import add_reading_arguments, read_options
 from zip_keras.cli.evaluate import add_policy_arguments, read_policy, without_nan, write_json
@@ -33,6 +36,9 @@ EXAMPLES = """\
   zip-keras compare --ground-truth data/voc07:val --proposals zip.json fpn.json --seen person car dog --by-class
 """
 
+Found = tuple[np.ndarray, np.ndarray]  # objects found and objects of every image
+PLOTS = (".png", ".svg", ".pdf")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ground-truth", required=True, metavar="DATA", help="as for evaluate")
@@ -51,8 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     if arguments.budget < 1 or arguments.draws < 1:
         raise UserError("--budget and --draws must be at least 1")
+    if arguments.plot and Path(arguments.plot).suffix.lower() not in PLOTS:
+        raise UserError(f"--plot {arguments.plot}: the suffix must be one of {', '.join(PLOTS)}")
     names = _names(arguments.proposals, arguments.names)
-    ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object)
+    ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object, arguments.pixels)
     if not ground_truth.counted.any():
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
     groups = named_groups(ground_truth, _seen(arguments.seen)) if arguments.seen else {}
@@ -65,18 +73,19 @@ def run(arguments: argparse.Namespace) -> None:
             f"{name}: {checked.proposals.count} proposals, {checked.images_without_proposals} of {len(ground_truth)} "
             f"images without proposals{left_out}"
         )
-    result = _recall_table(ground_truth, methods, arguments.budget, arguments.draws)
-    result |= _pairs_table(ground_truth, methods, arguments.budget, arguments.draws)
+    found = {name: found_per_image(ground_truth, of_method, arguments.budget) for name, of_method in methods.items()}
+    result = _recall_table(ground_truth, methods, found, arguments.budget, arguments.draws)
+    result |= _pairs_table(found, arguments.budget, arguments.draws)
     if groups:
         result["seen_unseen"] = _groups_table("classes", ground_truth, methods, groups, (10, 100))
     if arguments.by_class:
         result["classes"] = _groups_table(
             "class", ground_truth, methods, class_groups(ground_truth), (arguments.budget,)
         )
-    if arguments.plot:
-        _plot(arguments.plot, ground_truth, methods)
     if arguments.json:
         write_json(arguments.json, {"protocol": "fast", "ground_truth": arguments.ground_truth, **result})
+    if arguments.plot:
+        _plot(arguments.plot, ground_truth, methods)
 
 
 def sentence(name_a: str, name_b: str, comparison: Comparison, budget: int) -> str:
@@ -90,25 +99,26 @@ def sentence(name_a: str, name_b: str, comparison: Comparison, budget: int) -> s
     return f"{better} is better than {worse} by {size} AR@{budget}, p = {comparison.p:.4f}"
 
 
-def _recall_table(ground_truth: GroundTruth, methods: dict[str, Proposals], budget: int, draws: int) -> dict[str, Any]:
+def _recall_table(
+    ground_truth: GroundTruth, methods: dict[str, Proposals], found: dict[str, Found], budget: int, draws: int
+) -> dict[str, Any]:
     print(f"\n{ground_truth.spec}, protocol fast (equal to coco), {int(ground_truth.counted.sum())} objects\n")
     rows = {}
     for number, (name, proposals) in enumerate(methods.items()):
         recall = average_recall(ground_truth, proposals)
-        interval = average_recall_interval(*found_per_image(ground_truth, proposals, budget), draws=draws)
+        interval = average_recall_interval(*found[name], draws=draws)
         if not number:
             _print_row("method", *recall, f"95 % bounds of AR@{budget}")
             _print_row(*["---"] * (len(recall) + 2))
-        _print_row(name, *(f"{value:.4f}" for value in recall.values()), f"{interval.low:.4f} to {interval.high:.4f}")
+        _print_row(name, *map(_cell, recall.values()), f"{interval.low:.4f} to {interval.high:.4f}")
         rows[name] = without_nan(recall) | {"bounds_of": f"AR@{budget}", "bounds": asdict(interval)}
     return {"methods": rows}
 
 
-def _pairs_table(ground_truth: GroundTruth, methods: dict[str, Proposals], budget: int, draws: int) -> dict[str, Any]:
-    found = {name: found_per_image(ground_truth, proposals, budget) for name, proposals in methods.items()}
+def _pairs_table(found: dict[str, Found], budget: int, draws: int) -> dict[str, Any]:
     pairs = []
     print()
-    for name_a, name_b in itertools.combinations(methods, 2):
+    for name_a, name_b in itertools.combinations(found, 2):
         (found_a, objects), (found_b, _) = found[name_a], found[name_b]
         comparison = compare_recall(found_a, found_b, objects, draws)
         print(sentence(name_a, name_b, comparison, budget))
@@ -129,7 +139,7 @@ def _groups_table(
     _print_row(*["---"] * (2 + len(methods) * len(budgets)))
     for group, members in groups.items():
         values = [table[name][group][budget] for name in methods for budget in budgets]
-        _print_row(group, str(int((members & ground_truth.counted).sum())), *(f"{value:.4f}" for value in values))
+        _print_row(group, str(int((members & ground_truth.counted).sum())), *map(_cell, values))
     return {
         name: {group: without_nan({f"AR@{n}": v for n, v in of_group.items()}) for group, of_group in of_method.items()}
         for name, of_method in table.items()
@@ -139,12 +149,9 @@ def _groups_table(
 def _plot(file: str, ground_truth: GroundTruth, methods: dict[str, Proposals]) -> None:
     from zip_keras.plots.recall import recall_figure
 
-    suffix = Path(file).suffix.lstrip(".").lower()
-    if suffix not in ("png", "svg", "pdf"):
-        raise UserError(f"--plot {file}: the suffix must be .png, .svg or .pdf")
     figure = recall_figure([recall_curves(ground_truth, proposals, name) for name, proposals in methods.items()])
     with complete_or_nothing(file) as unfinished:
-        figure.savefig(unfinished, format=suffix, dpi=110)
+        figure.savefig(unfinished, format=Path(file).suffix.lstrip(".").lower(), dpi=110)
     print(f"\ncurves: {file}")
 
 
@@ -164,6 +171,10 @@ def _seen(names: list[str]) -> list[str]:
         lines = Path(names[0]).read_text(encoding="utf-8").splitlines()
         return [line.strip() for line in lines if line.strip()]  # a name may hold spaces
     return names
+
+
+def _cell(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"  # no such object
 
 
 def _print_row(*cells: str) -> None:

@@ -31,11 +31,18 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         help="read .pkl files: plain data and arrays only, anything else in them is an error",
     )
     parser.add_argument("--image-list", metavar="FILE", help="the images of a .mat file, one a line, in its order")
+    parser.add_argument(
+        "--pixels",
+        choices=("continuous", "one_based"),
+        default="continuous",
+        help="what the coordinates of VOC annotations and of .mat files count: edges, or pixels from 1 with the last "
+        "one included, as the VOC devkit says; then a box is xmin - 1 .. xmax (default: continuous)",
+    )
 
 
 def read_options(arguments: argparse.Namespace) -> ReadOptions:
     ids = read_image_list(arguments.image_list) if arguments.image_list else None
-    return ReadOptions(arguments.allow_pickle, ids)
+    return ReadOptions(arguments.allow_pickle, ids, arguments.pixels)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import argparse
 import functools
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from zip_keras.evaluation.checks import Checked, Policy, load_proposals
 from zip_keras.evaluation.formats.files import complete_or_nothing
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
-from zip_keras.evaluation.levels import level_name, per_level
+from zip_keras.evaluation.levels import level_name, per_level, refuse_without_levels
 from zip_keras.evaluation.proposals import ImageId, Proposals
 from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.evaluation.voc import voc_average_precision
@@ -98,12 +99,14 @@ def read_policy(arguments: argparse.Namespace) -> Policy:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object)
+    ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object, arguments.pixels)
     if not ground_truth.counted.any():
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
     file = arguments.proposals or arguments.detections
     protocol = _protocol(arguments)
     checked = load_proposals(file, ground_truth, read_policy(arguments), read_options(arguments))
+    if arguments.per_level:
+        refuse_without_levels(checked.proposals)
     started = time.perf_counter()
     numbers = measure(ground_truth, checked.proposals, protocol)
     levels = per_level(ground_truth, checked.proposals, protocol) if arguments.per_level else {}
@@ -135,8 +138,8 @@ def _protocol(arguments: argparse.Namespace) -> str:
     for name in ("report", "gallery"):
         if getattr(arguments, name) and not arguments.proposals:
             raise UserError(f"--{name} shows recall of proposals; give the file with --proposals")
-    if arguments.gallery_images < 1:
-        raise UserError("--gallery-images must be at least 1")
+    if min(arguments.gallery_images, arguments.report_images) < 1:
+        raise UserError("--gallery-images and --report-images must be at least 1")
     if arguments.gallery and not arguments.gallery.lower().endswith((".jpg", ".jpeg", ".png")):
         raise UserError(f"--gallery {arguments.gallery}: name a .jpg or .png file")
     if arguments.per_level and not arguments.proposals:
@@ -200,7 +203,8 @@ def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
 
     try:
         records = {r.image_id: r for r in open_dataset(spec, on_defect="skip", need_images=False).records}
-    except UserError:
+    except UserError as error:
+        print(f"no pictures: {error}", file=sys.stderr)
         records = {}
 
     def load(image_id: ImageId) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from zip_keras.cli.prediction_settings import add_settings_arguments, read_setti
 from zip_keras.cli.reading import ImageReader
 from zip_keras.errors import UserError
 from zip_keras.evaluation.extras import library
-from zip_keras.evaluation.formats import format_of, write_proposals
+from zip_keras.evaluation.formats import check_ids, format_of, write_proposals
 from zip_keras.evaluation.proposals import ImageProposals, Proposals
 from zip_keras.prediction.inputs import ImageFile, find_images
 from zip_keras.presets import DEFAULT_PRESET
@@ -65,10 +65,13 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output is None:
         arguments.output = DEFAULT_OUTPUT
         arguments.pictures = arguments.pictures or DEFAULT_PICTURES
+    if arguments.pictures_count < 0:
+        raise UserError(f"--pictures-count is {arguments.pictures_count}; it must be 0 or more")
     format_of(arguments.output)  # before minutes of work
     if arguments.pictures:
         library("PIL.Image", "--pictures", "train")
     images, passed_over = find_images(arguments.paths, arguments.on_bad_image)
+    check_ids(arguments.output, (image.image_id for image in images))
     from zip_keras.prediction.models import load_proposer  # TensorFlow, after the quick errors
 
     settings = read_settings(arguments)

@@ -9,10 +9,11 @@ import numpy as np
 def image_id_of(file: str) -> int | str:
     """The id that proposal files use for an image: the integer of a numeric file stem, else the stem.
 
-    `image_id_of("000123.jpg") == 123`, `image_id_of("BloodImage_00007.jpg") == "BloodImage_00007"`.
+    `image_id_of("000123.jpg") == 123`, `image_id_of("BloodImage_00007.jpg") == "BloodImage_00007"`. Of more than 18
+    digits, which 64 bits may not hold, a stem stays a text.
     """
     stem = PurePath(file).stem
-    return int(stem) if stem.isascii() and stem.isdigit() else stem
+    return int(stem) if stem.isascii() and stem.isdigit() and len(stem) <= 18 else stem
 
 
 @dataclass(frozen=True)

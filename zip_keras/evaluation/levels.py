@@ -10,6 +10,15 @@ from zip_keras.evaluation.proposals import Proposals
 LEVEL_BUDGETS = (10, 100, 1000)
 
 
+def refuse_without_levels(proposals: Proposals) -> None:
+    """Raises `UserError` if no proposal has a level."""
+    if not has_levels(proposals):
+        raise UserError(
+            f"{proposals.name}: no proposal says which level it comes from; write it anew with zip-keras propose as "
+            ".json, .npz or .parquet (the other kinds drop the level, and only this project's models state it)"
+        )
+
+
 def per_level(
     ground_truth: GroundTruth, proposals: Proposals, protocol: str = "fast", budgets: tuple[int, ...] = LEVEL_BUDGETS
 ) -> dict[int, dict[str, float]]:
@@ -28,11 +37,7 @@ def per_level(
     Raises:
         UserError: no proposal has a level.
     """
-    if not has_levels(proposals):
-        raise UserError(
-            f"{proposals.name}: no proposal says which level it comes from; write it anew with zip-keras propose as "
-            ".json, .npz or .parquet (the other kinds drop the level, and only this project's models state it)"
-        )
+    refuse_without_levels(proposals)
     protocol = "fast" if protocol == "coco" else protocol
     return {
         level: {

@@ -58,7 +58,7 @@ class MapDecisions:
 
 
 @dataclass(frozen=True)
-class Spread:
+class DecisionSpread:
     """How a set of mu vectors `[I, C]` is spread over maps and over images.
 
     Attributes:
@@ -80,13 +80,13 @@ class Spread:
     correlation: float
 
 
-def spread(mu: np.ndarray) -> Spread:
+def spread(mu: np.ndarray) -> DecisionSpread:
     """Summarises mu vectors `[I, C]` of I images, at least one of each."""
     mu = np.asarray(mu, np.float64)
     within_map, of_means = float(mu.var(axis=0).mean()), float(mu.mean(axis=0).var())
     total = within_map + of_means  # the law of total variance
     equal = total <= (_EQUAL * np.abs(mu).max()) ** 2
-    return Spread(
+    return DecisionSpread(
         mean=float(mu.mean()),
         lowest=float(mu.min()),
         highest=float(mu.max()),

@@ -90,6 +90,6 @@ def _tile(
     drawn = draw_boxes(np.asarray(resized), boxes, objects * scale, found.levels[:shown])
     tile = pictures.new("RGB", (drawn.width, drawn.height + 2 * _LETTERS), _PAPER)
     tile.paste(drawn)
-    caption = f"{image_id}: AR@{BUDGET} {recall:.2f}"
+    caption = f"{image_id}: AR@{BUDGET} {recall:.2f} (coco)"
     draws.Draw(tile).text((0, drawn.height + _LETTERS // 2), caption, _INK, fonts.load_default(_LETTERS))
     return tile

@@ -71,6 +71,7 @@ def recall_report(
         f"<h1>{html.escape(title)}</h1>",
         _table(("", "value"), [(name, _number(value)) for name, value in numbers.items()]),
         _table(("", ""), [(name.replace("_", " "), str(value)) for name, value in facts.items()]),
+        "<p>What follows is of protocol fast, which equals coco, whatever was measured above.</p>",
         "<h2>By object size</h2>",
         _table(
             ("size", *(f"AR@{budget}" for budget in sizes["all"])),

@@ -1,26 +1,22 @@
 """Training curves: loss and validation recall of runs over their steps."""
 
-import json
 from pathlib import Path
 
 from zip_keras.errors import UserError
+from zip_keras.training.metrics_file import read_metrics
 
 
-def read_metrics(run_dir: str | Path) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
-    """The `(step, loss)` and `(step, AR@100)` pairs of a run's `metrics.jsonl`, in the order of steps.
+def curves_of_run(run_dir: str | Path) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+    """The `(step, loss)` and `(step, AR@100)` pairs of a run, in the order of steps.
 
     Where a step is there twice, because the run was interrupted after it, the later line counts.
 
     Raises:
-        UserError: the file is missing or not what a run writes.
+        UserError: as `read_metrics`.
     """
-    file = Path(run_dir) / "metrics.jsonl"
-    try:
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
-        losses = {int(line["step"]): float(line["loss"]) for line in lines if "loss" in line}
-        recalls = {int(line["step"]): float(line["AR@100"]) for line in lines if "AR@100" in line}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: not the metrics of a run ({error}); name a run folder") from None
+    lines = read_metrics(run_dir)
+    losses = {line["step"]: float(line["loss"]) for line in lines if "loss" in line}
+    recalls = {line["step"]: float(line["AR@100"]) for line in lines if "AR@100" in line}
     return sorted(losses.items()), sorted(recalls.items())
 
 
@@ -35,7 +31,7 @@ def plot_runs(run_dirs: list[str], file: str) -> None:
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for run_dir in run_dirs:
-        losses, recalls = read_metrics(run_dir)
+        losses, recalls = curves_of_run(run_dir)
         name = Path(run_dir).name
         left.plot(*zip(*losses, strict=True) if losses else ([], []), label=name)
         right.plot(*zip(*recalls, strict=True) if recalls else ([], []), marker="o", label=name)

@@ -140,8 +140,8 @@ class _RecallOfBias:
         self.objects = found_per_image(truth, Proposals(), budget)[1]
 
     def __call__(self, bias: Bias, images: np.ndarray) -> float:
-        """AR on the images of these numbers."""
-        return float(self.found(bias)[images].sum() / self.objects[images].sum())
+        """AR on the images of these numbers; 0 where they hold no object."""
+        return float(self.found(bias)[images].sum() / max(self.objects[images].sum(), 1))
 
     def found(self, bias: Bias) -> np.ndarray:
         """Objects found in every image, mean over IoU thresholds."""

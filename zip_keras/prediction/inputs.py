@@ -24,7 +24,8 @@ class ImageFile:
     Attributes:
         image_id: see `image_id_of`; for data sets their own.
         file, offset, length: where its bytes are, as in `ImageRecord`.
-        boxes: float32 `[M, 4]` `[y1, x1, y2, x2]` in pixels, the objects of a data set's image; None: not known.
+        boxes: float32 `[M, 4]` `[y1, x1, y2, x2]` in pixels, the objects of a data set's image, without difficult ones
+            and crowds; None: not known.
     """
 
     image_id: int | str
@@ -110,11 +111,13 @@ def _of_list(path: str, on_bad_image: BadImage) -> tuple[list[ImageFile], dict[s
 
 
 def _of_dataset(spec: str, on_bad_image: BadImage) -> tuple[list[ImageFile], dict[str, int]]:
-    """Bad boxes do not matter here; the boxes serve pictures alone."""
+    """Bad boxes do not matter here; the boxes, of the objects that measures count, serve pictures alone."""
     from zip_keras.data.sources import open_dataset
 
     dataset = open_dataset(spec, on_defect="skip", on_bad_image=on_bad_image)
-    images = [ImageFile(r.image_id, r.file, r.offset, r.length, r.boxes) for r in dataset.records]
+    images = [
+        ImageFile(r.image_id, r.file, r.offset, r.length, r.boxes[~(r.difficult | r.crowd)]) for r in dataset.records
+    ]
     return images, {f"{kind} ({spec})": count for kind, count in dataset.skipped.items()}
 
 

@@ -15,6 +15,7 @@ from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.formats import write_proposals
 from zip_keras.evaluation.formats.files import complete_or_nothing
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
+from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
 from zip_keras.training.surroundings import machine, versions
 
 PROTOCOL = "fast"
@@ -43,7 +44,7 @@ def measure_run(
         `versions`.
 
     Raises:
-        UserError: the run or the data is missing or broken.
+        UserError: the run or the data is missing or broken, or the model was calibrated on some of these images.
     """
     run_dir = Path(run_dir)
     config = read_config(run_dir / "config.yaml")
@@ -52,11 +53,13 @@ def measure_run(
         raise UserError(f"{data}: no object to find: recall is not defined; name another split")
     records = open_dataset(data, on_defect=config.data.on_defect).records
 
+    from zip_keras.prediction.calibration import refuse_calibration_images
     from zip_keras.prediction.cost import WARM_UP, measure_cost  # TensorFlow, after the quick errors
-    from zip_keras.prediction.models import find_model, list_length, load_keras_proposer
+    from zip_keras.prediction.models import find_model, list_length, load_keras_proposer, stored_calibration
     from zip_keras.prediction.predictor import compile_proposer, propose_records
 
     file = find_model(run_dir)
+    refuse_calibration_images(stored_calibration(file), records)
     proposer = load_keras_proposer(file)
     cost = measure_cost(proposer.network, *(size or (config.data.short_side, config.data.long_side)), repeats)
     proposals = propose_records(compile_proposer(proposer), progress(records, len(records)))
@@ -101,14 +104,11 @@ def training_speed(run_dir: str | Path, batch_size: int) -> dict[str, float]:
     Raises:
         UserError: the file is missing, or holds no line of training.
     """
-    file = Path(run_dir) / "metrics.jsonl"
-    try:
-        lines = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
-        speeds = [float(line["images_per_second"]) for line in lines if "images_per_second" in line]
-        steps = max((int(line["step"]) for line in lines), default=0)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: not the metrics of a run ({error}); name a run folder") from None
+    lines = read_metrics(run_dir)
+    speeds = [float(line["images_per_second"]) for line in lines if "images_per_second" in line]
+    steps = max((line["step"] for line in lines), default=0)
     if not speeds:
+        file = Path(run_dir) / METRICS_FILE
         raise UserError(f"{file}: no line of training in it; let the run reach train.log_every steps")
     speed = statistics.median(speeds)
     return {"steps": steps, "images_per_second": speed, "seconds": steps * batch_size / speed}

@@ -23,6 +23,7 @@ from zip_keras.config import ExperimentConfig
 from zip_keras.config_files import changed_values, config_text, read_config
 from zip_keras.errors import UserError
 from zip_keras.evaluation.formats.files import complete_or_nothing
+from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
 from zip_keras.training.surroundings import versions
 
 # What may differ between the starts of one run: where it runs, how it is measured, what it writes; not what it learns.
@@ -86,14 +87,13 @@ class RunFolder:
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One line of `metrics.jsonl`."""
         if self.chief:
-            with (self.path / "metrics.jsonl").open("a") as stream:
+            with (self.path / METRICS_FILE).open("a") as stream:
                 stream.write(json.dumps({"time": round(time.time(), 1), **values}) + "\n")
 
     def best_recall(self) -> float:
         """The highest AR@100 evaluated so far; -1 before any."""
-        file = self.path / "metrics.jsonl"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return max((json.loads(line).get("AR@100", -1.0) for line in lines if line.endswith("}")), default=-1.0)
+        lines = read_metrics(self.path) if (self.path / METRICS_FILE).exists() else []
+        return max((line.get("AR@100", -1.0) for line in lines), default=-1.0)
 
     def save_proposer(self, proposer: keras.Model, name: str) -> None:
         """Writes `name`.keras whole or not at all."""

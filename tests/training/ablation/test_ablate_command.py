@@ -10,7 +10,7 @@ import pytest
 from zip_keras.cli import main
 from zip_keras.errors import UserError
 from zip_keras.evaluation.formats import read_proposals
-from zip_keras.training.result import read_result, training_speed
+from zip_keras.training.result import measure_run, read_result, training_speed
 
 ROOT = Path(__file__).parents[3]
 BASE = """
@@ -56,6 +56,17 @@ def test_a_real_row_from_training_to_table(devkit, tmp_path, capsys):
     assert (tmp_path / "out" / "table.md").read_text() == capsys.readouterr().out == printed
 
 
+def test_a_row_that_was_not_asked_for_is_checked_before_anything_starts(tmp_path, capsys):
+    (tmp_path / "base.yaml").write_text(BASE.format(devkit="nowhere"))
+    (tmp_path / "tiny.yaml").write_text(TABLE.format(devkit="nowhere"))
+    other = tmp_path / "out" / "two-classes" / "seed-1"
+    other.mkdir(parents=True)
+    (other / "config.yaml").write_text("train: {steps: 7}")
+    assert main(["ablate", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path / "out"), "--rows", "gray"]) == 2
+    assert "two-classes/seed-1: holds a run with another config" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "gray").exists()
+
+
 def test_bad_arguments(tmp_path, capsys):
     (tmp_path / "base.yaml").write_text("")
     (tmp_path / "tiny.yaml").write_text(TABLE.format(devkit="nowhere"))
@@ -86,6 +97,19 @@ def test_training_time_is_the_median_speed_so_start_up_and_interruptions_do_not_
     (tmp_path / "metrics.jsonl").write_text("")
     with pytest.raises(UserError, match="no line of training"):
         training_speed(tmp_path, 4)
+
+
+def test_a_model_is_not_measured_on_the_images_it_was_calibrated_on(devkit, small_proposer, tmp_path):
+    from zip_keras.data.sources import open_dataset
+    from zip_keras.prediction.calibration import Calibration, calibrated
+
+    (tmp_path / "config.yaml").write_text(f"data: {{train: '{devkit}:train'}}")
+    dataset = open_dataset(f"{devkit}:val")
+    result = Calibration((0.1, 0.0, 0.0), 0.0, 0.0, 0.0, 100, len(dataset.records))
+    calibrated(small_proposer, dataset, result).save(tmp_path / "best.keras")
+    with pytest.raises(UserError, match="level biases were chosen on this image"):
+        measure_run(tmp_path, f"{devkit}:val")
+    assert not (tmp_path / "result.json").exists()
 
 
 def test_a_broken_result_is_named(tmp_path):

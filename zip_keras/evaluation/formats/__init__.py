@@ -21,9 +21,9 @@ from types import ModuleType
 
 from zip_keras.errors import UserError
 from zip_keras.evaluation.formats.files import ReadOptions
-from zip_keras.evaluation.proposals import ImageProposals, Proposals, gather
+from zip_keras.evaluation.proposals import ImageId, ImageProposals, Proposals, gather
 
-__all__ = ["SUFFIXES", "ReadOptions", "format_of", "read_proposals", "stream_proposals", "write_proposals"]
+__all__ = ["SUFFIXES", "ReadOptions", "check_ids", "format_of", "read_proposals", "stream_proposals", "write_proposals"]
 
 SUFFIXES = {
     ".json": "coco_results",
@@ -81,6 +81,16 @@ def write_proposals(file: str, parts: Iterable[ImageProposals]) -> int:
         ValueError: a box or score is not finite.
     """
     return _module(format_of(file)).write(file, parts)
+
+
+def check_ids(file: str, ids: Iterable[ImageId]) -> None:
+    """Asks before the work whether a file can hold the proposals of these images.
+
+    Raises:
+        UserError: unknown suffix, or the format cannot hold these image ids.
+    """
+    if format_of(file) == "parquet":
+        _module("parquet").check_ids(file, ids)
 
 
 def _module(name: str) -> ModuleType:

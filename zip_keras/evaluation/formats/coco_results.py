@@ -12,8 +12,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, refuse_not_finite
-from zip_keras.evaluation.proposals import ImageId, ImageProposals
+from zip_keras.evaluation.formats.files import ReadOptions, by_image, complete_or_nothing, refuse_not_finite
+from zip_keras.evaluation.proposals import ImageProposals
 
 _PIECE = 1 << 22  # characters parsed at once, about 30,000 rows
 # Nested objects may be in a row, but not a list of them; run-length masks hold no braces.
@@ -96,11 +96,7 @@ def _parts(rows: list[Any], first_row: int, file: str) -> Iterator[ImageProposal
         categories, levels = categories.astype(np.int64), levels.astype(np.int64)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise _first_fault(rows, first_row, file) from None
-    number: dict[ImageId, int] = {}
-    image_of = np.array([number.setdefault(image_id, len(number)) for image_id in ids], np.int64)
-    order = np.argsort(image_of, kind="stable")
-    bounds = np.searchsorted(image_of[order], np.arange(1, len(number)))
-    for image_id, chosen in zip(number, np.split(order, bounds), strict=True):
+    for image_id, chosen in by_image(ids):
         yield ImageProposals(image_id, xywh[chosen], scores[chosen], categories[chosen], levels[chosen])
 
 

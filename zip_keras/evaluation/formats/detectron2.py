@@ -46,6 +46,8 @@ def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
     if mode not in (_XYXY, _XYWH):
         raise UserError(f"{file}: bbox_mode {mode!r} is not supported; only XYXY_ABS (0) and XYWH_ABS (1)")
     columns = [content[key] for key in ("ids", "boxes", "objectness_logits")]
+    if not all(isinstance(column, list | tuple | np.ndarray) for column in columns):
+        raise UserError(f"{file}: ids, boxes and objectness_logits must be lists, one entry an image")
     if len({len(column) for column in columns}) > 1:
         raise UserError(
             f"{file}: {' / '.join(str(len(c)) for c in columns)} ids, boxes and logits; they must be as many"

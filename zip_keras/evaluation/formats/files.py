@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zip_keras.data.annotations import PixelConvention
 from zip_keras.data.records import image_id_of
 from zip_keras.errors import UserError
 from zip_keras.evaluation.proposals import ImageId, ImageProposals
@@ -20,10 +21,12 @@ class ReadOptions:
     Attributes:
         allow_pickle: read `.pkl` files; still nothing but numbers, texts, lists, dicts and NumPy arrays is built.
         image_ids: ids of a `.mat` file's cells, which carries none itself; see `read_image_list`.
+        pixels: what a `.mat` file's coordinates count, to be chosen as for the annotations; see `open_dataset`.
     """
 
     allow_pickle: bool = False
     image_ids: tuple[ImageId, ...] | None = None
+    pixels: PixelConvention = "continuous"
 
 
 def read_image_list(file: str) -> tuple[ImageId, ...]:
@@ -68,13 +71,12 @@ def refuse_not_finite(part: ImageProposals) -> None:
         raise ValueError(f"image {part.image_id!r}: a box or score is not finite")
 
 
-def one_kind_of_id(ids: Sequence[ImageId], file: str) -> type:
-    """`int` or `str`, for formats that store ids in a typed column.
-
-    Raises:
-        UserError: some ids are integers and some texts.
-    """
-    kinds = {type(image_id) for image_id in ids}
-    if len(kinds) > 1:
-        raise UserError(f"{file}: some image ids are integers and some are texts; only .json can hold both")
-    return kinds.pop() if kinds else int
+def by_image(ids: Sequence[ImageId]) -> Iterator[tuple[ImageId, np.ndarray]]:
+    """Each id once, in the order of its first row, with the numbers of its rows."""
+    if not ids:
+        return
+    number: dict[ImageId, int] = {}
+    image_of = np.array([number.setdefault(image_id, len(number)) for image_id in ids], np.int64)
+    order = np.argsort(image_of, kind="stable")
+    bounds = np.searchsorted(image_of[order], np.arange(1, len(number)))
+    yield from zip(number, np.split(order, bounds), strict=True)

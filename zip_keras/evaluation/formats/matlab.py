@@ -1,4 +1,7 @@
-"""MATLAB `aboxes`: a cell array with one `[n, 5]` matrix `[x1 y1 x2 y2 score]` an image, in inclusive pixels from 1.
+"""MATLAB `aboxes`: a cell array with one `[n, 5]` matrix `[x1 y1 x2 y2 score]` an image, in VOC's own numbers.
+
+These are read as VOC annotations are, so that a box with the numbers of an object finds it exactly: by default as
+edges; with `pixels="one_based"` as inclusive pixels from 1, which gives x1 - 1 .. x2. They are written as edges.
 
 Faster R-CNN's MATLAB code and this paper's released code save proposals so, in the order of the data set's image list
 and without ids. Files written here also carry `image_ids`. Without a fifth column the order is the ranking.
@@ -40,7 +43,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
         if matrix.ndim != 2 or matrix.shape[1] not in (4, 5) or matrix.dtype.kind not in "iuf":
             raise UserError(f"{file}: aboxes{{{position + 1}}} is {matrix.shape}, not [n, 5] numbers x1 y1 x2 y2 score")
         matrix = matrix.astype(np.float64)
-        first, last = matrix[:, :2] - 1, matrix[:, 2:4]
+        first, last = matrix[:, :2] - (options.pixels == "one_based"), matrix[:, 2:4]
         scores = matrix[:, 4] if matrix.shape[1] == 5 else -np.arange(len(matrix), dtype=np.float64)
         xywh = np.concatenate([first, last - first], axis=1)
         count = len(scores)
@@ -56,8 +59,8 @@ def write(file: str, parts: Iterable[ImageProposals]) -> int:
     for position, image in enumerate(proposals):
         refuse_not_finite(image)
         first, last = image.xywh[:, :2], image.xywh[:, :2] + image.xywh[:, 2:]
-        cells[position, 0] = np.concatenate([first + 1, last, image.scores[:, None]], axis=1)
-        ids[position, 0] = image.image_id if isinstance(image.image_id, str) else np.float64(image.image_id)
+        cells[position, 0] = np.concatenate([first, last, image.scores[:, None]], axis=1)
+        ids[position, 0] = image.image_id if isinstance(image.image_id, str) else np.int64(image.image_id)
     with complete_or_nothing(file) as unfinished, open(unfinished, "wb") as stream:
         io.savemat(stream, {"aboxes": cells, "image_ids": ids}, do_compression=True)
     return proposals.count

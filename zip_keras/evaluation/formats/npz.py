@@ -1,16 +1,18 @@
 """NumPy archive: `image_ids [I]`, `starts [I + 1]`, `xywh [n, 4]`, `scores [n]`, `categories [n]`, `levels [n]`.
 
 The boxes of image `i` are rows `starts[i] : starts[i + 1]`; doubles, so that measures do not change by conversion.
-A file without `levels` is read too.
+A file without `levels` is read too. Where some ids are integers and some texts, `image_ids` are all texts and
+`integer_ids`, bool `[I]`, says which are integers.
 """
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, one_kind_of_id, refuse_not_finite
+from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, refuse_not_finite
 from zip_keras.evaluation.proposals import ImageProposals, gather
 
 _ARRAYS = ("image_ids", "starts", "xywh", "scores", "categories")
@@ -29,7 +31,9 @@ def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
                 raise UserError(f"{file}: has no array '{missing[0]}'; it needs {', '.join(_ARRAYS)}")
             ids, starts, xywh, scores, categories = (archive[name] for name in _ARRAYS)
             levels = archive["levels"] if "levels" in archive else np.zeros(len(scores), np.int64)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError) as error:
+            integers = archive["integer_ids"] if "integer_ids" in archive else np.zeros(len(ids), bool)
+            names = [int(name) if integer else name for name, integer in zip(ids.tolist(), integers, strict=True)]
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, TypeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{file}: not an npz file of proposals: {error}") from None
@@ -46,7 +50,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
     if levels.dtype.kind not in "iu" or levels.min(initial=0) < 0:
         raise UserError(f"{file}: array 'levels' must hold integers from 0 (not known), not {levels.dtype}")
     columns = (xywh.astype(np.float64), scores.astype(np.float64), categories.astype(np.int64), levels.astype(np.int64))
-    for image_id, first, last in zip(ids.tolist(), starts[:-1], starts[1:], strict=True):
+    for image_id, first, last in zip(names, starts[:-1], starts[1:], strict=True):
         rows = slice(int(first), int(last))
         yield ImageProposals(image_id, *(column[rows] for column in columns))
 
@@ -57,15 +61,17 @@ def write(file: str, parts: Iterable[ImageProposals]) -> int:
     images = list(proposals)
     for image in images:
         refuse_not_finite(image)
-    kind = one_kind_of_id(proposals.image_ids, file)
+    integers = np.array([isinstance(image_id, int) for image_id in proposals.image_ids], bool)
     arrays = {
-        "image_ids": np.array(proposals.image_ids, np.int64 if kind is int else None),
+        "image_ids": np.array(proposals.image_ids, np.int64 if integers.all() else str),
         "starts": np.cumsum([0, *map(len, images)]),
         "xywh": np.concatenate([np.zeros((0, 4)), *(image.xywh for image in images)]),
         "scores": np.concatenate([np.zeros(0), *(image.scores for image in images)]),
         "categories": np.concatenate([np.zeros(0, np.int64), *(image.categories for image in images)]),
         "levels": np.concatenate([np.zeros(0, np.int64), *(image.levels for image in images)]),
     }
+    if integers.any() and not integers.all():
+        arrays["integer_ids"] = integers
     with complete_or_nothing(file) as unfinished, open(unfinished, "wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return proposals.count

@@ -10,15 +10,15 @@ import numpy as np
 
 from zip_keras.errors import UserError
 from zip_keras.evaluation.extras import library
-from zip_keras.evaluation.formats.files import ReadOptions, complete_or_nothing, refuse_not_finite
-from zip_keras.evaluation.proposals import ImageProposals
+from zip_keras.evaluation.formats.files import ReadOptions, by_image, complete_or_nothing, refuse_not_finite
+from zip_keras.evaluation.proposals import ImageId, ImageProposals
 
 _NUMBERS = ("x", "y", "width", "height", "score")
 _ROWS = 100_000  # of a row group: what is in memory at once
 
 
 def read(file: str, options: ReadOptions) -> Iterator[ImageProposals]:
-    """A part for each run of rows with one image id, row group by row group.
+    """A part for each image of a row group, row group by row group, however their rows are ordered.
 
     Raises:
         UserError: pyarrow is missing, not a parquet file, or a column is missing or of the wrong type.
@@ -53,6 +53,19 @@ def write(file: str, parts: Iterable[ImageProposals]) -> int:
     return count
 
 
+def check_ids(file: str, ids: Iterable[ImageId]) -> None:
+    """Raises UserError if one column cannot hold all these ids."""
+    if len({type(image_id) for image_id in ids}) > 1:
+        raise _mixed_ids(file)
+
+
+def _mixed_ids(file: str) -> UserError:
+    return UserError(
+        f"{file}: some image ids are integers and some are texts, which one column cannot hold; write .json, .npz, "
+        ".pkl or .mat"
+    )
+
+
 class _Writer:
     """Buffers parts; the type of the first image id decides the column's type."""
 
@@ -65,9 +78,10 @@ class _Writer:
         self._rows = 0
 
     def add(self, part: ImageProposals) -> None:
-        self._kind = self._kind or type(part.image_id)
-        if not isinstance(part.image_id, self._kind):
-            raise UserError(f"{self._file}: some image ids are integers and some are texts; only .json can hold both")
+        if self._kind is None:
+            self._kind = type(part.image_id)
+        if type(part.image_id) is not self._kind:
+            raise _mixed_ids(self._file)
         self._parts.append(part)
         self._rows += len(part)
         if self._rows >= _ROWS:
@@ -106,8 +120,8 @@ def _libraries(file: str) -> tuple[Any, Any]:
 def _parts(batch: Any, file: str) -> Iterator[ImageProposals]:
     if any(batch.column(name).null_count for name in batch.schema.names):
         raise UserError(f"{file}: a cell is empty; fill or drop the row")
-    ids = np.array(batch.column("image_id").to_pylist())
-    if ids.dtype.kind not in "iuU":
+    ids = batch.column("image_id").to_pylist()
+    if not {type(image_id) for image_id in ids} <= {int, str}:
         raise UserError(f"{file}: column image_id must hold integers or texts, not {batch.column('image_id').type}")
     try:
         x, y, width, height, score = (np.asarray(batch.column(name), np.float64) for name in _NUMBERS)
@@ -118,9 +132,8 @@ def _parts(batch: Any, file: str) -> Iterator[ImageProposals]:
     if levels.min(initial=0) < 0:
         raise UserError(f"{file}: column level holds {levels.min()}; levels count from 1, and 0 is not known")
     xywh = np.stack([x, y, width, height], axis=1)
-    bounds = np.flatnonzero(ids[1:] != ids[:-1]) + 1
-    for rows in np.split(np.arange(len(ids)), bounds) if len(ids) else []:
-        yield ImageProposals(ids[rows[0]].item(), xywh[rows], score[rows], categories[rows], levels[rows])
+    for image_id, rows in by_image(ids):
+        yield ImageProposals(image_id, xywh[rows], score[rows], categories[rows], levels[rows])
 
 
 def _integers(batch: Any, name: str, absent: int, file: str) -> np.ndarray:
