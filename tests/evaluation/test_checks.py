@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scenes import ground_truth, proposals
+from scenes import ground_truth, proposals, random_pair
 
 from zip_keras.errors import UserError
 from zip_keras.evaluation.checks import Policy, check_proposals
@@ -67,3 +67,14 @@ def test_a_box_over_the_edge_is_fine():
 def test_images_without_proposals_are_counted():
     assert check_proposals(proposals({1: [GOOD]}), TRUTH, Policy()).images_without_proposals == 1
     assert check_proposals(Proposals(), TRUTH, Policy()).images_without_proposals == 2
+
+
+def test_consumed_proposals_are_checked_as_others_are():
+    truth, found = random_pair(3)
+    policy = Policy(bad_box="skip", outside="keep")
+    kept = check_proposals(found, truth, policy).proposals
+    images = found.image_ids
+    consumed = check_proposals(found, truth, policy, consume=True).proposals
+    assert (len(found), consumed.image_ids) == (0, images)
+    for image_id in images:
+        np.testing.assert_array_equal(consumed[image_id].xywh, kept[image_id].xywh)

@@ -84,3 +84,15 @@ def test_picture_of_two_methods(suffix, tmp_path):
     assert all(len(axes.lines) == 2 for axes in figure.axes)
     figure.savefig(tmp_path / f"curves.{suffix}")
     assert (tmp_path / f"curves.{suffix}").stat().st_size > 1000
+
+
+def test_groups_in_parts_are_the_same_groups(monkeypatch):
+    truth, found = random_pair(5)
+    groups = class_groups(truth) | size_groups(truth)
+    whole = recall_of_groups(truth, found, groups)
+    monkeypatch.setattr("zip_keras.evaluation.curves._RANKS", 1)
+    in_parts = recall_of_groups(truth, found, groups)
+    assert list(in_parts) == list(groups)
+    np.testing.assert_array_equal(
+        [list(row.values()) for row in in_parts.values()], [list(r.values()) for r in whole.values()]
+    )

@@ -44,11 +44,14 @@ def load_proposals(
     Raises:
         UserError: the file is missing or broken, or holds what the policy does not let pass.
     """
-    return check_proposals(read_proposals(file, options), ground_truth, policy)
+    return check_proposals(read_proposals(file, options), ground_truth, policy, consume=True)
 
 
-def check_proposals(proposals: Proposals, ground_truth: GroundTruth, policy: Policy) -> Checked:
+def check_proposals(proposals: Proposals, ground_truth: GroundTruth, policy: Policy, consume: bool = False) -> Checked:
     """Checks boxes, scores and image ids against the images that were annotated.
+
+    Args:
+        consume: empty `proposals` image by image, so that they and the checked ones are not both in memory.
 
     Raises:
         UserError: something that the policy does not let pass, or no image in common at all.
@@ -64,9 +67,10 @@ def check_proposals(proposals: Proposals, ground_truth: GroundTruth, policy: Pol
             f"{unknown[0]!r}; give the matching ground truth or leave them out with --on-unknown-image=skip"
         )
     result.skipped["images not in the ground truth"] += len(unknown)
-    for part in proposals:
-        if part.image_id in size_of:
-            kept = _checked(part, size_of[part.image_id], proposals.name, policy, result.skipped)
+    for image_id in proposals.image_ids:
+        part = proposals.pop(image_id) if consume else proposals[image_id]
+        if image_id in size_of:
+            kept = _checked(part, size_of[image_id], proposals.name, policy, result.skipped)
             result.proposals.add_xywh(kept.image_id, kept.xywh, kept.scores, kept.categories, kept.levels)
     result.skipped += Counter()  # drops the kinds that never happened
     result.images_without_proposals = sum(not len(result.proposals[i]) for i in ground_truth.image_ids)

@@ -15,6 +15,7 @@ from zip_keras.evaluation.protocols import BUDGETS, IOU_THRESHOLDS, in_ranges
 FINE_THRESHOLDS = np.linspace(0.5, 1.0, 51)
 FINE_THRESHOLDS[:46:5] = IOU_THRESHOLDS  # the thresholds of AR, to the last bit
 NUMBERS = np.unique(np.geomspace(1, 2000, 60).round().astype(int))
+_RANKS = 32_000_000  # numbers of 4 bytes in memory at once: hundreds of classes of a large data set come in parts
 FIGURE_7_BUDGETS, FIGURE_7_THRESHOLDS = (300, 1500), (0.5, 0.8)
 
 
@@ -72,10 +73,17 @@ def recall_of_groups(
     Returns:
         NaN where a group has no counted object.
     """
-    table = np.stack(list(groups.values()))
-    ranks = match_ranks(ground_truth, proposals, max(budgets), groups=table)
-    recall = recall_at(ranks, ground_truth, budgets, table).mean(axis=0)  # [groups, budgets]
-    return {name: dict(zip(budgets, map(float, row), strict=True)) for name, row in zip(groups, recall, strict=True)}
+    at_once = max(_RANKS // (len(IOU_THRESHOLDS) * max(len(ground_truth.xywh), 1)), 1)
+    result = {}
+    names = list(groups)
+    for start in range(0, len(names), at_once):
+        chosen = names[start : start + at_once]
+        table = np.stack([groups[name] for name in chosen])
+        ranks = match_ranks(ground_truth, proposals, max(budgets), groups=table)
+        recall = recall_at(ranks, ground_truth, budgets, table).mean(axis=0)  # [groups, budgets]
+        for name, row in zip(chosen, recall, strict=True):
+            result[name] = dict(zip(budgets, map(float, row), strict=True))
+    return result
 
 
 def size_groups(ground_truth: GroundTruth) -> dict[str, np.ndarray]:

@@ -94,6 +94,10 @@ class Proposals:
         order = np.argsort(-scores, kind="stable")
         self._images[image_id] = ImageProposals(image_id, xywh, scores, categories, levels).choose(order)
 
+    def pop(self, image_id: ImageId) -> ImageProposals:
+        """Takes an image out."""
+        return self._images.pop(image_id)
+
     def of_level(self, level: int) -> "Proposals":
         """The proposals of one level, in their order; every image stays, also where none of its boxes is left."""
         result = Proposals(self.name)
