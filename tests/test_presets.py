@@ -104,3 +104,15 @@ class TestShipped:
         shared = np.clip(np.minimum(boxes[:, 2:], disc[2:]) - np.maximum(boxes[:, :2], disc[:2]), 0, None).prod(axis=1)
         union = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + 180**2 - shared
         assert (shared / union).max() > 0.6
+
+
+@pytest.mark.parametrize("name", ["voc07_lite", "bccd_finetune"])
+def test_committed_configs_fit_the_preset_that_they_make_or_start_from(name):
+    from pathlib import Path
+
+    from zip_keras.config import ModelConfig, from_dict
+    from zip_keras.config_files import read_config
+
+    config = read_config(Path(__file__).parents[1] / "configs" / f"{name}.yaml")
+    stored = presets.read_preset(presets.FOLDER / presets.DEFAULT_PRESET)["network"]["config"]
+    assert config.model == from_dict(ModelConfig, stored)
