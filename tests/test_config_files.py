@@ -7,6 +7,7 @@ from zip_keras.config import (
     AnchorConfig,
     DataConfig,
     ExperimentConfig,
+    LossConfig,
     ModelConfig,
     SuppressionConfig,
     TargetConfig,
@@ -137,6 +138,14 @@ def test_other_bad_input(tmp_path, written):
         (lambda: DataConfig(short_side=1200), "short_side 1200 is larger than long_side 1000"),
         (lambda: TrainConfig(dtype="float64"), "dtype must be one of float32, mixed_bfloat16, mixed_float16"),
         (lambda: TrainConfig(steps=0), "steps must be above 0"),
+        (lambda: TrainConfig(evaluate_every=0), "evaluate_every must be above 0"),
+        (lambda: TrainConfig(seed=-1), "seed must be 0 or more, not -1"),
+        (lambda: TrainConfig(momentum=1.0), "momentum must be from 0 to 0.999999, not 1.0"),
+        (lambda: DataConfig(random_short_sides=()), r"random_short_sides must be numbers above 0, not \[\]"),
+        (lambda: DataConfig(train_images=-3), "train_images must be 0 or more"),
+        (lambda: DataConfig(max_boxes=0), "max_boxes must be above 0"),
+        (lambda: SuppressionConfig(vote_iou=1.5), "vote_iou must be from 0 to 1, not 1.5"),
+        (lambda: LossConfig(box_weight=-1.0), "box_weight must be 0 or more"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(make, message):

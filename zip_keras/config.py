@@ -5,6 +5,7 @@ Where the paper and the released code disagree, the comment says which value is 
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -152,6 +153,7 @@ class LossConfig:
 
     def __post_init__(self):
         _check_choices(self)
+        _check_range(self, 0, math.inf, "box_weight")
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,9 @@ class SuppressionConfig:
             values = getattr(self, name)
             _require(all(a > b for a, b in pairwise(values)), f"{name} must decrease, not {list(values)}")
             _require(values[-1] > 0, f"{name} must be above 0, not {values[-1]}")
-        _check_positive(self, "pre_nms", "level_keep", "max_proposals", "vote_iou")
+        _check_positive(self, "pre_nms", "level_keep", "max_proposals", "vote_iou", "level_iou")
+        _check_range(self, 0, 1, "vote_iou", "level_iou")
+        _check_range(self, 0, math.inf, "min_size")
         _require(
             len(self.level_bias) == 3, f"level_bias must be three numbers, one a level, not {len(self.level_bias)}"
         )
@@ -235,6 +239,13 @@ class DataConfig:
     def __post_init__(self):
         _check_choices(self)
         _check_positive(self, "short_side", "long_side", "dynamic_min_short", "dynamic_max_long", "bucket_multiple")
+        _check_positive(self, "max_boxes")
+        _check_range(self, 0, math.inf, "train_images")
+        _check_range(self, 0, 1, "colour_jitter", "crop")
+        _require(
+            len(self.random_short_sides) > 0 and min(self.random_short_sides) > 0,
+            f"random_short_sides must be numbers above 0, not {list(self.random_short_sides)}",
+        )
         _require(
             self.short_side <= self.long_side,
             f"short_side {self.short_side} is larger than long_side {self.long_side}",
@@ -294,6 +305,10 @@ class TrainConfig:
     def __post_init__(self):
         _check_choices(self)
         _check_positive(self, "steps", "batch_size", "learning_rate", "trunk_rate", "halve_every")
+        _check_positive(self, "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints")
+        not_negative = ("warmup_steps", "weight_decay", "clip_norm", "seed", "devices", "evaluate_images")
+        _check_range(self, 0, math.inf, *not_negative)
+        _check_range(self, 0, 0.999999, "momentum", "ema")  # at 1 nothing is ever learnt
 
 
 @dataclass(frozen=True)
@@ -336,6 +351,13 @@ def _check_positive(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         _require(value is None or value > 0, f"{name} must be above 0, not {value}")
+
+
+def _check_range(config: Any, low: float, high: float, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        bounds = f"from {low} to {high}" if high < math.inf else f"{low} or more"
+        _require(value is None or low <= value <= high, f"{name} must be {bounds}, not {value}")
 
 
 def _check_choices(config: Any) -> None:

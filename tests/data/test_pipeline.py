@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from zip_keras.config import DataConfig
 from zip_keras.data.batch_targets import boxes_of
+from zip_keras.data.batches import BatchMaker
 from zip_keras.data.pipeline import describe_failure, training_batches
 from zip_keras.data.planning import plan_epoch
 from zip_keras.data.records import Dataset, ImageRecord
@@ -225,6 +226,22 @@ def test_an_image_of_another_size_is_named(images):
     wrong = replace(images.records[0], height=images.records[0].height + 1)
     failure = failure_of(Dataset("made:wrong", ("thing",), (wrong,)))
     assert f"{wrong.file}: is {wrong.width} x {wrong.height - 1} pixels, annotated as" in str(failure)
+
+
+def test_images_that_viewers_and_decoders_see_differently_are_refused(tmp_path):
+    """Training would take 16 bits for white, and boxes of the upright view for those of the stored one."""
+    from PIL import Image
+
+    deep = tmp_path / "deep.png"
+    Image.fromarray(np.full((40, 60), 30000, np.uint16)).save(deep)
+    turned = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (60, 40)).save(turned, exif=exif)
+    for file, message in ((deep, "16 bits a channel"), (turned, "EXIF orientation 3")):
+        dataset = Dataset("data", ("thing",), (record_of(file, 40, 60),))
+        with pytest.raises(UserError, match=f"{file.name}: .*{message}.*prepare_data"):
+            BatchMaker(dataset, SETTINGS, 1, 0).batch(0)
 
 
 def test_other_errors_are_not_bad_input():

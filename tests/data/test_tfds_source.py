@@ -68,6 +68,15 @@ def test_a_split_is_converted_once(tfds):
     assert tfds == ["voc/2007", "train[:10%]", "voc/2007"]
 
 
+def test_defects_of_a_split_are_judged_each_time(tfds, monkeypatch):
+    bad = {**ROWS[0], "objects": {"bbox": np.array([[0.5, 0.5, 0.5, 1.0]], np.float32), "label": np.array([1])}}
+    monkeypatch.setitem(globals(), "ROWS", [bad])
+    for _ in range(2):
+        assert open_dataset("tfds:voc/2007:train", on_defect="skip").skipped == {"zero_size": 1}
+        with pytest.raises(UserError, match=r"image 0.*"):
+            open_dataset("tfds:voc/2007:train")
+
+
 def test_without_a_network_the_reason_is_given(tfds):
     with pytest.raises(UserError, match=r"tfds:offline:train: .*\(no route to host\)$"):
         open_dataset("tfds:offline:train")

@@ -115,6 +115,17 @@ def test_tensorflow_parses_our_examples():
     assert len(example["none"].int64_list.value) == 0
 
 
+def test_an_empty_list_of_texts_is_still_one_of_texts():
+    """tf-models' label map decoder asks for the class names of images without objects too."""
+    import tensorflow as tf
+
+    features = {"texts": [], "numbers": np.zeros(0, np.float32), "integers": np.zeros(0, np.int64)}
+    kinds = {"texts": tf.string, "numbers": tf.float32, "integers": tf.int64}
+    wanted = {name: tf.io.VarLenFeature(kind) for name, kind in kinds.items()}
+    parsed = tf.io.parse_single_example(encode_example(features), wanted)
+    assert [int(tf.size(parsed[name].values)) for name in features] == [0, 0, 0]
+
+
 def test_we_parse_tensorflows_examples():
     example = tf.train.Example()
     example.features.feature["bytes"].bytes_list.value.extend(FEATURES["bytes"])

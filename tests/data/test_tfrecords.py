@@ -117,6 +117,8 @@ def test_we_read_records_that_tf_models_wrote(tmp_path):
     assert found.class_names == ("cat", "dog")
     assert (record.image_id, record.boxes.tolist(), record.classes.tolist()) == (7, [[20, 15, 40, 30]], [1])
     assert (record.crowd.tolist(), record.area.tolist()) == ([True], [55.5])
+    (tmp_path / "label_map.pbtxt").write_text("item { id: 18 name: 'wolf' }")  # the index is of the old names
+    assert open_dataset(f"records:{tmp_path}:train").class_names == ("wolf",)
 
 
 def test_given_classes_renumber_and_others_are_defects(records):

@@ -57,11 +57,14 @@ def test_a_folder_in_use_and_another_config_are_refused(finished, config, devkit
 def test_a_finished_run_can_be_prolonged(finished, config, devkit, tmp_path):
     run_dir, _ = finished
     before = weights_of(run_dir)
+    metrics = run_dir / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(lines[:-1]))  # as if killed during the evaluation
     train(config(f"data.val={devkit}:val", "train.steps=6"), str(run_dir), resume=True)
     after = weights_of(run_dir)
     assert any(np.abs(before[name] - after[name]).max() > 0 for name in before)
     steps = [json.loads(line)["step"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    assert steps[3:] == [6, 6]
+    assert steps[2:] == [4, 6, 6]  # the evaluation was made up for
 
 
 def test_a_broken_checkpoint_is_named(finished, config, devkit):
@@ -77,7 +80,8 @@ def test_a_loss_that_is_not_finite_names_the_images_and_the_last_good_checkpoint
         "train.learning_rate=1e30", "train.clip_norm=0", "train.checkpoint_every=1", "train.log_every=1", SMALLEST
     )
     with pytest.raises(
-        UserError, match=r"loss (nan|inf|-inf) at step \d .*/\d+\.jpg, .*last good checkpoint: .*ckpt-\d\."
+        UserError,
+        match=r"(loss|gradient norm) (nan|inf|-inf) at step \d .*/\d+\.jpg, .*last good checkpoint: .*ckpt-\d\.",
     ):
         train(wild, str(tmp_path / "run"))
 

@@ -5,6 +5,7 @@ import pytest
 
 from tests.training.tiny import tiny_config
 from zip_keras import presets
+from zip_keras.errors import UserError
 from zip_keras.training.run import build_network
 from zip_keras.weights import save_weights
 
@@ -34,6 +35,15 @@ def test_a_trained_zoom_in_stream_is_not_started_anew(narrow_config, tmp_path):
     np.savez(tmp_path / "trunk.npz", **arrays)
     build_network(narrow_config(f"train.weights={tmp_path / 'trunk.npz'}"), said.append)
     assert any("mirror initialisation" in text for text in said)
+
+
+def test_frozen_statistics_of_a_random_trunk_are_refused(narrow_config, tmp_path):
+    arrays = {v.path: np.array(v) for v in build_network(narrow_config()).variables if v.path.startswith("zoom_in_")}
+    np.savez(tmp_path / "zoom.npz", **arrays)
+    frozen = narrow_config(f"train.weights={tmp_path / 'zoom.npz'}", "model.batch_norm=frozen")
+    with pytest.raises(UserError, match=r"zoom\.npz: \d+ variables of the trunk are not in it"):
+        build_network(frozen, lambda text: None)
+    build_network(frozen, lambda text: None, load=False)  # a checkpoint brings the weights
 
 
 def test_training_starts_from_a_preset_by_its_name(small_proposer, tmp_path, monkeypatch):

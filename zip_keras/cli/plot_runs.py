@@ -1,6 +1,7 @@
 """`zip-keras plot_runs`: loss and validation recall of runs as a picture."""
 
 import argparse
+from pathlib import Path
 
 DESCRIPTION = "Draws the training loss and the validation AR@100 of one or several runs over their steps."
 EXAMPLES = "  zip-keras plot_runs runs/bccd runs/small --output curves.png"
@@ -13,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from zip_keras.plots.training_curve import plot_runs
+    from zip_keras.training.metrics_file import read_metrics
 
-    plot_runs(arguments.runs, arguments.output)
+    names = [Path(run).name for run in arguments.runs]
+    names = names if len(set(names)) == len(names) else arguments.runs
+    plot_runs({name: read_metrics(run) for name, run in zip(names, arguments.runs, strict=True)}, arguments.output)
     print(arguments.output)

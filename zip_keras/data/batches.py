@@ -10,10 +10,14 @@ import numpy as np
 
 from zip_keras.data.batch_targets import box_capacity, example_targets
 from zip_keras.data.encoded import check_size, describe, jpeg_reduction, read_encoded, undecodable
+from zip_keras.data.images import EXIF_ORIENTATION
 from zip_keras.data.planning import GRAY_WEIGHTS, ExamplePlan, batches_per_epoch, plan_epoch
 from zip_keras.data.records import Dataset, ImageRecord
+from zip_keras.errors import UserError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from zip_keras.config import DataConfig
 
 
@@ -85,6 +89,7 @@ def make_image(record: ImageRecord, example: ExamplePlan, pad_value: tuple[float
             ratio = jpeg_reduction(original, example.window, example.size) if picture.format == "JPEG" else 1
             if ratio > 1:
                 picture.draft(None, (record.width // ratio, record.height // ratio))
+            _refuse_what_decoders_differ_on(picture, shown)
             decoded = picture.convert("RGB")
     except UnidentifiedImageError:
         raise undecodable(shown, "unknown image format") from None
@@ -104,6 +109,18 @@ def make_image(record: ImageRecord, example: ExamplePlan, pad_value: tuple[float
     padded[:height, width:] = pad_value
     padded[height:] = pad_value
     return padded
+
+
+def _refuse_what_decoders_differ_on(picture: Image, shown: str) -> None:
+    """Prepared records hold no such image; files that are read directly may."""
+    orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
+    if orientation in range(2, 9):
+        reason = f"its EXIF orientation {orientation} turns it, and its boxes may be meant before or after that"
+    elif picture.mode.startswith("I"):
+        reason = "it has 16 bits a channel"
+    else:
+        return
+    raise UserError(f"{shown}: {reason}; train on records made by prepare_data with --on-bad-image mend, or skip")
 
 
 def _jitter(image: np.ndarray, factors: tuple[float, float, float]) -> np.ndarray:

@@ -5,6 +5,7 @@ defect is logged with its file, and the counts travel with the `Dataset` and int
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -106,6 +107,15 @@ class DefectLog:
             self._judged.add((kind, file))
             self.defects.append(Defect(kind, file, detail, action))
         return action
+
+    def take_over(self, defects: Iterable[Defect]) -> None:
+        """Adds what another log found, of an image what is not known yet."""
+        for defect in defects:
+            if defect.kind in IMAGE_DEFECTS:
+                if (defect.kind, defect.file) in self._judged:
+                    continue
+                self._judged.add((defect.kind, defect.file))
+            self.defects.append(defect)
 
     def remark(self, kind: str, file: str, detail: str) -> None:
         """Notes something worth knowing that needs no decision."""

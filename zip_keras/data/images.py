@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000; decoded to RGB that is 300 MB
 MAX_BYTES = 256 * 1024 * 1024
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-_EXIF_ORIENTATION = 0x0112
+EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _reason(error: Exception) -> str:
 
 
 def _info(image: "Image", data: bytes) -> ImageInfo:
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     return ImageInfo(
         format=image.format or "",
         height=image.height,

@@ -90,7 +90,7 @@ def write_shards(
         if index is None:
             raise UserError(f"{path}: was changed or removed while the others were written; run again with --resume")
         written += index.records
-        log.defects += index.defects
+        log.take_over(index.defects)
     if not written:
         raise UserError(f"{dataset.spec}: no image is left (skipped: {log.counts()})")
     write_label_map(os.path.join(folder, LABEL_MAP_FILE), dataset.class_names)

@@ -70,18 +70,19 @@ def _class_names(features: Mapping[str, Any], name: str) -> list[str]:
 def _write(rows: Any, names: list[str], folder: str, name: str) -> None:
     shard = os.path.join(folder, "shard-00000-of-00001.tfrecord")
     index = {class_name: i for i, class_name in enumerate(names)}
+    log = DefectLog(on_box="clip", on_image="skip")  # kept in the index; `open_dataset` judges it by its own policy
     written: list[ImageRecord] = []
     with open(shard, "wb") as file:
         for position, row in enumerate(rows):
             encoded = bytes(row["image"])
             info = inspect(encoded, f"tfds:{name}, image {position}")
             annotation = _annotation(row, names, f"tfds:{name}, image {position}", info.height, info.width, position)
-            record = to_record(annotation, index, "continuous", DefectLog(on_box="clip", on_image="skip"))
+            record = to_record(annotation, index, "continuous", log)
             assert record is not None, "the image is there"
             payload = to_example(record, encoded, "png" if info.format == "PNG" else "jpeg", names)
             offset = write_record(file, payload)
             written.append(dataclasses.replace(record, file=shard, offset=offset, length=len(payload)))
-    write_index(shard, written, names)
+    write_index(shard, written, names, defects=log.defects)
     write_label_map(os.path.join(folder, LABEL_MAP_FILE), names)
 
 

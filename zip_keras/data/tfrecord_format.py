@@ -173,7 +173,8 @@ def decode_example(data: bytes | memoryview, name: str = "tf.Example") -> dict[s
 
 
 def _encode_values(values: Values) -> bytes:
-    if len(values) and isinstance(values[0], bytes):
+    # Arrays tell their kind when they are empty; an empty list is one of bytes: class names of no object.
+    if isinstance(values[0], bytes) if len(values) else isinstance(values, list):
         return _field(1, b"".join(_field(1, value) for value in values))  # type: ignore[arg-type]
     array = np.asarray(values)
     if array.dtype.kind == "f":

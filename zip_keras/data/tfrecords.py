@@ -6,6 +6,7 @@ get theirs by one scan in which every checksum is verified.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -27,6 +28,7 @@ INDEX_SUFFIX = ".index.npz"
 DATASET_FILE = "dataset.json"  # written last: its presence says that every shard is there
 JOB_FILE = "job.json"  # written first
 LABEL_MAP_FILE = "label_map.pbtxt"
+_FOREIGN = "foreign, label map "  # the `job` of an index of other tools' records begins so
 _SHARD_NAME = re.compile(r"(\.tfrecords?|\.record|\.tfrecord-\d{5}-of-\d{5}|-\d{5}-of-\d{5})$")
 _OF_N = re.compile(r"-(\d{5})-of-(\d{5})")
 
@@ -157,6 +159,8 @@ def read_records(
     indexes = []
     for shard in shards:
         index = read_index(shard) if pixels == "continuous" else None
+        if index and index.job.startswith(_FOREIGN) and index.job != _foreign_job(label_map):
+            index = None  # its classes were named by another label map
         indexes.append(index or _index_foreign(shard, label_map, log, pixels))
     names = list(label_map.values())
     extra = {name for index in indexes for name in index.names} - set(names)
@@ -187,6 +191,10 @@ def _refuse_gaps(shards: Sequence[str]) -> None:
             raise UserError(f"{os.path.join(os.path.dirname(shards[0]), pattern % missing[0])}: this shard is missing")
 
 
+def _foreign_job(label_map: Mapping[int, str]) -> str:
+    return _FOREIGN + hashlib.sha256(json.dumps(sorted(label_map.items())).encode()).hexdigest()
+
+
 def _index_foreign(shard: str, label_map: Mapping[int, str], log: DefectLog, pixels: PixelConvention) -> ShardIndex:
     """Scans a shard that has no (valid) index, and leaves one beside it where the folder can be written."""
     known = len(log.defects)
@@ -211,5 +219,5 @@ def _index_foreign(shard: str, label_map: Mapping[int, str], log: DefectLog, pix
         and os.stat(os.path.dirname(shard) or ".").st_mode & stat.S_IWUSR
     ):
         with contextlib.suppress(OSError):
-            write_index(shard, records, names)
+            write_index(shard, records, names, job=_foreign_job(label_map))
     return ShardIndex(records, names, "", [])

@@ -1,38 +1,37 @@
 """Training curves: loss and validation recall of runs over their steps."""
 
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from zip_keras.errors import UserError
-from zip_keras.training.metrics_file import read_metrics
 
 
-def curves_of_run(run_dir: str | Path) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
-    """The `(step, loss)` and `(step, AR@100)` pairs of a run, in the order of steps.
+def curves(lines: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+    """The `(step, loss)` and `(step, AR@100)` pairs of a run's metrics, in the order of steps.
 
     Where a step is there twice, because the run was interrupted after it, the later line counts.
-
-    Raises:
-        UserError: as `read_metrics`.
     """
-    lines = read_metrics(run_dir)
     losses = {line["step"]: float(line["loss"]) for line in lines if "loss" in line}
     recalls = {line["step"]: float(line["AR@100"]) for line in lines if "AR@100" in line}
     return sorted(losses.items()), sorted(recalls.items())
 
 
-def plot_runs(run_dirs: list[str], file: str) -> None:
+def plot_runs(runs: Mapping[str, Sequence[Mapping[str, Any]]], file: str) -> None:
     """Draws the losses (left) and AR@100 (right) of runs into one picture.
 
+    Args:
+        runs: name -> the lines of its metrics.
+        file: picture.
+
     Raises:
-        UserError: a run has no metrics, or the picture cannot be written.
+        UserError: the picture cannot be written.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for run_dir in run_dirs:
-        losses, recalls = curves_of_run(run_dir)
-        name = Path(run_dir).name
+    for name, lines in runs.items():
+        losses, recalls = curves(lines)
         left.plot(*zip(*losses, strict=True) if losses else ([], []), label=name)
         right.plot(*zip(*recalls, strict=True) if recalls else ([], []), marker="o", label=name)
     left.set(xlabel="step", ylabel="training loss")

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import math
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -14,12 +15,15 @@ import orbit
 import tensorflow as tf
 
 from zip_keras.config import ExperimentConfig
+from zip_keras.data.defects import ALL_KINDS
 from zip_keras.data.pipeline import training_batches
 from zip_keras.data.records import Dataset
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
+from zip_keras.evaluation.ground_truth import from_dataset
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
+from zip_keras.prediction.inputs import IMAGE_SUFFIXES
 from zip_keras.presets import weights_file
 from zip_keras.training.averaging import WeightAverage
 from zip_keras.training.evaluator import RecallEvaluator
@@ -48,7 +52,7 @@ def train(config: ExperimentConfig, run_dir: str, resume: bool = False) -> dict[
     keras.config.set_dtype_policy(config.train.dtype)
     folder = RunFolder(run_dir, chief=is_chief(strategy))
     dataset, validation = _open_data(config)
-    folder.open(config, resume)
+    folder.open(config, resume, dataset.digest())
     try:
         with _interrupt_on_terminate():
             return _Run(config, strategy, folder, dataset, validation).go()
@@ -63,7 +67,7 @@ class _Run:
         self.config, self.strategy, self.folder, self.dataset = config, strategy, folder, dataset
         settings = config.train
         with strategy.scope():
-            self.network = build_network(config)
+            self.network = build_network(config, load=not _checkpoint(folder))  # a checkpoint holds them all
             self.optimizer = build_optimizer(settings)
             self.optimizer.build(self.network.trainable_variables)
             self.global_step = tf.Variable(0, dtype=tf.int64, name="global_step")
@@ -80,8 +84,10 @@ class _Run:
         settings, result = self.config.train, {}
         try:
             with contextlib.redirect_stdout(io.StringIO()):
+                interval = settings.evaluate_every
+                if (step := int(self.global_step.numpy())) and not step % interval and not self.folder.evaluated(step):
+                    result = self._evaluate_and_save()  # the evaluation was interrupted
                 while (step := int(self.global_step.numpy())) < settings.steps:
-                    interval = settings.evaluate_every
                     self.controller.train(min((step // interval + 1) * interval, settings.steps))
                     result = self._evaluate_and_save()
                 # A finished run resumed: measured and saved again, for other suppression or validation settings.
@@ -102,13 +108,13 @@ class _Run:
             return {}
         result: dict[str, float] = {}
         self.proposer.network.set_weights(self._current_weights())
+        self.folder.save_proposer(self.proposer, "last")
         if self.controller.evaluator is not None:
             result = dict(self.controller.evaluate())
-            self.progress.show_evaluation(int(self.global_step.numpy()), result)
-        self.folder.save_proposer(self.proposer, "last")
-        if result.get("AR@100", -1.0) > self.best:
-            self.best = result["AR@100"]
-            self.folder.save_proposer(self.proposer, "best")
+            if result.get("AR@100", -1.0) > self.best:
+                self.best = result["AR@100"]
+                self.folder.save_proposer(self.proposer, "best")
+            self.progress.show_evaluation(int(self.global_step.numpy()), result)  # noted when all of it is done
         return result
 
     def _current_weights(self) -> list[np.ndarray]:
@@ -178,8 +184,9 @@ class _Run:
         if self.average is not None:
             parts["average"] = self.average
         directory = self.folder.checkpoints
-        if not self.folder.chief:  # every worker has to take part in saving; only the chief's files are kept
+        if not self.folder.chief:  # every worker has to take part in saving; only the chief's files count
             directory = self.folder.path / f".worker-{self.strategy.cluster_resolver.task_id}"
+            shutil.rmtree(directory, ignore_errors=True)  # else orbit would go on from there
         return tf.train.CheckpointManager(
             tf.train.Checkpoint(**parts),
             str(directory),
@@ -189,7 +196,7 @@ class _Run:
         )
 
     def _restore(self) -> None:
-        newest = tf.train.latest_checkpoint(str(self.folder.checkpoints))
+        newest = _checkpoint(self.folder)
         if newest is None:
             return
         try:
@@ -203,15 +210,29 @@ class _Run:
 
     def _explain(self, error: NonFiniteLossError) -> UserError:
         names = ", ".join(self.dataset.records[i].file for i in error.indices)
-        saved = tf.train.latest_checkpoint(str(self.folder.checkpoints)) or "none yet"
+        saved = _checkpoint(self.folder) or "none yet"
         return UserError(
             f"{error} on the images {names}; last good checkpoint: {saved}. Lower train.learning_rate, set "
             f"train.clip_norm or lengthen train.warmup_steps, and look at these images' boxes"
         )
 
 
-def build_network(config: ExperimentConfig, say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)):
+def _checkpoint(folder: RunFolder) -> str | None:
+    """The newest checkpoint of a run."""
+    return tf.train.latest_checkpoint(str(folder.checkpoints))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def build_network(config: ExperimentConfig, say: Callable[[str], None] = _say, load: bool = True):
     """The network of a config with its starting weights: from a file, mirrored, frozen as asked.
+
+    Args:
+        config: the experiment.
+        say: takes what there is to tell.
+        load: whether to read the weights file; a run that goes on from a checkpoint needs none.
 
     Raises:
         UserError: the weights file does not fit, or `train.freeze` names no block.
@@ -223,9 +244,15 @@ def build_network(config: ExperimentConfig, say: Callable[[str], None] = lambda 
             "synchronized to train from scratch"
         )
     network = ProposalNetwork(config.model, config.targets, config.loss)
-    if settings.weights:
+    if settings.weights and load:
         report = load_weights(network, weights_file(settings.weights))
         say(f"{settings.weights}: {report}")
+        missing = [line for line in report.kept if line.startswith("trunk_")]
+        if missing and config.model.batch_norm == "frozen":
+            raise UserError(
+                f"{settings.weights}: {len(missing)} variables of the trunk are not in it ({missing[0]}), and with "
+                "model.batch_norm=frozen they would stay as random as they are; name weights of this trunk and width"
+            )
         # Weights of a whole network bring a trained zoom-in stream, which must not be started anew.
         only_trunk = not any(path.startswith("zoom_in_") for path in report.loaded)
         if only_trunk and config.model.mirror_initialisation and trunk_named(config.model.trunk).mirror_weights:
@@ -248,13 +275,33 @@ def _open_data(config: ExperimentConfig) -> tuple[Dataset, Dataset | None]:
     dataset = open_dataset(data.train, on_defect=data.on_defect)
     if not dataset.records:
         raise UserError(f"data.train {data.train}: no images in it")
+    _tell_skipped(dataset)
     dataset = _first(dataset, data.train_images)
     if not data.val:
         return dataset, None
     validation = open_dataset(data.val, classes=dataset.class_names, on_defect=data.on_defect)
     if not validation.records:
         raise UserError(f"data.val {data.val}: no images in it")
-    return dataset, _first(validation, config.train.evaluate_images)
+    _tell_skipped(validation)
+    validation = _first(validation, config.train.evaluate_images)
+    _check_measurable(validation)
+    return dataset, validation
+
+
+def _tell_skipped(dataset: Dataset) -> None:
+    for kind, count in dataset.skipped.items():
+        _say(f"{dataset.spec}: {count} x {ALL_KINDS.get(kind, kind)}, as data.on_defect says")
+
+
+def _check_measurable(validation: Dataset) -> None:
+    """Raises `UserError` before the training for what an evaluation would stumble on after hours of it."""
+    from_dataset(validation)
+    for record in validation.records:
+        if record.length < 0 and not record.file.lower().endswith(IMAGE_SUFFIXES):
+            raise UserError(
+                f"{record.file}: validation images must be {', '.join(IMAGE_SUFFIXES)}, which the exported model "
+                "decodes; convert it, or prepare records with --on-bad-image mend"
+            )
 
 
 def _first(dataset: Dataset, count: int) -> Dataset:

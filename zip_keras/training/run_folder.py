@@ -9,6 +9,7 @@ last.keras         the proposer after the newest evaluation; best.keras the one 
 tensorboard/
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -19,7 +20,7 @@ from typing import Any
 
 import keras
 
-from zip_keras.config import ExperimentConfig
+from zip_keras.config import ExperimentConfig, to_dict
 from zip_keras.config_files import changed_values, config_text, read_config
 from zip_keras.errors import UserError
 from zip_keras.evaluation.formats.files import complete_or_nothing
@@ -51,6 +52,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path, chief: bool = True):
         self.path, self.chief = Path(path), chief
+        self._measured = ""  # digest of what is measured and how
 
     @property
     def checkpoints(self) -> Path:
@@ -60,40 +62,49 @@ class RunFolder:
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 
-    def open(self, config: ExperimentConfig, resume: bool) -> None:
+    def open(self, config: ExperimentConfig, resume: bool, images: str) -> None:
         """Creates the folder, or checks that what is there is the same run.
 
+        Other workers do nothing: what they saw would depend on whether the chief was there before them.
+
+        Args:
+            config: of this start.
+            resume: whether to go on with a run that is there.
+            images: digest of the training images, see `Dataset.digest`.
+
         Raises:
-            UserError: the folder holds a run and `resume` is False, or the run has another config.
+            UserError: the folder holds a run and `resume` is False, or the run has another config or other images.
         """
+        measured = [config.data.val, config.train.evaluate_images, to_dict(config.suppression)]
+        self._measured = hashlib.sha256(json.dumps(measured).encode()).hexdigest()[:16]
+        if not self.chief:
+            return
         saved = self.path / "config.yaml"
         if saved.exists():
             if not resume:
                 raise UserError(
                     f"{self.path}: holds a run already; add --resume to go on with it or name another folder"
                 )
-            before = read_config(saved)
-            changed = [line for line in changed_values(before, config) if not line.startswith(FREE_ON_RESUME)]
-            if changed:
-                raise UserError(
-                    f"{saved}: the run was started with another config ({'; '.join(changed)}); "
-                    f"resume it without these changes or start a new run folder"
-                )
-        if self.chief:
-            self.path.mkdir(parents=True, exist_ok=True)
-            _write(saved, config_text(config))
-            self._note_environment()
+            self._check_same_run(saved, config, images)
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write(saved, config_text(config))
+        self._note_environment(images)
+        self._drop_unfinished_line()
 
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One line of `metrics.jsonl`."""
         if self.chief:
+            how = {"measured": self._measured} if "AR@100" in values else {}
             with (self.path / METRICS_FILE).open("a") as stream:
-                stream.write(json.dumps({"time": round(time.time(), 1), **values}) + "\n")
+                stream.write(json.dumps({"time": round(time.time(), 1), **values, **how}) + "\n")
 
     def best_recall(self) -> float:
-        """The highest AR@100 evaluated so far; -1 before any."""
-        lines = read_metrics(self.path) if (self.path / METRICS_FILE).exists() else []
-        return max((line.get("AR@100", -1.0) for line in lines), default=-1.0)
+        """The highest AR@100 evaluated so far on the same images in the same way; -1 before any."""
+        return max((line["AR@100"] for line in self._lines() if self._comparable(line)), default=-1.0)
+
+    def evaluated(self, step: int) -> bool:
+        """Whether the evaluation after this step came to its end."""
+        return any(self._comparable(line) and line["step"] == step for line in self._lines())
 
     def save_proposer(self, proposer: keras.Model, name: str) -> None:
         """Writes `name`.keras whole or not at all."""
@@ -102,7 +113,46 @@ class RunFolder:
             proposer.save(temporary)
             os.replace(temporary, self.path / f"{name}.keras")
 
-    def _note_environment(self) -> None:
+    def _comparable(self, line: dict[str, Any]) -> bool:
+        return "AR@100" in line and line.get("measured", self._measured) == self._measured
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return read_metrics(self.path) if (self.path / METRICS_FILE).exists() else []
+
+    def _check_same_run(self, saved: Path, config: ExperimentConfig, images: str) -> None:
+        before = read_config(saved)
+        changed = [line for line in changed_values(before, config) if not line.startswith(FREE_ON_RESUME)]
+        if before.train.schedule == "cosine" and before.train.steps != config.train.steps:
+            print(
+                f"{self.path}: train.steps was {before.train.steps} and is {config.train.steps}: the learning rate "
+                "follows another cosine from here on",
+                file=sys.stderr,
+            )
+        if changed:
+            raise UserError(
+                f"{saved}: the run was started with another config ({'; '.join(changed)}); "
+                f"resume it without these changes or start a new run folder"
+            )
+        starts = self._starts()
+        if starts and starts[-1].get("images", images) != images:
+            raise UserError(
+                f"{self.path}: {config.data.train} holds other images or boxes than when the run was started, so its "
+                "steps would mean other batches; put them back or start a new run folder"
+            )
+
+    def _drop_unfinished_line(self) -> None:
+        """What a full disk or a power cut left of a line would spoil the one that follows it."""
+        file = self.path / METRICS_FILE
+        if file.exists() and (content := file.read_bytes()) and not content.endswith(b"\n"):
+            whole = content[: content.rfind(b"\n") + 1]
+            with complete_or_nothing(str(file)) as unfinished:
+                unfinished.write_bytes(whole)
+
+    def _starts(self) -> list[dict[str, Any]]:
+        file = self.path / "environment.json"
+        return json.loads(file.read_text()) if file.exists() else []
+
+    def _note_environment(self, images: str) -> None:
         start = {
             "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
             "command": sys.argv,
@@ -110,10 +160,9 @@ class RunFolder:
             "machine": platform.machine(),
             "cores": os.cpu_count(),
             "versions": versions(),
+            "images": images,
         }
-        file = self.path / "environment.json"
-        starts = json.loads(file.read_text()) if file.exists() else []
-        _write(file, json.dumps([*starts, start], indent=1))
+        _write(self.path / "environment.json", json.dumps([*self._starts(), start], indent=1))
 
 
 def _write(file: Path, text: str) -> None:

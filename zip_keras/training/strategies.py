@@ -35,7 +35,10 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the run's files."""
     resolver = strategy.cluster_resolver
-    return resolver is None or not resolver.task_type or resolver.task_type == "chief" or resolver.task_id == 0
+    if resolver is None or not resolver.task_type:
+        return True
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return resolver.task_type == first and resolver.task_id == 0
 
 
 def _mirrored_cpus(count: int) -> tf.distribute.Strategy:

@@ -3,6 +3,7 @@
 import gc
 from typing import Any
 
+import keras
 import numpy as np
 import orbit
 import tensorflow as tf
@@ -12,16 +13,16 @@ from zip_keras.training.averaging import WeightAverage
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A step's loss is NaN or infinite.
+    """A step's loss, or the norm of its gradients, is NaN or infinite.
 
     Attributes:
         step: number of the step, from 0.
         indices: record numbers of the step's images.
     """
 
-    def __init__(self, step: int, loss: float, indices: list[int]):
-        super().__init__(f"loss {loss} at step {step}")
-        self.step, self.loss, self.indices = step, loss, indices
+    def __init__(self, step: int, name: str, value: float, indices: list[int]):
+        super().__init__(f"{name.replace('_', ' ')} {value} at step {step}")
+        self.step, self.indices = step, indices
 
 
 class ProposalTrainer(orbit.AbstractTrainer):
@@ -72,15 +73,15 @@ class ProposalTrainer(orbit.AbstractTrainer):
             NonFiniteLossError: before anything can be saved.
             UserError: an image cannot be read.
         """
-        history = []
-        for _ in range(int(num_steps)):
-            history.append(self._compiled_step(self._next_batch()))
-            self.on_step()
-        values = [{name: value.numpy() for name, value in step.items()} for step in history]
-        first = int(self.global_step.numpy()) - len(values)
-        for number, step in enumerate(values):
-            if not np.isfinite(step["loss"]):
-                raise NonFiniteLossError(first + number, float(step["loss"]), step["index"].tolist())
+        history: list[dict[str, tf.Tensor]] = []
+        try:
+            for _ in range(int(num_steps)):
+                history.append(self._compiled_step(self._next_batch()))
+                self.on_step()
+        except KeyboardInterrupt:
+            self._values(history)  # whoever saves what there is has to know that it is sound
+            raise
+        values = self._values(history)
         means = {name: float(np.mean([step[name] for step in values])) for name in values[0] if name != "index"}
         return {**means, "learning_rate": float(self.optimizer.learning_rate)}
 
@@ -88,6 +89,16 @@ class ProposalTrainer(orbit.AbstractTrainer):
         """Ends the threads that prepare batches; they run Python code and would block the interpreter's exit."""
         self.batches = None
         gc.collect()
+
+    def _values(self, history: list[dict[str, tf.Tensor]]) -> list[dict[str, np.ndarray]]:
+        """The numbers of the newest steps; raises `NonFiniteLossError` at the first that has none."""
+        values = [{name: value.numpy() for name, value in step.items()} for step in history]
+        first = int(self.global_step.numpy()) - len(values)
+        for number, step in enumerate(values):
+            for name in ("loss", "gradient_norm"):
+                if not np.isfinite(step.get(name, 0.0)):
+                    raise NonFiniteLossError(first + number, name, float(step[name]), step["index"].tolist())
+        return values
 
     def _next_batch(self) -> Any:
         try:
@@ -120,15 +131,26 @@ class ProposalTrainer(orbit.AbstractTrainer):
             scaled = self.optimizer.scale_loss(loss)
         variables = self.model.trainable_variables
         gradients = tape.gradient(scaled, variables)
-        if self.clip_norm:
-            gradients = self._clip(gradients)
+        if not self._scales_loss:  # scaled float16 gradients overflow now and then; the optimizer leaves that step out
+            means["gradient_norm"] = tf.linalg.global_norm(gradients)
+        if self.clip_norm or self._scales_loss:
+            gradients = self._reduced(gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return means, targets["index"]
 
-    def _clip(self, gradients):
-        """Clips the all-reduced gradient; what every replica returns adds up to it again in the optimizer."""
+    @property
+    def _scales_loss(self) -> bool:
+        return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+
+    def _reduced(self, gradients):
+        """The all-reduced gradient, clipped; what every replica returns adds up to it again in the optimizer.
+
+        Clipping has to look at it, and so does the decision to leave out a step whose scaled gradients overflowed:
+        Keras asks one replica only.
+        """
         context = tf.distribute.get_replica_context()
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        limit = self.clip_norm * getattr(self.optimizer, "dynamic_scale", 1.0)  # float16 losses are scaled
-        gradients, _ = tf.clip_by_global_norm(gradients, limit)
+        if self.clip_norm:
+            limit = self.clip_norm * (self.optimizer.dynamic_scale if self._scales_loss else 1.0)
+            gradients, _ = tf.clip_by_global_norm(gradients, limit)
         return [gradient / context.num_replicas_in_sync for gradient in gradients]
