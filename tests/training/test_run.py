@@ -36,6 +36,13 @@ def test_a_run_leaves_its_config_its_numbers_and_its_models(finished):
     assert "short_side: 64" in (run_dir / "config.yaml").read_text()
 
 
+def test_a_trunk_of_which_the_end_is_not_used_trains(config, tmp_path):
+    """As of a Faster R-CNN: all anchors on the map of stride 16."""
+    train(config(SMALLEST, "model.anchors.scales=[[],[24,32,48],[]]", "train.steps=2"), str(tmp_path / "run"))
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert {"box_1", "box_2", "box_3"} & first.keys() == {"box_2"}
+
+
 def test_levels_without_anchors_and_recursion_train_as_all_do(config, devkit, tmp_path):
     scales = "model.anchors.scales=[[],[24,32],[48,64]]"
     train(config(SMALLEST, scales, "model.recursion=1", f"data.val={devkit}:val"), str(tmp_path / "run"))
