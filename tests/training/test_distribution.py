@@ -15,7 +15,7 @@ from tests.training.tiny import weights_of
 def largest_difference(one, other):
     first, second = weights_of(one), weights_of(other)
     assert first.keys() == second.keys()
-    assert len(first) > 50
+    assert len(first) > 40
     largest = max(float(np.abs(first[name] - second[name]).max()) for name in first)
     print(f"largest difference of {len(first)} weights: {largest:.2g}")  # pytest -s shows it
     return largest
@@ -27,7 +27,7 @@ def changed(run_dir, start_dir):
 
 def test_an_overflow_on_any_replica_leaves_the_step_out(run_apart, tmp_path):
     """Scaled float16 gradients overflow at the start; the second replica's were once taken in."""
-    half = ["train.dtype=mixed_float16", "train.clip_norm=0"]
+    half = ["train.dtype=mixed_float16", "train.clip_norm=0", "model.zoom_in=none", "train.steps=2"]
     one, two = tmp_path / "one", tmp_path / "two"
     run_apart((one, half, {}), (two, [*half, "train.strategy=mirrored", "train.devices=2"], {}))
     assert all(np.isfinite(values).all() for values in weights_of(two).values())
