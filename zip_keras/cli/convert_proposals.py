@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterable, Iterator
 
+from zip_keras.data.annotations import PIXEL_CONVENTIONS
 from zip_keras.evaluation.formats import ReadOptions, format_of, stream_proposals, write_proposals
 from zip_keras.evaluation.formats.files import read_image_list
 from zip_keras.evaluation.proposals import ImageProposals
@@ -33,7 +34,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-list", metavar="FILE", help="the images of a .mat file, one a line, in its order")
     parser.add_argument(
         "--pixels",
-        choices=("continuous", "one_based"),
+        choices=PIXEL_CONVENTIONS,
         default="continuous",
         help="what the coordinates of VOC annotations and of .mat files count: edges, or pixels from 1 with the last "
         "one included, as the VOC devkit says; then a box is xmin - 1 .. xmax (default: continuous)",

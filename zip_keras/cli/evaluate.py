@@ -123,13 +123,9 @@ def run(arguments: argparse.Namespace) -> None:
         if levels:
             content["levels"] = {str(level): without_nan(row) for level, row in levels.items()}
         write_json(arguments.json, content)
-    if arguments.report:
+    if arguments.report or arguments.gallery:
         title = f"{file} on {arguments.ground_truth}, protocol {protocol}"
-        _write_report(arguments, title, numbers, facts, ground_truth, checked.proposals)
-        print(f"  report: {arguments.report}")
-    if arguments.gallery:
-        _write_gallery(arguments, ground_truth, checked.proposals)
-        print(f"  gallery: {arguments.gallery}")
+        _write_pictures(arguments, title, numbers, facts, ground_truth, checked.proposals)
 
 
 def _protocol(arguments: argparse.Namespace) -> str:
@@ -170,7 +166,7 @@ def describe(ground_truth: GroundTruth, checked: Checked) -> dict[str, Any]:
     }
 
 
-def _write_report(
+def _write_pictures(
     arguments: argparse.Namespace,
     title: str,
     numbers: dict[str, float],
@@ -178,21 +174,23 @@ def _write_report(
     ground_truth: GroundTruth,
     proposals: Proposals,
 ) -> None:
-    from zip_keras.plots.recall_report import recall_report
-
+    """The report and the gallery, as far as they are asked for."""
     load_image = _picture_loader(arguments.ground_truth)
-    shown = {name: in_words(value) for name, value in facts.items()}
-    page = recall_report(title, numbers, shown, ground_truth, proposals, load_image, arguments.report_images)
-    with complete_or_nothing(arguments.report) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+    if arguments.report:
+        from zip_keras.plots.recall_report import recall_report
 
+        shown = {name: in_words(value) for name, value in facts.items()}
+        page = recall_report(title, numbers, shown, ground_truth, proposals, load_image, arguments.report_images)
+        with complete_or_nothing(arguments.report) as unfinished:
+            unfinished.write_text(page, encoding="utf-8")
+        print(f"  report: {arguments.report}")
+    if arguments.gallery:
+        from zip_keras.plots.gallery import gallery
 
-def _write_gallery(arguments: argparse.Namespace, ground_truth: GroundTruth, proposals: Proposals) -> None:
-    from zip_keras.plots.gallery import gallery
-
-    picture = gallery(ground_truth, proposals, _picture_loader(arguments.ground_truth), arguments.gallery_images)
-    with complete_or_nothing(arguments.gallery) as unfinished:
-        picture.save(unfinished, "PNG" if arguments.gallery.lower().endswith(".png") else "JPEG", quality=88)
+        picture = gallery(ground_truth, proposals, load_image, arguments.gallery_images)
+        with complete_or_nothing(arguments.gallery) as unfinished:
+            picture.save(unfinished, "PNG" if arguments.gallery.lower().endswith(".png") else "JPEG", quality=88)
+        print(f"  gallery: {arguments.gallery}")
 
 
 def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from zip_keras.data.anchor_fit import fit_anchors
+from zip_keras.data.annotations import PIXEL_CONVENTIONS
 from zip_keras.data.defects import BOX_POLICIES, IMAGE_POLICIES, DefectLog
 from zip_keras.data.prepare import write_shards
 from zip_keras.data.report import Report, make_report
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pixels",
-        choices=("continuous", "one_based"),
+        choices=PIXEL_CONVENTIONS,
         default="continuous",
         help="what coordinates count: edges, or pixels from 1 with the last one included, as the VOC devkit says; "
         "then a box is xmin - 1 .. xmax (default: continuous)",

@@ -6,6 +6,7 @@ from typing import Literal
 # What an annotation file's numbers count. "continuous": edges, so a box is `xmin .. xmax`. "one_based": pixels from 1,
 # the last one included, so a box is `xmin - 1 .. xmax`.
 PixelConvention = Literal["continuous", "one_based"]
+PIXEL_CONVENTIONS: tuple[PixelConvention, ...] = ("continuous", "one_based")
 
 
 @dataclass(frozen=True)

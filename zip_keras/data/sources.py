@@ -131,14 +131,15 @@ def _read(
 def _open_records(
     spec: str, kind: str, parts: list[str], classes: Sequence[str] | None, log: DefectLog, pixels: PixelConvention
 ) -> Dataset:
-    from zip_keras.data.tfrecords import ShardIndex, read_index, read_records, shard_paths
+    from zip_keras.data.tfrecords import read_index, read_records, shard_paths
 
     if kind == "tfds":
         from zip_keras.data.tfds_source import cached_records
 
         parts = [cached_records(parts[0], ":".join(parts[1:]))]
         for shard in shard_paths(parts[0]):
-            for defect in (read_index(shard) or ShardIndex([], [], "", [])).defects:
+            index = read_index(shard)
+            for defect in index.defects if index else ():
                 log.box(defect.kind, defect.file, defect.detail)
     names, records = read_records(parts[0], parts[1] if len(parts) > 1 else "", log, pixels)
     class_names = _class_names(spec, names, classes)

@@ -122,12 +122,6 @@ class RunFolder:
     def _check_same_run(self, saved: Path, config: ExperimentConfig, images: str) -> None:
         before = read_config(saved)
         changed = [line for line in changed_values(before, config) if not line.startswith(FREE_ON_RESUME)]
-        if before.train.schedule == "cosine" and before.train.steps != config.train.steps:
-            print(
-                f"{self.path}: train.steps was {before.train.steps} and is {config.train.steps}: the learning rate "
-                "follows another cosine from here on",
-                file=sys.stderr,
-            )
         if changed:
             raise UserError(
                 f"{saved}: the run was started with another config ({'; '.join(changed)}); "
@@ -138,6 +132,12 @@ class RunFolder:
             raise UserError(
                 f"{self.path}: {config.data.train} holds other images or boxes than when the run was started, so its "
                 "steps would mean other batches; put them back or start a new run folder"
+            )
+        if before.train.schedule == "cosine" and before.train.steps != config.train.steps:
+            print(
+                f"{self.path}: train.steps was {before.train.steps} and is {config.train.steps}: the learning rate "
+                "follows another cosine from here on",
+                file=sys.stderr,
             )
 
     def _drop_unfinished_line(self) -> None:
