@@ -108,3 +108,10 @@ def test_missing_and_broken_files(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=rf"{name}: not a weights file"):
             load_weights(network(), tmp_path / name)
+
+
+def test_states_of_random_generators_are_no_weights():
+    """They are numbered over the whole process, so no file could name them."""
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense"), keras.layers.Dropout(0.5)])
+    assert any("seed" in variable.path for variable in network.variables)
+    assert {path.split("/")[-1] for path in variables_by_path(network)} == {"kernel", "bias"}

@@ -6,9 +6,10 @@ Where the paper and the released code disagree, the comment says which value is 
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from zip_keras.errors import UserError
@@ -190,6 +191,7 @@ class SuppressionConfig:
             values = getattr(self, name)
             _require(all(a > b for a, b in pairwise(values)), f"{name} must decrease, not {list(values)}")
             _require(values[-1] > 0, f"{name} must be above 0, not {values[-1]}")
+        _require(self.thresholds[0] <= 1, f"thresholds must be at most 1, not {self.thresholds[0]}")
         _check_positive(self, "pre_nms", "level_keep", "max_proposals", "vote_iou", "level_iou")
         _check_range(self, 0, 1, "vote_iou", "level_iou")
         _check_range(self, 0, math.inf, "min_size")
@@ -340,6 +342,33 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
         if name in values and isinstance(f.default_factory, type) and dataclasses.is_dataclass(f.default_factory)
     }
     return cls(**{name: nested.get(name, _frozen(value)) for name, value in values.items()})
+
+
+def check_types(cls: type, values: Mapping[str, Any]) -> None:
+    """Raises `UserError` for a value that is not what the dataclass's field takes; not for a field it has not.
+
+    Config files and overrides are checked by their parser; this is for values from elsewhere.
+    """
+    hints = get_type_hints(cls)
+    for name, value in values.items():
+        if name in hints and not _is_a(value, hints[name]):
+            kind = hints[name].__name__ if isinstance(hints[name], type) else str(hints[name])
+            raise UserError(f"{name} must be {kind}, not {value!r}")
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Numbers must be finite; whole ones are floats too, and truth values are no numbers. Lists pass for tuples."""
+    members = get_args(hint)
+    if isinstance(hint, UnionType):
+        return any(_is_a(value, member) for member in members)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            return False
+        kinds = [members[0]] * len(value) if members[-1] is ... else members
+        return len(kinds) == len(value) and all(map(_is_a, value, kinds))
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
 def _require(holds: bool, message: str) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 
 from zip_keras.errors import UserError
 
+SHOWN = 5  # of a report's lines of a kind
+
 
 @dataclass(frozen=True)
 class LoadReport:
@@ -29,12 +31,17 @@ class LoadReport:
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{len(self.loaded)} variables loaded, {len(self.kept)} kept as they were, {len(self.unused)} unused"
+        lines = [f"{len(self.loaded)} variables loaded, {len(self.kept)} kept as they were, {len(self.unused)} unused"]
+        for what, paths in (("kept", self.kept), ("unused", self.unused)):
+            lines += [f"  {what}: {line}" for line in paths[:SHOWN]]
+            if len(paths) > SHOWN:
+                lines.append(f"  {what}: {len(paths) - SHOWN} more")
+        return "\n".join(lines)
 
 
 def variables_by_path(network: keras.Model) -> dict[str, keras.Variable]:
-    """A network's variables by path: layer, sub-layer, variable."""
-    return {variable.path: variable for variable in network.variables}
+    """A network's variables by path: layer, sub-layer, variable. The states of random generators are none of them."""
+    return {variable.path: variable for variable in network.weights}
 
 
 def save_weights(network: keras.Model, file: str | Path, dtype: str = "float32") -> None:

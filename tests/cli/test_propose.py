@@ -124,11 +124,15 @@ def test_without_tqdm_progress_is_lines(command, monkeypatch, capsys):
     assert "2 of 2 images" in capsys.readouterr().err
 
 
-def test_without_pillow_pictures_are_refused_and_json_is_not(command, monkeypatch, tmp_path, capsys):
+def test_without_pillow_pictures_are_refused_and_json_is_not(command, photos, small_run, monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     assert command("--pictures", str(tmp_path / "pictures")) == 2
     assert "--pictures: needs PIL" in capsys.readouterr().err
     assert command() == 0
+    monkeypatch.chdir(tmp_path)  # without --output pictures are drawn where they can be
+    assert main(["propose", str(photos), "--model", str(small_run)]) == 0
+    assert "no pictures: pictures: needs PIL" in capsys.readouterr().err
+    assert json.loads((tmp_path / "proposals.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -143,6 +147,20 @@ def test_bad_arguments_are_one_line(command, arguments, message, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_suppression_is_set_by_name(photos, small_run, tmp_path, capsys):
+    def boxes(*fields):
+        file = tmp_path / "out.json"
+        words = ["--model", str(small_run), "--output", str(file), "--suppression", *fields]
+        return len(json.loads(file.read_text())) if main(["propose", str(photos), *words]) == 0 else None
+
+    assert boxes("level_iou=0.01") < boxes("level_iou=0.99", "pre_nms=null")
+    capsys.readouterr()
+    assert boxes("level_iou=high") is None
+    assert "--suppression level_iou=high: write NAME=VALUE" in capsys.readouterr().err
+    assert boxes("level_iou=0.9", "--suppression", "level_iou=0.8") is None
+    assert "level_iou is given twice" in capsys.readouterr().err
 
 
 def test_export_then_propose(small_run, photos, tmp_path, capsys):

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import keras
@@ -147,3 +148,44 @@ def test_new_biases_forget_the_calibration_of_the_old(small_proposer):
     assert Settings(flip=True).apply(small).calibration == {"data": "x"}
     changed = Settings(level_bias=(0.1, 0.0, 0.0)).apply(small)
     assert (changed.calibration, changed.suppression.level_bias) == (None, (0.1, 0.0, 0.0))
+
+
+class TestSuppressionByName:
+    def test_fields_change_and_the_others_stay(self, small_proposer):
+        before = small_proposer.suppression
+        changed = Settings(suppression={"level_iou": 0.9, "thresholds": [0.95, 0.8], "counts": [200, 10]})
+        assert changed.apply(small_proposer).suppression == dataclasses.replace(
+            before, level_iou=0.9, thresholds=(0.95, 0.8), counts=(200, 10)
+        )
+
+    def test_settings_of_their_own_go_before(self, small_proposer):
+        changed = Settings(suppression={"max_proposals": 30, "vote_iou": 0.5}, max_proposals=20, vote_iou=0)
+        after = changed.apply(small_proposer).suppression
+        assert (after.max_proposals, after.vote_iou) == (20, None)
+
+    def test_a_bias_forgets_the_calibration(self, small_proposer):
+        small = Settings().apply(small_proposer)
+        small.calibration = {"data": "x"}
+        assert Settings(suppression={"level_iou": 0.9}).apply(small).calibration == {"data": "x"}
+        assert Settings(suppression={"level_bias": [0.1, 0, 0]}).apply(small).calibration is None
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"level": 0.9}, "suppression has no 'level'; it has level_bias, pre_nms, level_iou"),
+            ({"level_iou": 1.5}, "level_iou must be from 0 to 1, not 1.5"),
+            ({"thresholds": [0.9, 0.8]}, "thresholds and counts must be equally long, not 2 and"),
+            ({"thresholds": [3.0, 0.8], "counts": [20, 10]}, "thresholds must be at most 1, not 3"),
+            ({"thresholds": 0.9}, r"thresholds must be tuple\[float, \.\.\.\], not 0.9"),
+            ({"level_iou": "high"}, "level_iou must be float, not 'high'"),
+            ({"level_iou": True}, "level_iou must be float, not True"),
+            ({"level_iou": None}, "level_iou must be float, not None"),
+            ({"pre_nms": 100.5}, r"pre_nms must be int \| None, not 100.5"),
+            ({"counts": [100.5, 10]}, r"counts must be tuple\[int, \.\.\.\], not \[100.5, 10\]"),
+            ({"level_bias": [0, 0.1]}, r"level_bias must be tuple\[float, float, float\], not \[0, 0.1\]"),
+            ({"level_bias": [float("nan"), 0, 0]}, r"level_bias must be tuple.*, not \[nan, 0, 0\]"),
+        ],
+    )
+    def test_what_cannot_be(self, small_proposer, changes, message):
+        with pytest.raises(UserError, match=message):
+            Settings(suppression=changes).apply(small_proposer)

@@ -5,7 +5,9 @@ import pytest
 
 from tests.training.tiny import tiny_config
 from zip_keras import presets
+from zip_keras.config import TrainConfig
 from zip_keras.errors import UserError
+from zip_keras.training.optimizer import build_optimizer
 from zip_keras.training.run import build_network
 from zip_keras.weights import save_weights
 
@@ -44,6 +46,22 @@ def test_frozen_statistics_of_a_random_trunk_are_refused(narrow_config, tmp_path
     with pytest.raises(UserError, match=r"zoom\.npz: \d+ variables of the trunk are not in it"):
         build_network(frozen, lambda text: None)
     build_network(frozen, lambda text: None, load=False)  # a checkpoint brings the weights
+
+
+def test_a_trunk_of_keras_is_known_by_its_layers(narrow_config, tmp_path):
+    """Its variables have names of their own: the rate of the trunk and the refusal of a random one go by layer."""
+    trunk = "model.trunk=keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu"
+    network = build_network(narrow_config(trunk))
+    optimizer = build_optimizer(TrainConfig(trunk_rate=0.1), network.trunk_paths)
+    optimizer.build(network.trainable_variables)
+    rates = dict(zip((v.path for v in network.trainable_variables), optimizer._rates, strict=True))
+    assert rates["block_13_expand/kernel"] == 0.1
+    assert {rate for path, rate in rates.items() if path.startswith(("zoom_in_", "head_"))} == {1.0}
+
+    np.savez(tmp_path / "rest.npz", **{v.path: np.array(v) for v in network.variables if v.path.startswith("head_")})
+    frozen = narrow_config(trunk, f"train.weights={tmp_path / 'rest.npz'}", "model.batch_norm=frozen")
+    with pytest.raises(UserError, match=r"rest\.npz: \d+ variables of the trunk are not in it \(Conv1/kernel"):
+        build_network(frozen, lambda text: None)
 
 
 def test_training_starts_from_a_preset_by_its_name(small_proposer, tmp_path, monkeypatch):

@@ -79,6 +79,12 @@ def test_preparation_can_be_chosen():
     assert trunk_named("keras:EfficientNetV2B0:a,b,c").scale == MODES["raw"][1]
 
 
+@pytest.mark.parametrize("name", ["EfficientNetB0", "EfficientNetB7"])
+def test_networks_that_keras_builds_in_two_ways_are_refused(name):
+    with pytest.raises(UserError, match="take an EfficientNetV2, or efficientnet_lite0"):
+        trunk_named(f"keras:{name}:a,b,c")
+
+
 def test_frozen_batch_norms_do_not_learn():
     frozen, synchronized = trunk_model(MOBILENET, batch_norm="frozen"), trunk_model(MOBILENET)
     norms = [layer for layer in frozen._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
@@ -92,8 +98,16 @@ def test_frozen_batch_norms_do_not_learn():
     assert all(layer.synchronized == (keras.backend.backend() == "tensorflow") for layer in norms)
 
 
-def test_a_whole_network_on_an_image_of_any_size(tmp_path):
-    network = ProposalNetwork(ModelConfig(trunk=MOBILENET, zoom_in_width=0.125, head_channels=8, attention_width=0.05))
+@pytest.mark.parametrize(
+    "trunk",
+    [
+        MOBILENET,
+        "keras:MobileNetV3Small:activation_1,activation_11,activation_17",  # bare operations between its layers
+        "keras:ConvNeXtTiny:convnext_tiny_stage_1_block_2_identity,convnext_tiny_stage_2_block_8_identity,layer_normalization",
+    ],
+)
+def test_a_whole_network_on_an_image_of_any_size(trunk, tmp_path):
+    network = ProposalNetwork(ModelConfig(trunk=trunk, zoom_in_width=0.125, head_channels=8, attention_width=0.05))
     image = np.zeros((1, 70, 90, 3), np.uint8)
     outputs = network(image)
     assert [tuple(logits.shape) for logits in outputs["logits"]] == [(1, n, 3) for n in (1440, 360, 90)]

@@ -1,7 +1,11 @@
 """Command line options for `zip_keras.prediction.settings.Settings`, shared by the commands that use a model."""
 
 import argparse
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zip_keras.errors import UserError
 
 if TYPE_CHECKING:
     from zip_keras.prediction.settings import Settings
@@ -24,6 +28,14 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
         "--passes", type=int, metavar="T", help="feed boxes back and refine them T times (needs model.recursion)"
     )
     group.add_argument("--vote", type=float, metavar="IOU", help="box voting among boxes that overlap so much; 0 = off")
+    group.add_argument(
+        "--suppression",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="other fields of the config's suppression section, for example level_iou=0.9 'thresholds=[0.95,0.8]'",
+    )
 
 
 def read_settings(arguments: argparse.Namespace) -> "Settings":
@@ -38,4 +50,25 @@ def read_settings(arguments: argparse.Namespace) -> "Settings":
         flip=arguments.flip,
         vote_iou=arguments.vote,
         passes=arguments.passes,
+        suppression=_fields(arguments.suppression) or None,
     )
+
+
+def _fields(words: Sequence[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in map(_field, words):
+        if name in fields:
+            raise UserError(f"--suppression: {name} is given twice; give it once")
+        fields[name] = value
+    return fields
+
+
+def _field(words: str) -> tuple[str, Any]:
+    """A field and its value, from `name=value`, the value as in JSON."""
+    name, _, value = words.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        raise UserError(
+            f"--suppression {words}: write NAME=VALUE, the value a number, a list such as [0.95,0.8], or null"
+        ) from None

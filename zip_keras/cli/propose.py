@@ -1,6 +1,7 @@
 """`zip-keras propose`: writes the proposals of images."""
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     if arguments.output is None:
         arguments.output = DEFAULT_OUTPUT
-        arguments.pictures = arguments.pictures or DEFAULT_PICTURES
+        arguments.pictures = arguments.pictures or _default_pictures()
     if arguments.pictures_count < 0:
         raise UserError(f"--pictures-count is {arguments.pictures_count}; it must be 0 or more")
     format_of(arguments.output)  # before minutes of work
@@ -89,6 +90,16 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"  skipped, cannot be read: {work.reader.skipped}")
     if arguments.pictures:
         print(f"  pictures: {arguments.pictures}")
+
+
+def _default_pictures() -> str | None:
+    """Where pictures go that were not asked for by name; None where they cannot be drawn."""
+    try:
+        library("PIL.Image", "pictures", "train")
+    except UserError as error:
+        print(f"no pictures: {error}", file=sys.stderr)
+        return None
+    return DEFAULT_PICTURES
 
 
 def _refuse_calibration_images(model: str, images: Sequence[ImageFile]) -> None:

@@ -64,8 +64,8 @@ def spread(values: Sequence[float]) -> Spread:
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> SeedDifference | None:
     """A - B over the seeds that both have; None when there is none.
 
-    Pairs, because a seed fixes the order of the images and their augmentation for both: what it makes easy or hard for
-    both cancels. The interval takes differences as normal; it is made for each pair alone, so of twenty differences
+    Pairs, because a seed may fix the same for both (weights at the start; order and augmentation of images that are
+    resized alike): what that makes easy or hard for both cancels. The interval takes differences as normal; it is made for each pair alone, so of twenty differences
     that are nothing one is expected to be called larger than the noise.
 
     Args:

@@ -55,6 +55,11 @@ class ProposalNetwork(keras.Model):
         self.trunk_layers = maps.trunk_layers
         self.mirror_layers = maps.mirror_layers
 
+    @property
+    def trunk_paths(self) -> frozenset[str]:
+        """Paths of the trunk's variables; in a trunk of keras.applications they have no common beginning."""
+        return frozenset(variable.path for layer in self.trunk_layers.values() for variable in layer.variables)
+
     def copy_mirror_weights(self) -> MirrorReport:
         """Starts the zoom-in stream from the trunk's weights; call it after loading pretrained weights."""
         return copy_mirror_weights(self.trunk_layers, self.mirror_layers)

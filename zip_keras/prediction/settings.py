@@ -1,10 +1,11 @@
-"""How a loaded model shall look and list: length, sizes of look, mirrored look, voting, biases."""
+"""How a loaded model shall look and list: length, sizes of look, mirrored look, suppression, biases."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from zip_keras.config import SuppressionConfig
+from zip_keras.config import SuppressionConfig, check_types, from_dict, to_dict
 from zip_keras.errors import UserError
 from zip_keras.models.proposer import Proposer
 
@@ -27,6 +28,7 @@ class Settings:
         vote_iou: box voting, see `SuppressionConfig`; 0 switches it off.
         passes: how often boxes are fed back and refined, for a network trained with `model.recursion`.
         level_bias: added to the scores of the three levels, fine to coarse.
+        suppression: fields of `SuppressionConfig` by name, before the changes above.
     """
 
     max_proposals: int | None = None
@@ -37,6 +39,7 @@ class Settings:
     vote_iou: float | None = None
     passes: int | None = None
     level_bias: tuple[float, float, float] | None = None
+    suppression: Mapping[str, Any] | None = None
 
     def __post_init__(self):
         sides = [("short_sides", side) for side in self.short_sides or ()]
@@ -71,7 +74,7 @@ class Settings:
             long_side=long,
             flip=proposer.flip if self.flip is None else self.flip,
             passes=proposer.passes if self.passes is None else self.passes,
-            calibration=proposer.calibration if self.level_bias is None else None,
+            calibration=None if self._sets_bias else proposer.calibration,
         )
 
     def _sides(self, proposer: Proposer) -> tuple[Sequence[int | None], int]:
@@ -88,7 +91,12 @@ class Settings:
         old = max(side for side in proposer.short_sides if side is not None)
         return short, round(proposer.long_side * max(side for side in short if side is not None) / old)
 
+    @property
+    def _sets_bias(self) -> bool:
+        return self.level_bias is not None or "level_bias" in (self.suppression or {})
+
     def _suppression(self, config: SuppressionConfig) -> SuppressionConfig:
+        config = _replaced(config, self.suppression or {})
         if self.max_proposals is not None:  # the loosest threshold lets as many through
             counts = (max(self.max_proposals, config.counts[0]), *config.counts[1:])
             config = dataclasses.replace(config, max_proposals=self.max_proposals, counts=counts)
@@ -97,3 +105,12 @@ class Settings:
         if self.level_bias is not None:
             config = dataclasses.replace(config, level_bias=self.level_bias)
         return config
+
+
+def _replaced(config: SuppressionConfig, changes: Mapping[str, Any]) -> SuppressionConfig:
+    known = to_dict(config)
+    for name in changes:
+        if name not in known:
+            raise UserError(f"suppression has no {name!r}; it has {', '.join(known)}")
+    check_types(SuppressionConfig, changes)
+    return from_dict(SuppressionConfig, {**known, **changes})

@@ -1,6 +1,7 @@
 """SGD as the method uses it, with its schedules. METHOD section 5."""
 
 import math
+from collections.abc import Iterable
 
 import keras
 from keras import ops
@@ -19,18 +20,25 @@ class DecayedSGD(keras.optimizers.SGD):
 
     Args:
         decay: as in Caffe.
-        trunk_rate: learning rate of the variables whose path starts with "trunk_", relative to the others'.
+        trunk_rate: learning rate of the trunk's variables, relative to the others'.
+        trunk_paths: which those are, `ProposalNetwork.trunk_paths`.
     """
 
     def __init__(
-        self, learning_rate=1e-4, momentum: float = 0.9, decay: float = 0.0, trunk_rate: float = 1.0, **kwargs
+        self,
+        learning_rate=1e-4,
+        momentum: float = 0.9,
+        decay: float = 0.0,
+        trunk_rate: float = 1.0,
+        trunk_paths: Iterable[str] = (),
+        **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
-        self.decay, self.trunk_rate = decay, trunk_rate
+        self.decay, self.trunk_rate, self.trunk_paths = decay, trunk_rate, frozenset(trunk_paths)
         self._rates: list[float] = []
 
     def build(self, variables):
-        self._rates = [self.trunk_rate if variable.path.startswith("trunk_") else 1.0 for variable in variables]
+        self._rates = [self.trunk_rate if variable.path in self.trunk_paths else 1.0 for variable in variables]
         super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
@@ -40,7 +48,8 @@ class DecayedSGD(keras.optimizers.SGD):
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self):
-        return {**super().get_config(), "decay": self.decay, "trunk_rate": self.trunk_rate}
+        own = {"decay": self.decay, "trunk_rate": self.trunk_rate, "trunk_paths": sorted(self.trunk_paths)}
+        return {**super().get_config(), **own}
 
 
 @serializable
@@ -81,12 +90,17 @@ class WarmUpSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def build_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
-    """The optimizer of a run; wrapped in loss scaling where the compute type is float16."""
+def build_optimizer(config: TrainConfig, trunk_paths: Iterable[str]) -> keras.optimizers.Optimizer:
+    """The optimizer of a run; wrapped in loss scaling where the compute type is float16.
+
+    Args:
+        config: rates and schedule.
+        trunk_paths: the variables that learn at `config.trunk_rate`, `ProposalNetwork.trunk_paths`.
+    """
     schedule = WarmUpSchedule(
         config.learning_rate, config.schedule, config.halve_every, config.steps, config.warmup_steps
     )
-    optimizer = DecayedSGD(schedule, config.momentum, config.weight_decay, config.trunk_rate)
+    optimizer = DecayedSGD(schedule, config.momentum, config.weight_decay, config.trunk_rate, trunk_paths)
     if config.dtype == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

@@ -15,6 +15,7 @@ from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.formats import write_proposals
 from zip_keras.evaluation.formats.files import complete_or_nothing
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
+from zip_keras.training.environment_file import read_starts
 from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
 from zip_keras.training.surroundings import machine, versions
 
@@ -40,8 +41,8 @@ def measure_run(
 
     Returns:
         What `result.json` holds: `config`, `seed`, `data`, `protocol`, `recall` (None where the data has no object of
-        a size), `images`, `objects`, `proposals`, `list_length`, `model`, `cost`, `training`, `date`, `machine`,
-        `versions`.
+        a size), `images`, `objects`, `proposals`, `list_length`, `model`, `digests`, `cost`, `training`, `date`,
+        `machine`, `versions`.
 
     Raises:
         UserError: the run or the data is missing or broken, or the model was calibrated on some of these images.
@@ -51,7 +52,8 @@ def measure_run(
     ground_truth = read_ground_truth(data, config.data.on_defect)
     if not ground_truth.counted.any():
         raise UserError(f"{data}: no object to find: recall is not defined; name another split")
-    records = open_dataset(data, on_defect=config.data.on_defect).records
+    dataset = open_dataset(data, on_defect=config.data.on_defect)
+    records = dataset.records
 
     from zip_keras.prediction.calibration import refuse_calibration_images
     from zip_keras.prediction.cost import WARM_UP, measure_cost  # TensorFlow, after the quick errors
@@ -65,6 +67,7 @@ def measure_run(
     proposals = propose_records(compile_proposer(proposer), progress(records, len(records)))
     write_proposals(str(run_dir / "proposals.npz"), proposals)
     recall = average_recall(ground_truth, proposals, PROTOCOL)
+    training_images = (read_starts(run_dir) or [{}])[-1].get("images")
     result = {
         "config": to_dict(config),
         "seed": config.train.seed,
@@ -76,6 +79,7 @@ def measure_run(
         "proposals": proposals.count,
         "list_length": list_length(proposer.suppression),
         "model": file.name,
+        "digests": {"training": training_images, "test": dataset.digest()},
         "cost": {
             "height": cost.height,
             "width": cost.width,

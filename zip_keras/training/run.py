@@ -68,7 +68,7 @@ class _Run:
         settings = config.train
         with strategy.scope():
             self.network = build_network(config, load=not _checkpoint(folder))  # a checkpoint holds them all
-            self.optimizer = build_optimizer(settings)
+            self.optimizer = build_optimizer(settings, self.network.trunk_paths)
             self.optimizer.build(self.network.trainable_variables)
             self.global_step = tf.Variable(0, dtype=tf.int64, name="global_step")
             self.average = WeightAverage(self.network, settings.ema) if settings.ema else None
@@ -247,7 +247,8 @@ def build_network(config: ExperimentConfig, say: Callable[[str], None] = _say, l
     if settings.weights and load:
         report = load_weights(network, weights_file(settings.weights))
         say(f"{settings.weights}: {report}")
-        missing = [line for line in report.kept if line.startswith("trunk_")]
+        trunk = network.trunk_paths
+        missing = [line for line in report.kept if line.partition(":")[0] in trunk]
         if missing and config.model.batch_norm == "frozen":
             raise UserError(
                 f"{settings.weights}: {len(missing)} variables of the trunk are not in it ({missing[0]}), and with "

@@ -24,6 +24,7 @@ from zip_keras.config import ExperimentConfig, to_dict
 from zip_keras.config_files import changed_values, config_text, read_config
 from zip_keras.errors import UserError
 from zip_keras.evaluation.formats.files import complete_or_nothing
+from zip_keras.training.environment_file import ENVIRONMENT_FILE, read_starts
 from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
 from zip_keras.training.surroundings import versions
 
@@ -127,7 +128,7 @@ class RunFolder:
                 f"{saved}: the run was started with another config ({'; '.join(changed)}); "
                 f"resume it without these changes or start a new run folder"
             )
-        starts = self._starts()
+        starts = read_starts(self.path)
         if starts and starts[-1].get("images", images) != images:
             raise UserError(
                 f"{self.path}: {config.data.train} holds other images or boxes than when the run was started, so its "
@@ -148,10 +149,6 @@ class RunFolder:
             with complete_or_nothing(str(file)) as unfinished:
                 unfinished.write_bytes(whole)
 
-    def _starts(self) -> list[dict[str, Any]]:
-        file = self.path / "environment.json"
-        return json.loads(file.read_text()) if file.exists() else []
-
     def _note_environment(self, images: str) -> None:
         start = {
             "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -162,7 +159,7 @@ class RunFolder:
             "versions": versions(),
             "images": images,
         }
-        _write(self.path / "environment.json", json.dumps([*self._starts(), start], indent=1))
+        _write(self.path / ENVIRONMENT_FILE, json.dumps([*read_starts(self.path), start], indent=1))
 
 
 def _write(file: Path, text: str) -> None:

@@ -43,6 +43,11 @@ def application_trunk(spec: str) -> Trunk:
     networks = [n for n in dir(keras.applications) if n[0].isupper()]
     if network not in networks:
         raise UserError(f"trunk {spec!r}: keras.applications has no {network!r}{_nearest(network, networks)}")
+    if re.match(r"EfficientNetB\d", network):
+        raise UserError(
+            f"trunk {spec!r}: its ImageNet weights belong to another network (one layer more for its pixels) than "
+            f"the one that Keras builds without them; take an EfficientNetV2, or efficientnet_lite0"
+        )
     family = next((m for pattern, m in FAMILIES.items() if re.match(pattern, network)), "tf")
     mode_name = (mode and mode[0]) or family
     if mode_name not in MODES:
@@ -69,6 +74,8 @@ def _build(image, config: ModelConfig, *, spec: str, network: str, taps: tuple[s
             )
 
     def copy(layer):
+        if not isinstance(layer, keras.layers.Layer):  # a bare operation, such as the sum in a ConvNeXt
+            return layer
         values = {**layer.get_config(), "name": names[layer.name]}
         if isinstance(layer, keras.layers.BatchNormalization):
             synchronized = config.batch_norm == "synchronized" and keras.backend.backend() == "tensorflow"

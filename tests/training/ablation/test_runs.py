@@ -87,7 +87,9 @@ def test_the_table_holds_means_spreads_costs_and_verdicts(work):
     assert "| wide | 3 | 0.510 ± 0.010 |" in text
     assert "| wide | 3 | +0.2500 | 0.0000 | +0.2500 to +0.2500 | larger than the noise |" in text
     assert "lists of 300 boxes, so recall beyond 300 is recall at 300" in text
-    assert "budget of every run: 1 steps of 4 images; base.yaml with data.short_side=32" in text
+    assert "budget of every run: 1 steps of 4 images of ; base.yaml with data.short_side=32" in text
+    assert "what a row changes: plain: model.width=0.25; wide: model.width=0.5" in text
+    assert "NOT ALIKE" not in text
     assert "machine: 2 cores, x86_64, AVX2; tensorflow 2.20.0, keras 3.15.0" in text
     assert "the network alone at 32 x 64 pixels" in text
     content = json.loads((work.output / "table.json").read_text())
@@ -99,6 +101,17 @@ def test_the_table_holds_means_spreads_costs_and_verdicts(work):
     assert content["rows"][1]["seeds"]["2"]["recall"]["AR@1000"] == pytest.approx(0.52)
     assert content["differences"]["AR@1000"]["wide"]["verdict"] == "larger than the noise"
     assert (work.output / "table.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_row_with_a_budget_of_its_own_and_runs_on_other_data_are_told(work):
+    work.run(ONE_SEED, ("model.width=0.5]", "model.width=0.5, train.steps=3, train.batch_size=2]"))
+    for row, digest in (("plain", "a"), ("wide", "b")):
+        file = work.output / row / "seed-0" / "result.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "digests": {"training": digest, "test": "same"}}))
+    text = write_report(work.table(ONE_SEED, ("=0.5]", "=0.5, train.steps=3, train.batch_size=2]")), work.output)
+    assert "budget of a run (wide: 3 steps of 2 images of ): 1 steps of 4 images of ;" in text
+    assert "NOT ALIKE: the training images of these runs differ" in text
+    assert "the test images of these runs differ" not in text
 
 
 def test_failures_are_listed_the_others_go_on_and_they_are_tried_again(work):

@@ -47,6 +47,12 @@ def test_a_rows_config_is_base_then_budget_then_row_then_seed(written):
     assert written("seeds:", "input_size: [64, 96]\nseeds:").cost_size() == (64, 96)
 
 
+def test_the_best_checkpoint_is_not_chosen_on_what_is_measured(written):
+    table = written("train.steps=7", "data.val=data/somewhere:test")
+    with pytest.raises(UserError, match=r"row 'ZIP': data\.val is data/somewhere:test, which the table measures"):
+        table.config(table.rows[0], 0)
+
+
 def test_rows_and_seeds_can_be_chosen(written):
     chosen = written().select(["ZIP + gray"], [5])
     assert (chosen.names, chosen.seeds) == (("ZIP + gray",), (5,))

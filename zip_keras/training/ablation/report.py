@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from zip_keras.config_files import read_config
+from zip_keras.config import ExperimentConfig
 from zip_keras.errors import UserError
 from zip_keras.evaluation.extras import library
 from zip_keras.evaluation.formats.files import complete_or_nothing
@@ -23,6 +23,7 @@ RECALLS = {
     "AR@100-M": "medium",
     "AR@100-L": "large",
 }
+SHOWN = ("recall", "cost", "training", "date", "machine", "versions", "model", "digests")
 COMPARED = ("AR@10", "AR@100", "AR@1000")
 
 
@@ -126,10 +127,7 @@ def as_json(table: AblationTable, reports: list[RowReport]) -> dict[str, Any]:
     rows = []
     for report in reports:
         recalls = {name: spread([*report.recall(name).values()]) for name in RECALLS if report.recall(name)}
-        seeds = {
-            seed: {key: _result(run)[key] for key in ("recall", "cost", "training", "date", "machine", "versions")}
-            for seed, run in report.finished.items()
-        }
+        seeds = {seed: {key: _result(run).get(key) for key in SHOWN} for seed, run in report.finished.items()}
         rows.append(
             {
                 "name": report.row.name,
@@ -156,11 +154,14 @@ def as_json(table: AblationTable, reports: list[RowReport]) -> dict[str, Any]:
 
 def _header(table: AblationTable, reports: list[RowReport]) -> list[str]:
     results = [_result(run) for report in reports for run in report.finished.values()]
-    config = read_config(table.base, table.overrides)
-    budget = f"{config.train.steps} steps of {config.train.batch_size} images"
+    budgets = [_budget(table.config(row, table.seeds[0])) for row in table.rows]
+    usual = max(budgets, key=budgets.count)
+    others = [f"{row.name}: {own}" for row, own in zip(table.rows, budgets, strict=True) if own != usual]
+    alike = "every run" if not others else f"a run ({'; '.join(others)})"
     lines = [
-        f"budget of every run: {budget}; {table.base.name} with {' '.join(table.overrides) or 'no override'}",
-        f"data: trained on {config.data.train}, measured on {table.test}, protocol fast (equal to coco)",
+        f"budget of {alike}: {usual}; {table.base.name} with {' '.join(table.overrides) or 'no override'}",
+        f"data: measured on {table.test}, protocol fast (equal to coco)",
+        "what a row changes: " + "; ".join(f"{row.name}: {' '.join(row.overrides) or 'nothing'}" for row in table.rows),
     ]
     if not results:
         return [*lines, "no run is finished yet"]
@@ -168,6 +169,11 @@ def _header(table: AblationTable, reports: list[RowReport]) -> list[str]:
     lines[1] += f": {first.get('images')} images, {first.get('objects')} objects"
     if (length := min(result.get("list_length", 1000) for result in results)) < 1000:
         lines[1] += f"; lists of {length} boxes, so recall beyond {length} is recall at {length}"
+    for what, name in (("training", "training images"), ("test", "test images")):
+        if len({result.get("digests", {}).get(what) for result in results} - {None}) > 1:
+            lines.append(
+                f"NOT ALIKE: the {name} of these runs differ (digests in table.json); delete and run them again"
+            )
     machines = _each(
         f"{m['cores']} cores, {m['architecture']}, {m['vector_units']}" for m in (r["machine"] for r in results)
     )
@@ -176,6 +182,7 @@ def _header(table: AblationTable, reports: list[RowReport]) -> list[str]:
     cost = first["cost"]
     return [
         *lines,
+        f"measured: {_each(result.get('model', '?') for result in results)} of every run",
         f"date: {dates[0]}" + (f" to {dates[-1]}" if dates[-1] != dates[0] else ""),
         f"machine: {machines}; {', '.join(packages)}",
         "recall: mean ± standard deviation over seeds; small, medium, large: AR@100 of objects below 32², to 96² and "
@@ -185,6 +192,10 @@ def _header(table: AblationTable, reports: list[RowReport]) -> list[str]:
         "timed one after the other, so what else the machine does differs between them",
         "training: what the steps take at the median speed of the log lines; building, tracing and evaluation apart",
     ]
+
+
+def _budget(config: ExperimentConfig) -> str:
+    return f"{config.train.steps} steps of {config.train.batch_size} images of {config.data.train}"
 
 
 def _numbers(table: AblationTable, reports: list[RowReport]) -> str:

@@ -84,12 +84,18 @@ class AblationTable:
         """The whole experiment of a run.
 
         Raises:
-            UserError: the base config or an override is wrong.
+            UserError: the base config or an override is wrong, or `data.val` is what the table measures.
         """
         try:
-            return read_config(self.base, self.config_overrides(row, seed))
+            config = read_config(self.base, self.config_overrides(row, seed))
         except UserError as error:
             raise UserError(f"{self.file}: row {row.name!r}: {error}") from None
+        if config.data.val == self.test:
+            raise UserError(
+                f"{self.file}: row {row.name!r}: data.val is {self.test}, which the table measures: each run would be "
+                "judged on the images on which its best checkpoint was chosen; override data.val= (none)"
+            )
+        return config
 
     def cost_size(self) -> tuple[int, int]:
         """Height and width at which every row's GFLOPs and time are taken."""
