@@ -65,8 +65,8 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> SeedDif
     """A - B over the seeds that both have; None when there is none.
 
     Pairs, because a seed may fix the same for both (weights at the start; order and augmentation of images that are
-    resized alike): what that makes easy or hard for both cancels. The interval takes differences as normal; it is made for each pair alone, so of twenty differences
-    that are nothing one is expected to be called larger than the noise.
+    resized alike): what that makes easy or hard for both cancels. The interval takes differences as normal; it is made
+    for each pair alone, so of twenty differences that are nothing one is expected to be called larger than the noise.
 
     Args:
         a, b: number by seed.
