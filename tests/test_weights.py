@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from zip_keras.errors import UserError
-from zip_keras.weights import load_weights, save_weights, variables_by_path
+from zip_keras.weights import LoadReport, load_weights, save_weights, variables_by_path
 
 
 def network(width=4, head="head"):
@@ -56,7 +56,15 @@ def test_what_does_not_fit_is_kept_and_named(tmp_path):
     assert report.kept == ("another/kernel: not in the file", "another/bias: not in the file")
     assert report.unused == ("head/bias", "head/kernel")
     np.testing.assert_array_equal(values(other)["another/kernel"], before["another/kernel"])
-    assert str(report) == "6 variables loaded, 2 kept as they were, 2 unused"
+    assert str(report).splitlines() == [
+        "6 variables loaded, 2 kept as they were, 2 unused",
+        "  kept: another/kernel: not in the file",
+        "  kept: another/bias: not in the file",
+        "  unused: head/bias",
+        "  unused: head/kernel",
+    ]
+    many = LoadReport((), tuple("abcdefg"), ())
+    assert str(many).splitlines()[-2:] == ["  kept: e", "  kept: 2 more"]
 
     wider = load_weights(network(width=5), tmp_path / "w.npz")
     assert wider.loaded == ("head/bias",)
