@@ -33,7 +33,7 @@ def small_proposer():
         head = network.get_layer(f"head_{level}")
         for layer, output, spread in ((head.score, "logits", 2.0), (head.offset, "offsets", 0.3)):
             layer.kernel.assign(layer.kernel * (spread / np.std(outputs[output][level - 1])))
-    return zip_keras.Proposer(network, zip_keras.SuppressionConfig(max_proposals=50), short_side=128, long_side=256)
+    return zip_keras.Proposer(network, zip_keras.PostprocessConfig(max_proposals=50), short_side=128, long_side=256)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def small_run(small_proposer, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def small_export(small_proposer, tmp_path_factory) -> Path:
     """`exported/NAME` with `small_proposer` as version 1."""
-    from zip_keras.serving.export import export_proposer
+    from zip_keras.export.saved_model import export_proposer
 
     folder = tmp_path_factory.mktemp("exported") / "small"
     export_proposer(small_proposer, folder)

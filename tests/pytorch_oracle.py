@@ -1,4 +1,4 @@
-"""PyTorch and the independent implementations that converted trunks are compared with; using ours needs neither."""
+"""PyTorch and the independent implementations that converted backbones are compared with; using ours needs neither."""
 
 import importlib.util
 import types

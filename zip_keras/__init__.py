@@ -14,10 +14,10 @@ from zip_keras._registration import register_with_keras
 from zip_keras.errors import UserError
 
 if TYPE_CHECKING:
-    from zip_keras.config import AnchorConfig, LossConfig, ModelConfig, SuppressionConfig, TargetConfig
+    from zip_keras.config import AnchorConfig, LossConfig, ModelConfig, PostprocessConfig, TargetConfig
     from zip_keras.models.proposal_network import ProposalNetwork
     from zip_keras.models.proposer import Proposer
-    from zip_keras.prediction.models import load_proposer
+    from zip_keras.inference.loading import load_proposer
     from zip_keras.presets import from_preset, list_presets
 
 __version__ = "0.1.0"
@@ -28,7 +28,7 @@ __all__ = [
     "ModelConfig",
     "ProposalNetwork",
     "Proposer",
-    "SuppressionConfig",
+    "PostprocessConfig",
     "TargetConfig",
     "UserError",
     "from_preset",
@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "zip_keras.config": ("AnchorConfig", "LossConfig", "ModelConfig", "SuppressionConfig", "TargetConfig"),
+    "zip_keras.config": ("AnchorConfig", "LossConfig", "ModelConfig", "PostprocessConfig", "TargetConfig"),
     "zip_keras.models.proposal_network": ("ProposalNetwork",),
     "zip_keras.models.proposer": ("Proposer",),
-    "zip_keras.prediction.models": ("load_proposer",),
+    "zip_keras.inference.loading": ("load_proposer",),
     "zip_keras.presets": ("from_preset", "list_presets"),
 }
 

@@ -22,7 +22,7 @@ def photos(tmp_path, encoded_image):
 @pytest.fixture
 def command(photos, small_proposer, tmp_path, monkeypatch):
     """`command(more arguments)` writes into DIR/out and returns the exit code."""
-    monkeypatch.setattr("zip_keras.prediction.models.load_keras_proposer", lambda model: small_proposer)
+    monkeypatch.setattr("zip_keras.inference.loading.load_keras_proposer", lambda model: small_proposer)
 
     def run(*arguments, paths=(str(photos),)):
         return main(["attention", *paths, "--model", "small", "--output", str(tmp_path / "out"), *arguments])

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from zip_keras.cli import main
-from zip_keras.evaluation.formats import read_proposals
-from zip_keras.prediction.models import load_proposer
-from zip_keras.prediction.predictor import decode_image
+from zip_keras.predictions.formats import read_predictions
+from zip_keras.inference.loading import load_proposer
+from zip_keras.inference.runner import decode_image
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def photos(tmp_path, encoded_image):
 @pytest.fixture
 def command(photos, small_run, tmp_path, monkeypatch, load_once):
     """`command(more arguments)` proposes for `photos` into out.json and returns the exit code."""
-    monkeypatch.setattr("zip_keras.prediction.models.load_proposer", load_once)  # loading takes seconds
+    monkeypatch.setattr("zip_keras.inference.loading.load_proposer", load_once)  # loading takes seconds
 
     def run(*arguments, paths=(str(photos),), output="out.json"):
         return main(["propose", *paths, "--model", str(small_run), "--output", str(tmp_path / output), *arguments])
@@ -54,7 +54,7 @@ def test_the_file_holds_what_the_model_says_in_pixels_of_the_images(command, pho
 def test_the_suffix_names_the_format_and_the_count_cuts(command, photos, tmp_path):
     (photos / "000012.jpg").rename(photos / "dog.jpg")  # this format holds ids of one kind
     assert command("--max-proposals", "3", output="out.npz") == 0
-    proposals = read_proposals(str(tmp_path / "out.npz"))
+    proposals = read_predictions(str(tmp_path / "out.npz"))
     assert {image.image_id: len(image) for image in proposals} == {"cat": 3, "dog": 3}
 
 
@@ -86,7 +86,7 @@ def test_an_interrupt_leaves_nothing(command, tmp_path, monkeypatch):
     def interrupt(image):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zip_keras.prediction.predictor.load_image", interrupt)
+    monkeypatch.setattr("zip_keras.inference.runner.load_image", interrupt)
     assert command() == 130
     assert [p.name for p in tmp_path.iterdir()] == ["photos"]
 
@@ -108,7 +108,7 @@ def test_levels_go_into_the_file_and_colour_the_pictures(photos, tmp_path, monke
             "levels": np.array([3, 1, 2], np.int32),
         }
 
-    monkeypatch.setattr("zip_keras.prediction.models.load_proposer", lambda model, settings: propose)
+    monkeypatch.setattr("zip_keras.inference.loading.load_proposer", lambda model, settings: propose)
     arguments = ["--model", "any", "--output", str(tmp_path / "out.json"), "--pictures", str(tmp_path / "pictures")]
     arguments += ["--pictures-count", "1", "--allow-calibration-images"]  # there is no model to ask for its own
     assert main(["propose", str(photos), *arguments]) == 0
@@ -152,21 +152,21 @@ def test_bad_arguments_are_one_line(command, arguments, message, capsys):
 def test_suppression_is_set_by_name(photos, small_run, tmp_path, capsys):
     def boxes(*fields):
         file = tmp_path / "out.json"
-        words = ["--model", str(small_run), "--output", str(file), "--suppression", *fields]
+        words = ["--model", str(small_run), "--output", str(file), "--postprocess", *fields]
         return len(json.loads(file.read_text())) if main(["propose", str(photos), *words]) == 0 else None
 
-    assert boxes("level_iou=0.01") < boxes("level_iou=0.99", "pre_nms=null")
+    assert boxes("nms_iou=0.01") < boxes("nms_iou=0.99", "pre_nms_top_n=null")
     capsys.readouterr()
-    assert boxes("level_iou=high") is None
-    assert "--suppression level_iou=high: write NAME=VALUE" in capsys.readouterr().err
-    assert boxes("level_iou=0.9", "--suppression", "level_iou=0.8") is None
-    assert "level_iou is given twice" in capsys.readouterr().err
+    assert boxes("nms_iou=high") is None
+    assert "--postprocess nms_iou=high: write NAME=VALUE" in capsys.readouterr().err
+    assert boxes("nms_iou=0.9", "--postprocess", "nms_iou=0.8") is None
+    assert "nms_iou is given twice" in capsys.readouterr().err
 
 
 def test_export_then_propose(small_run, photos, tmp_path, capsys):
     """The way of the README, and the numbers that the export command prints."""
     model = tmp_path / "exported"
-    sizes = ["--max-proposals", "20", "--short-side", "96"]
+    sizes = ["--max-proposals", "20", "--scales", "96"]
     assert main(["export", "--model", str(small_run), "--output", str(model), *sizes]) == 0
     assert f"{model}/1: 20 boxes an image, short side 96, long side 192" in capsys.readouterr().out
     arguments = ["propose", str(photos), "--model", str(model), "--output", str(tmp_path / "out.json")]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from zip_keras.data.anchor_fit import fit_anchors
+from zip_keras.analysis.anchor_fit.fit import fit_anchors
 from zip_keras.data.sources import open_dataset
 from zip_keras.data.synthetic import CLASS_NAMES, _visible_object, render_scene, voc_xml, write_devkit
 from zip_keras.errors import UserError

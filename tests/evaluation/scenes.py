@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 
 
 def ground_truth(images, *, crowd=(), difficult=(), areas=None, classes=None, size=(1000, 1000), names=("thing",)):
@@ -29,7 +29,7 @@ def ground_truth(images, *, crowd=(), difficult=(), areas=None, classes=None, si
 
 def proposals(images, name="scene.json"):
     """`images`: {image_id: [([x, y, width, height], score), ...]}."""
-    result = Proposals(name)
+    result = Predictions(name)
     for image_id, rows in images.items():
         result.add_xywh(image_id, [box for box, _ in rows], [score for _, score in rows])
     return result

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scenes import ground_truth, proposals, random_pair, write_coco
 
 from zip_keras.evaluation.average_recall import average_recall
-from zip_keras.evaluation.formats import write_proposals
+from zip_keras.predictions.formats import write_predictions
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.matching import match_ranks
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.protocols import IOU_THRESHOLDS
 
 BOX = [10.0, 10.0, 100.0, 100.0]
@@ -41,7 +41,7 @@ def test_an_image_without_proposals_still_counts_its_objects(protocol):
 
 @BOTH
 def test_no_proposals_at_all_is_zero_recall(protocol):
-    assert average_recall(ground_truth({1: [BOX]}), Proposals(), protocol)["AR@1000"] == 0.0
+    assert average_recall(ground_truth({1: [BOX]}), Predictions(), protocol)["AR@1000"] == 0.0
 
 
 @BOTH
@@ -100,7 +100,7 @@ def test_coco_is_pycocotools_on_the_files(seed, tmp_path, capsys):
     for annotation in content["annotations"]:
         annotation["iscrowd"] |= annotation["difficult"]
     (tmp_path / "oracle.json").write_text(json.dumps(content))
-    write_proposals(str(tmp_path / "p.json"), found)
+    write_predictions(str(tmp_path / "p.json"), found)
     gt = COCO(str(tmp_path / "oracle.json"))
     evaluator = COCOeval(gt, gt.loadRes(str(tmp_path / "p.json")), "bbox")
     evaluator.params.useCats = 0
@@ -156,7 +156,7 @@ def test_fast_is_coco_on_ties_crowds_duplicates_and_empty_images(images):
         classes=[row[2] for row in objects],
         names=("a", "b"),
     )
-    found = Proposals()
+    found = Predictions()
     for number, (rows, boxes, copy_objects) in enumerate(images):
         boxes = boxes + [(row[0], 0.5, 1) for row in rows if copy_objects]
         if boxes:
@@ -167,7 +167,7 @@ def test_fast_is_coco_on_ties_crowds_duplicates_and_empty_images(images):
 
 @BOTH
 def test_no_image_at_all_has_no_recall(protocol):
-    assert all(math.isnan(value) for value in average_recall(ground_truth({}), Proposals(), protocol).values())
+    assert all(math.isnan(value) for value in average_recall(ground_truth({}), Predictions(), protocol).values())
 
 
 def test_recall_does_not_depend_on_block_size(monkeypatch):
@@ -180,7 +180,7 @@ def test_recall_does_not_depend_on_block_size(monkeypatch):
 def test_scaling_everything_keeps_recall_over_all_sizes():
     truth, found = random_pair(5)
     scaled = type(truth)(**{**vars(truth), "xywh": truth.xywh * 2, "areas": truth.areas * 4})
-    twice = Proposals()
+    twice = Predictions()
     for part in found:
         twice.add_xywh(part.image_id, part.xywh * 2, part.scores)
     before, after = average_recall(truth, found), average_recall(scaled, twice)

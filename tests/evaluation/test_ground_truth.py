@@ -11,7 +11,7 @@ from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.ground_truth import from_dataset
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 
 
 def record(image_id, boxes, difficult=False, crowd=False):
@@ -38,7 +38,7 @@ def test_records_become_rows():
 
 
 def test_a_data_set_is_measured_as_it_is():
-    found = Proposals()
+    found = Predictions()
     found.add(1, [[10, 20, 30, 60]], [0.9])
     assert average_recall(dataset(record(1, [[10, 20, 30, 60]]), record(2, [[0, 0, 9, 9]])), found)["AR@10"] == 0.5
 
@@ -49,7 +49,7 @@ def test_the_same_id_twice_is_an_error():
 
 
 def test_a_data_set_without_objects_has_no_recall():
-    assert np.isnan(average_recall(dataset(record(1, [])), Proposals())["AR@10"])
+    assert np.isnan(average_recall(dataset(record(1, [])), Predictions())["AR@10"])
 
 
 def test_json_keeps_its_doubles_and_groups_annotations_by_image(tmp_path):
@@ -78,7 +78,7 @@ def test_a_devkit_and_its_json_measure_the_same(voc, tmp_path):
     truth = read_ground_truth(f"{voc}:val")
     assert (len(truth), len(truth.xywh)) == (500, 1496)
     same = read_ground_truth(write_coco(tmp_path / "gt.json", truth))
-    rng, found = np.random.default_rng(0), Proposals()
+    rng, found = np.random.default_rng(0), Predictions()
     for image_id, rows in truth.rows():
         boxes = truth.xywh[rows][rng.integers(0, rows.stop - rows.start, 30)]
         found.add_xywh(image_id, boxes + rng.normal(0, 4, boxes.shape).clip(-6, 6), rng.random(30))

@@ -5,7 +5,7 @@ import pytest
 from scenes import ground_truth, proposals
 
 from zip_keras.evaluation.average_recall import average_recall
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.pycoco import coco_average_precision
 
 A, B = [0.0, 0.0, 50.0, 50.0], [200.0, 200.0, 50.0, 50.0]
@@ -35,7 +35,7 @@ def test_a_small_box_inside_a_difficult_object_is_wrong():
 @pytest.mark.parametrize("protocol", ["coco", "fast"])
 def test_ids_of_any_kind_and_categories_that_the_data_lacks(protocol):
     truth = ground_truth({"b": [A], 7: [A], "a": [B]})
-    found = Proposals()
+    found = Predictions()
     for image_id, box in (("b", A), (7, A), ("a", B)):
         found.add_xywh(image_id, [box], [0.5], np.array([99]))
     assert average_recall(truth, found, protocol)["AR@10"] == 1.0

@@ -3,7 +3,7 @@
 import pytest
 from scenes import ground_truth, proposals
 
-from zip_keras.evaluation.formats import read_proposals
+from zip_keras.predictions.formats import read_predictions
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.evaluation.voc import voc_average_precision
@@ -23,14 +23,14 @@ BOX_AREA = (
 
 def test_coco_average_precision_of_cocoapi(reference):
     truth = read_ground_truth(str(reference / "faster_coco_eval" / "instances_val2014_100.json"))
-    found = read_proposals(str(reference / "cocoapi" / "instances_val2014_fakebbox100_results.json"))
+    found = read_predictions(str(reference / "cocoapi" / "instances_val2014_fakebbox100_results.json"))
     assert list(coco_average_precision(truth, found).values()) == pytest.approx(COCO_100, abs=1e-12)
 
 
 def test_coco_average_precision_with_box_areas(reference):
     folder = reference / "review_object_detection_metrics" / "tests" / "test_coco_eval"
     truth = read_ground_truth(str(folder / "gts" / "sampled_gts_bbox_area.json"))
-    found = read_proposals(str(folder / "cocoapi_results.json"))
+    found = read_predictions(str(folder / "cocoapi_results.json"))
     assert list(coco_average_precision(truth, found).values()) == pytest.approx(BOX_AREA, abs=5e-7)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scenes import ground_truth, proposals
 
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.voc import precision_recall, voc_average_precision
 
 A, B, NOWHERE = [0.0, 0.0, 50.0, 50.0], [200.0, 200.0, 50.0, 50.0], [500.0, 500.0, 50.0, 50.0]
@@ -34,7 +34,7 @@ def test_difficult_is_neither_missed_nor_wrong():
 
 def test_classes_are_apart_and_an_absent_class_is_not_in_the_mean():
     truth = ground_truth({1: [A, B]}, classes=[0, 1], names=("cat", "dog", "cow"))
-    found = Proposals()
+    found = Predictions()
     found.add_xywh(1, [A, B], [0.9, 0.8], [1, 1])  # the dog is called a cat
     result = voc_average_precision(truth, found)
     assert (result["cat"], result["dog"], result["mAP"]) == (1.0, 0.0, 0.5)

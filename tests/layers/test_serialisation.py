@@ -8,15 +8,15 @@ from keras import ops
 import zip_keras.models.proposer  # noqa: F401  (registers every class of the network)
 from zip_keras.layers.attention import MapDecision, SqueezeExcitation
 from zip_keras.layers.convolution import ConvNorm
-from zip_keras.layers.heads import ProposalHead, RecursiveHead
+from zip_keras.layers.rpn_head import RPNHead, RefiningRPNHead
 from zip_keras.layers.inception import AveragePooling, Inception
 from zip_keras.layers.inverted_bottleneck import InvertedBottleneck, MobileConvNorm
 from zip_keras.layers.padding import PadToMultiple
 from zip_keras.layers.registry import PACKAGE
 from zip_keras.layers.resizing import ShortSideResizing
 from zip_keras.layers.upsampling import BilinearUpsampling
-from zip_keras.trunks.base import Preprocessing
-from zip_keras.trunks.inception_bn import ROWS
+from zip_keras.backbones.base import Preprocessing
+from zip_keras.backbones.inception_bn import ROWS
 
 REDUCTION = ROWS["3c"].scaled(0.125)
 
@@ -44,8 +44,8 @@ CASES = {
     ),
     "spatial mad": (lambda **options: MapDecision(12, spatial=True, output="sigmoid", **options), 16),
     "se": (lambda **options: SqueezeExcitation(4, **options), 16),
-    "head": (lambda **options: ProposalHead(10, 3, channels=8, **options), 16),
-    "recursive head": (lambda **options: RecursiveHead(10, 3, channels=8, passes=2, **options), 16),
+    "head": (lambda **options: RPNHead(10, 3, channels=8, **options), 16),
+    "recursive head": (lambda **options: RefiningRPNHead(10, 3, channels=8, refinement_steps=2, **options), 16),
     "preprocessing": (lambda **options: Preprocessing((128, 117, 104), (2, 3, 4), bgr=True, **options), 3),
     "resizing": (lambda **options: ShortSideResizing(12, 20, **options), 3),
 }
@@ -80,7 +80,7 @@ def test_no_registered_layer_is_forgotten():
         if name.startswith(f"{PACKAGE}>") and issubclass(cls, keras.layers.Layer) and not issubclass(cls, keras.Model)
     }
     from_layers = {
-        cls for cls in registered if cls.__module__.startswith(("zip_keras.layers.", "zip_keras.trunks.base"))
+        cls for cls in registered if cls.__module__.startswith(("zip_keras.layers.", "zip_keras.backbones.base"))
     }
     assert from_layers == {type(make()) for make, _ in CASES.values()}
 
@@ -135,7 +135,7 @@ def test_mixed_precision_computes_low_and_keeps_weights_high(name):
     expected = "float32" if name in FLOAT32 else "bfloat16"
     assert {keras.backend.standardize_dtype(y.dtype) for y in outputs} == {expected}
     assert {v.dtype for v in low.variables} <= {"float32"}
-    last = ("score", "offset", "refined_score", "refined_offset")
+    last = ("score", "deltas", "refined_score", "refined_deltas")
     inner = [layer for layer in low._flatten_layers(include_self=False) if layer.name not in last]
     assert {layer.dtype_policy.name for layer in inner} <= {"mixed_bfloat16"}
     for one, other in zip(arrays(outputs), arrays(high(x)), strict=True):

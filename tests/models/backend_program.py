@@ -16,18 +16,18 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from keras import ops  # noqa: E402
 
-from zip_keras.config import DataConfig, ModelConfig, SuppressionConfig, TargetConfig  # noqa: E402
-from zip_keras.data.numpy_loader import NumpyLoader  # noqa: E402
+from zip_keras.config import DataConfig, ModelConfig, PostprocessConfig, TargetConfig  # noqa: E402
+from zip_keras.data.pipeline.numpy_loader import NumpyLoader  # noqa: E402
 from zip_keras.data.records import Dataset, ImageRecord  # noqa: E402
 from zip_keras.layers.resizing import ShortSideResizing  # noqa: E402
-from zip_keras.targets import assign, random_numbers  # noqa: E402
+from zip_keras.targets.anchors import assign, random_numbers  # noqa: E402
 from zip_keras.training.optimizer import DecayedSGD  # noqa: E402
-from zip_keras.weights import load_weights  # noqa: E402
+from zip_keras.weights.npz import load_weights  # noqa: E402
 
 NARROW = ModelConfig(width=0.125, head_channels=16)
 # JAX takes 20 s to compile a step of the one above.
-SMALL = ModelConfig(width=0.0625, head_channels=16, zoom_in="none", recursion=1)
-SUPPRESSION = SuppressionConfig(pre_nms=200, thresholds=(0.6,), counts=(60,), max_proposals=30)
+SMALL = ModelConfig(width=0.0625, head_channels=16, zoom_in="none", refinement_steps=1)
+SUPPRESSION = PostprocessConfig(pre_nms_top_n=200, thresholds=(0.6,), counts=(60,), max_proposals=30)
 
 
 def compiled(function):
@@ -46,7 +46,7 @@ def answers(narrow, small, inputs) -> dict[str, np.ndarray]:
     outputs = narrow.predict_on_batch(images)
     labels = compiled(lambda anchors, y: assign(anchors, y, TargetConfig(), gray=True))(inputs["anchors"], y).labels
     recursive = small.predict_on_batch(images)
-    refined_boxes, refined_scores = compiled(lambda outputs: small.scored_boxes(outputs, 70, 90, passes=2))(recursive)
+    refined_boxes, refined_scores = compiled(lambda outputs: small.scored_boxes(outputs, 70, 90, refinement_steps=2))(recursive)
     losses = compiled(small.image_losses)(images, y, recursive)
     proposals = Proposer(small, SUPPRESSION, short_side=48, long_side=96).predict_on_batch(inputs["photographs"])
     return {

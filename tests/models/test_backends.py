@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from zip_keras.weights import save_weights
+from zip_keras.weights.npz import save_weights
 
 PROGRAM = Path(__file__).with_name("backend_program.py")
 BACKENDS = ("jax", "torch")
@@ -111,7 +111,7 @@ def results(request, runs, reference):
 
 
 def test_outputs_equal_those_of_tensorflow(results, reference):
-    for name in (f"{kind}_{level}" for kind in ("logits", "offsets") for level in range(3)):
+    for name in (f"{kind}_{level}" for kind in ("logits", "deltas") for level in range(3)):
         scale = max(1.0, np.abs(reference[name]).max())
         np.testing.assert_allclose(results[name] / scale, reference[name] / scale, atol=1e-4, err_msg=name)
 

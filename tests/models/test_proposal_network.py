@@ -29,11 +29,11 @@ def assert_same(one, other, rtol=1e-5):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (33, 70), (20, 9), (1, 1)])
-def test_every_anchor_gets_scores_and_offsets(narrow, size):
+def test_every_anchor_gets_scores_and_deltas(narrow, size):
     outputs = narrow(np.zeros((2, *size, 3), "float32"))
     anchors = narrow.anchors(*size)
     assert [x.shape for x in outputs["logits"]] == [(2, len(a), 3) for a in anchors]
-    assert [x.shape for x in outputs["offsets"]] == [(2, len(a), 4) for a in anchors]
+    assert [x.shape for x in outputs["deltas"]] == [(2, len(a), 4) for a in anchors]
     padded = (-(-size[0] // 32) * 32) * (-(-size[1] // 32) * 32)
     assert [len(a) for a in anchors] == [10 * padded // stride**2 for stride in (8, 16, 32)]
 
@@ -152,7 +152,7 @@ def test_compute_type_does_not_reach_the_outputs(batch):
     outputs = network(images)
     assert {x.dtype for x in map(array, keras.tree.flatten(outputs))} == {np.dtype("float32")}
     assert {x.dtype for x in losses_of(network, images, y, outputs).values()} == {np.dtype("float32")}
-    assert network.get_layer("trunk_3a").compute_dtype == "bfloat16"
+    assert network.get_layer("backbone_3a").compute_dtype == "bfloat16"
 
 
 # --- files
@@ -174,5 +174,5 @@ def test_a_keras_file_gives_the_same_network(tmp_path, batch):
 def test_every_variable_has_a_path_of_its_own(narrow):
     paths = [v.path for v in narrow.variables]
     assert len(set(paths)) == len(paths)
-    assert "trunk_3a/three/convolution/kernel" in paths
-    assert "head_2/offset/bias" in paths
+    assert "backbone_3a/three/convolution/kernel" in paths
+    assert "head_2/deltas/bias" in paths

@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zip_keras import boxes as box_ops
-from zip_keras.config import SuppressionConfig
+from zip_keras.ops import boxes as box_ops
+from zip_keras.config import PostprocessConfig
 from zip_keras.layers.resizing import ShortSideResizing
 from zip_keras.models.proposer import Proposer
 
-SUPPRESSION = SuppressionConfig(pre_nms=300, thresholds=(0.9, 0.6), counts=(100, 30), max_proposals=40)
+SUPPRESSION = PostprocessConfig(pre_nms_top_n=300, thresholds=(0.9, 0.6), counts=(100, 30), max_proposals=40)
 
 
 def arrays(result):
@@ -44,8 +44,8 @@ def test_boxes_are_those_of_the_network_scaled_back(proposer, narrow):
     assert resized.shape == (1, 48, 64, 3)
     outputs = narrow(resized)
     decoded = [
-        ops.convert_to_numpy(box_ops.clip(box_ops.decode(offsets, anchors), 48.0, 64.0))[0]
-        for offsets, anchors in zip(outputs["offsets"], narrow.anchors(48, 64), strict=True)
+        ops.convert_to_numpy(box_ops.clip(box_ops.decode(deltas, anchors), 48.0, 64.0))[0]
+        for deltas, anchors in zip(outputs["deltas"], narrow.anchors(48, 64), strict=True)
     ]
     everything = np.concatenate(decoded) * 60 / 48
     for box in arrays(proposer(images))["boxes"][0, :10]:
@@ -91,7 +91,7 @@ def test_a_keras_file_gives_the_same_answers(proposer, tmp_path):
     expected = arrays(proposer(images))
     proposer.save(tmp_path / "proposer.keras")
     loaded = keras.models.load_model(tmp_path / "proposer.keras")
-    assert loaded.suppression == SUPPRESSION
+    assert loaded.postprocess_config == SUPPRESSION
     for name, values in arrays(loaded(images)).items():
         np.testing.assert_array_equal(values, expected[name])
 
@@ -118,7 +118,7 @@ def test_looking_twice_at_one_size_changes_nothing(narrow):
 
 def test_a_second_look_adds_the_boxes_of_that_size(narrow):
     images = photographs(np.random.default_rng(8), 1, (60, 80))
-    everything = SuppressionConfig(thresholds=(0.99,), counts=(4000,), max_proposals=4000, level_iou=0.99)
+    everything = PostprocessConfig(thresholds=(0.99,), counts=(4000,), max_proposals=4000, nms_iou=0.99)
     small, large, both = (
         arrays(Proposer(narrow, everything, short_side=side, long_side=128)(images)) for side in (32, 64, [32, 64])
     )
@@ -156,8 +156,8 @@ def test_levels_tell_who_found_a_box(proposer, narrow):
     result = arrays(proposer(images))
     outputs = narrow(ShortSideResizing(48, 96)(images))
     for box, level in zip(result["boxes"][0, :10], result["levels"][0, :10], strict=True):
-        anchors, offsets = narrow.anchors(48, 64)[level - 1], outputs["offsets"][level - 1]
-        decoded = ops.convert_to_numpy(box_ops.clip(box_ops.decode(offsets, anchors), 48.0, 64.0))[0]
+        anchors, deltas = narrow.anchors(48, 64)[level - 1], outputs["deltas"][level - 1]
+        decoded = ops.convert_to_numpy(box_ops.clip(box_ops.decode(deltas, anchors), 48.0, 64.0))[0]
         assert np.abs(decoded * 60 / 48 - box).max(axis=1).min() < 1e-3
 
 
@@ -172,7 +172,7 @@ def test_symbolic_output_is_the_real_one(proposer):
 
 
 def test_a_changed_proposer_keeps_what_is_not_named(narrow):
-    looking = Proposer(narrow, SUPPRESSION, [48, 32], 96, flip=True, calibration={"data": "x"}, passes=0, name="mine")
-    changed = looking.changed(flip=False)
+    looking = Proposer(narrow, SUPPRESSION, [48, 32], 96, flip=True, calibration={"data": "x"}, refinement_steps=0, name="mine")
+    changed = looking.with_options(flip=False)
     assert changed.network is narrow
     assert {**changed.get_config(), "flip": True} == looking.get_config()

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zip_keras.config import AnchorConfig, ModelConfig, SuppressionConfig, from_dict, to_dict
-from zip_keras.config_files import read_config
+from zip_keras.config import AnchorConfig, ModelConfig, PostprocessConfig, from_dict, to_dict
+from zip_keras.config.files import read_config
 from zip_keras.errors import UserError
 from zip_keras.layers.inception import Inception
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
 from zip_keras.models.zoom import build_zoom
-from zip_keras.suppression import propose
-from zip_keras.weights import load_weights, save_weights
+from zip_keras.models.postprocess import propose
+from zip_keras.weights.npz import load_weights, save_weights
 
 EVERY_SCALE = (16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 SPLIT = AnchorConfig().scales
@@ -26,7 +26,7 @@ STRUCTURES = {
     "d": {"zoom_in": "full", "scales": SPLIT},  # ZIP
     "e": {"zoom_in": "none", "scales": SPLIT, "deepen": 1},  # a deeper zoom-out, split
 }
-REPEATS = {f"trunk_{name}_2" for name in ("3a", "3b", "4a", "4b", "4c", "4d", "5a", "5b")}  # of structure e
+REPEATS = {f"backbone_{name}_2" for name in ("3a", "3b", "4a", "4b", "4c", "4d", "5a", "5b")}  # of structure e
 every_structure = pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
 
 
@@ -48,12 +48,12 @@ def test_outputs_anchors_losses_and_proposals_agree(structure, batch):
     counts = [5 * len(s) * n for s, n in zip(structure["scales"], (8 * 12, 4 * 6, 2 * 3), strict=True) if s]
     assert [len(a) for a in network.anchors(40, 70)] == counts
     assert [x.shape for x in outputs["logits"]] == [(2, n, 3) for n in counts]
-    assert [x.shape for x in outputs["offsets"]] == [(2, n, 4) for n in counts]
+    assert [x.shape for x in outputs["deltas"]] == [(2, n, 4) for n in counts]
     losses = network.image_losses(images, y, outputs)
     terms = {f"{kind}_{m}" for kind in ("classification", "box", "positives") for m in network.levels}
     assert set(losses) == {"loss", *terms}
     assert all(np.isfinite(ops.convert_to_numpy(x)).all() for x in losses.values())
-    suppression = SuppressionConfig(pre_nms=100, thresholds=(0.7,), counts=(30,), max_proposals=20)
+    suppression = PostprocessConfig(pre_nms_top_n=100, thresholds=(0.7,), counts=(30,), max_proposals=20)
     assert Proposer(network, suppression, short_side=None)(images)["valid"][:, 0].numpy().all()
 
 
@@ -68,7 +68,7 @@ def test_all_scales_on_the_last_map_are_its_only_anchors():
     np.testing.assert_allclose(centres[30:], [[16, 48]] * 30, atol=1e-4)
 
 
-def test_structures_share_the_trunk():
+def test_structures_share_the_backbone():
     blocks = {name: blocks_of(config_of(structure)) for name, structure in STRUCTURES.items()}
     assert blocks["b"] == blocks["c"] == blocks["a"] | {"head_1", "head_2"}
     assert blocks["b"] < blocks["d"]
@@ -83,15 +83,15 @@ def test_no_stream_is_built_that_no_level_uses():
     assert {name for name in coarse if name.startswith(("merge", "head"))} == {"merge_2_decision", "head_2", "head_3"}
     fine = blocks_of(config_of({"scales": (EVERY_SCALE, (), ())}))
     assert {name for name in fine if name.startswith(("merge", "head"))} == {"merge_1_decision", "head_1"}
-    assert {"zoom_in_3a", "trunk_5b"} <= fine
+    assert {"zoom_in_3a", "backbone_5b"} <= fine
 
 
-def test_depth_of_the_deepened_trunk():
+def test_depth_of_the_deepened_backbone():
     """Counted as in the paper: convolutions along the 3x3 branch; Inception-BN then has 3 + 10 x 2."""
 
     def depth(**options):
         maps = build_zoom(keras.Input((None, None, 3)), config_of({"scales": SPLIT, "zoom_in": "none"}, **options))
-        return sum(2 if isinstance(layer, Inception) else 1 for layer in maps.trunk_layers.values())
+        return sum(2 if isinstance(layer, Inception) else 1 for layer in maps.backbone_layers.values())
 
     assert (depth(), depth(deepen=1), depth(deepen=2)) == (23, 39, 55)
 
@@ -99,12 +99,12 @@ def test_depth_of_the_deepened_trunk():
 def test_repeats_keep_the_widths_of_the_table():
     maps = build_zoom(keras.Input((None, None, 3)), ModelConfig(zoom_in="none", deepen=2))
     assert [x.shape[-1] for x in maps.zoom_out] == [320, 608, 1024]
-    inputs = {name: layer.input.shape[-1] for name, layer in maps.trunk_layers.items()}
+    inputs = {name: layer.input.shape[-1] for name, layer in maps.backbone_layers.items()}
     assert (inputs["3a"], inputs["3a_2"], inputs["3a_3"], inputs["3b"]) == (192, 256, 256, 256)
-    assert maps.zoom_out[0] is maps.trunk_layers["3b_3"].output
+    assert maps.zoom_out[0] is maps.backbone_layers["3b_3"].output
 
 
-def test_weights_of_the_plain_trunk_fill_a_deepened_one(tmp_path):
+def test_weights_of_the_plain_backbone_fill_a_deepened_one(tmp_path):
     plain, deep = (ProposalNetwork(config_of(STRUCTURES[name])) for name in "be")
     save_weights(plain, tmp_path / "plain.npz")
     report = load_weights(deep, tmp_path / "plain.npz")
@@ -113,15 +113,15 @@ def test_weights_of_the_plain_trunk_fill_a_deepened_one(tmp_path):
     assert not report.unused
 
 
-def test_repeats_learn_where_the_trunk_is_frozen():
+def test_repeats_learn_where_the_backbone_is_frozen():
     network = ProposalNetwork(config_of(STRUCTURES["e"], batch_norm="frozen"))
     scales = {v.path.split("/")[0] for v in network.trainable_variables if v.path.endswith("gamma")}
     assert scales == REPEATS
 
 
-def test_another_trunk_cannot_be_deepened():
-    with pytest.raises(UserError, match=r"model\.deepen .* trunk 'efficientnet_lite0' has none"):
-        ProposalNetwork(ModelConfig(trunk="efficientnet_lite0", deepen=1))
+def test_another_backbone_cannot_be_deepened():
+    with pytest.raises(UserError, match=r"model\.deepen .* backbone 'efficientnet_lite0' has none"):
+        ProposalNetwork(ModelConfig(backbone="efficientnet_lite0", deepen=1))
 
 
 def test_a_keras_file_keeps_the_structure(tmp_path):
@@ -143,7 +143,7 @@ def test_a_structure_is_a_value_on_the_command_line():
 def test_a_level_bias_is_that_of_its_level():
     boxes = [np.array([[[0, 0, 9, 9]]], "float32"), np.array([[[20, 20, 39, 39]]], "float32")]
     scores = [np.array([[0.5]], "float32"), np.array([[0.25]], "float32")]
-    config = SuppressionConfig(level_bias=(9.0, 0.0, 0.5), thresholds=(0.5,), counts=(5,), max_proposals=2)
+    config = PostprocessConfig(level_bias=(9.0, 0.0, 0.5), thresholds=(0.5,), counts=(5,), max_proposals=2)
     result = propose(boxes, scores, 40, 40, config, levels=(2, 3))
     np.testing.assert_allclose(result.scores, [[0.75, 0.5]])
     np.testing.assert_allclose(result.boxes[0, 0], [20, 20, 39, 39])

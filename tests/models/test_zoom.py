@@ -41,7 +41,7 @@ def test_rows_of_the_zoom_in_stream(paper):
 
 def test_number_of_layers_of_the_paper(paper):
     """An inception block is up to three convolutions deep; the paper counts about 40 layers."""
-    depth = sum(1 if not isinstance(layer, Inception) else 2 for layer in paper.trunk_layers.values())
+    depth = sum(1 if not isinstance(layer, Inception) else 2 for layer in paper.backbone_layers.values())
     mirror = sum(2 for _ in paper.mirror_layers)
     assert 38 <= depth + mirror <= 46
 
@@ -60,19 +60,19 @@ COPIED = {
 
 
 def test_mirror_initialisation_by_hand(paper):
-    report = copy_mirror_weights(paper.trunk_layers, paper.mirror_layers)
+    report = copy_mirror_weights(paper.backbone_layers, paper.mirror_layers)
     assert set(report.copied) == {f"{block}/{branch}" for block, branches in COPIED.items() for branch in branches}
     assert len(report.copied) == 27
     assert len(report.kept) == 8 * 7 + 2 * 6 - 27
     assert "5a/one: kernel (1, 1, 1056, 352) against (1, 1, 1024, 352)" in report.kept
-    assert "4e/projection: the trunk's block has no such branch" in report.kept
+    assert "4e/projection: the backbone's block has no such branch" in report.kept
     assert str(report).startswith("mirror initialisation: 27 convolutions copied, 41 not\n  not copied: 5a/one")
 
 
 def test_copied_weights_are_equal_and_others_untouched():
-    """Every variable by name, with a frozen trunk: its variables must not change places with the mirror's."""
+    """Every variable by name, with a frozen backbone: its variables must not change places with the mirror's."""
     maps, rng = built(width=0.125, batch_norm="frozen"), np.random.default_rng(0)
-    for layer in [*maps.trunk_layers.values(), *maps.mirror_layers.values()]:
+    for layer in [*maps.backbone_layers.values(), *maps.mirror_layers.values()]:
         layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
 
     def arrays(convolution):
@@ -85,12 +85,12 @@ def test_copied_weights_are_equal_and_others_untouched():
             for branch, c in layer.convolutions().items()
         }
 
-    trunk = state({name: layer for name, layer in maps.trunk_layers.items() if isinstance(layer, Inception)})
+    backbone = state({name: layer for name, layer in maps.backbone_layers.items() if isinstance(layer, Inception)})
     before = state(maps.mirror_layers)
-    report = copy_mirror_weights(maps.trunk_layers, maps.mirror_layers)
+    report = copy_mirror_weights(maps.backbone_layers, maps.mirror_layers)
     assert len(report.copied) > 10
     for name, after in state(maps.mirror_layers).items():
-        expected = trunk[name] if name in report.copied else before[name]
+        expected = backbone[name] if name in report.copied else before[name]
         assert set(after) == {"kernel", "gamma", "beta", "moving_mean", "moving_variance"}
         for variable, array in after.items():
             np.testing.assert_array_equal(array, expected[variable])
@@ -108,7 +108,7 @@ def test_the_released_stream_is_shorter():
     maps = built(width=0.125, zoom_in="released")
     assert channels(maps.zoom_in) == channels(maps.zoom_out[:2])
     assert list(maps.mirror_layers) == ["5b", "5a", "4e", "4d", "4c", "3c"]
-    kept = copy_mirror_weights(maps.trunk_layers, maps.mirror_layers).kept
+    kept = copy_mirror_weights(maps.backbone_layers, maps.mirror_layers).kept
     assert "4e: not an inception block in both streams" in kept  # a plain 1x1 convolution
     assert isinstance(maps.mirror_layers["3c"], keras.layers.Conv2D)
 
@@ -129,7 +129,7 @@ def test_four_map_sources_are_f_and_h_and_the_blocks_next_to_them():
     maps = built(merge="conv", attention_sources=4)
     assert channels(maps.merged) == [320 + 320 + 256 + 320, 4 * 608, 1024]
     assert channels(maps.zoom_in) == [320, 608]
-    out, back = maps.trunk_layers, maps.mirror_layers
+    out, back = maps.backbone_layers, maps.mirror_layers
     for merged, sources in (
         (maps.merged[0], (out["3b"], back["3a"], out["3a"], back["3b"])),
         (maps.merged[1], (out["4d"], back["4e"], out["4c"], back["4d"])),
@@ -144,9 +144,9 @@ def test_four_map_sources_of_a_level_alone_end_the_stream_at_the_neighbour():
     assert (channels(maps.zoom_in), channels(maps.merged)) == ([304], [4 * 304, 512])
 
 
-@pytest.mark.parametrize("trunk", ["inception_bn", "efficientnet_lite0"])
-def test_mad_decides_on_every_channel_of_four_sources(trunk):
-    network = ProposalNetwork(ModelConfig(trunk=trunk, width=0.0625, head_channels=8, attention_sources=4))
+@pytest.mark.parametrize("backbone", ["inception_bn", "efficientnet_lite0"])
+def test_mad_decides_on_every_channel_of_four_sources(backbone):
+    network = ProposalNetwork(ModelConfig(backbone=backbone, width=0.0625, head_channels=8, attention_sources=4))
     for m in (1, 2):
         assert network.get_layer(f"merge_{m}_decision").channels == network.get_layer(f"merge_{m}").output.shape[-1]
     assert np.isfinite(network(np.ones((1, 32, 32, 3), "float32"))["logits"][0]).all()
@@ -155,9 +155,9 @@ def test_mad_decides_on_every_channel_of_four_sources(trunk):
 def test_four_map_sources_need_blocks_to_take():
     with pytest.raises(UserError, match="set zoom_in to full"):
         ModelConfig(attention_sources=4, zoom_in="released")
-    trunk = "keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu"
-    with pytest.raises(UserError, match=r"attention_sources 4: trunk 'keras:MobileNetV2.* use 2"):
-        built(trunk=trunk, width=0.125, attention_sources=4)
+    backbone = "keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu"
+    with pytest.raises(UserError, match=r"attention_sources 4: backbone 'keras:MobileNetV2.* use 2"):
+        built(backbone=backbone, width=0.125, attention_sources=4)
 
 
 def test_zoom_in_width_changes_the_second_stream_alone():
@@ -166,12 +166,12 @@ def test_zoom_in_width_changes_the_second_stream_alone():
     assert (maps.zoom_out[0].shape[-1], maps.zoom_in[0].shape[-1]) == (8 + 16 + 16 + 8, 4 * 8)
 
 
-def test_frozen_batch_norm_is_the_trunks_alone():
+def test_frozen_batch_norm_is_the_backbones_alone():
     maps = built(width=0.125, batch_norm="frozen")
-    assert not any("gamma" in v.path for layer in maps.trunk_layers.values() for v in layer.trainable_variables)
+    assert not any("gamma" in v.path for layer in maps.backbone_layers.values() for v in layer.trainable_variables)
     assert any("gamma" in v.path for layer in maps.mirror_layers.values() for v in layer.trainable_variables)
 
 
-def test_an_unknown_trunk_is_named():
-    with pytest.raises(ValueError, match=r"unknown trunk 'resnet'; there are .*inception_bn"):
-        built(trunk="resnet")
+def test_an_unknown_backbone_is_named():
+    with pytest.raises(ValueError, match=r"unknown backbone 'resnet'; there are .*inception_bn"):
+        built(backbone="resnet")

@@ -6,7 +6,7 @@ import pytest
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
 from zip_keras.evaluation.ground_truth import from_dataset
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 
 pytest.importorskip("PIL")
 from zip_keras.plots.boxes import FOUND, MISSED
@@ -26,7 +26,7 @@ def record(image_id, boxes):
 def evaluation(shifts):
     """Image i has one object, and one proposal that lies `shifts[i]` pixels beside it."""
     records = tuple(record(number, [BOX]) for number in range(len(shifts)))
-    found = Proposals()
+    found = Predictions()
     for number, shift in enumerate(shifts):
         found.add(number, [np.add(BOX, [0, shift, 0, shift])], [0.5])
     return from_dataset(Dataset("data", ("thing",), (*records, record("empty", [])))), found
@@ -77,4 +77,4 @@ def test_images_without_a_picture_are_passed_over():
 def test_no_object_no_gallery():
     truth = from_dataset(Dataset("data", ("thing",), (record("empty", []),)))
     with pytest.raises(UserError, match="no picture"):
-        gallery(truth, Proposals(), grey)
+        gallery(truth, Predictions(), grey)

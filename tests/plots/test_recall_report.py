@@ -9,7 +9,7 @@ import pytest
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.ground_truth import from_dataset
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("PIL")
@@ -32,7 +32,7 @@ def report():
     truth = from_dataset(
         Dataset("data", ("<script>",), (record("found", [BOX]), record("missed", [BOX, BOX], [1]), record("empty", [])))
     )
-    found = Proposals("a & b")
+    found = Predictions("a & b")
     found.add("found", [BOX], [0.9])
     numbers = average_recall(truth, found)
     return recall_report("a & b", numbers, {"images": 3}, truth, found, lambda i: None if i == "empty" else picture())
@@ -40,7 +40,7 @@ def report():
 
 def report_with_levels(levels):
     truth = from_dataset(Dataset("data", ("thing",), (record("a", [BOX, [0.0, 0.0, 5.0, 5.0]]),)))
-    found = Proposals("p")
+    found = Predictions("p")
     found.add("a", [BOX, [50.0, 50.0, 80.0, 90.0]], [0.9, 0.8], levels)
     return recall_report("p", average_recall(truth, found), {}, truth, found, lambda i: picture())
 

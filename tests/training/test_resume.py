@@ -52,7 +52,7 @@ def test_a_line_that_was_cut_off_does_not_spoil_the_next(started, config):
 def test_the_best_is_the_best_by_the_same_measure(started, config):
     started.append_metrics({"step": 2, "AR@100": 0.5})
     assert (started.best_recall(), started.evaluated(2), started.evaluated(4)) == (0.5, True, False)
-    started.open(config("train.schedule=cosine", "suppression.max_proposals=7"), True, "images")
+    started.open(config("train.schedule=cosine", "postprocess.max_proposals=7"), True, "images")
     assert (started.best_recall(), started.evaluated(2)) == (-1.0, False)
 
 

@@ -36,7 +36,7 @@ def test_a_run_leaves_its_config_its_numbers_and_its_models(finished):
     assert "short_side: 64" in (run_dir / "config.yaml").read_text()
 
 
-def test_a_trunk_of_which_the_end_is_not_used_trains(config, tmp_path):
+def test_a_backbone_of_which_the_end_is_not_used_trains(config, tmp_path):
     """As of a Faster R-CNN: all anchors on the map of stride 16."""
     train(config(SMALLEST, "model.anchors.scales=[[],[24,32,48],[]]", "train.steps=2"), str(tmp_path / "run"))
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
@@ -45,11 +45,11 @@ def test_a_trunk_of_which_the_end_is_not_used_trains(config, tmp_path):
 
 def test_levels_without_anchors_and_recursion_train_as_all_do(config, devkit, tmp_path):
     scales = "model.anchors.scales=[[],[24,32],[48,64]]"
-    train(config(SMALLEST, scales, "model.recursion=1", f"data.val={devkit}:val"), str(tmp_path / "run"))
+    train(config(SMALLEST, scales, "model.refinement_steps=1", f"data.val={devkit}:val"), str(tmp_path / "run"))
     first, *_, last = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert {"loss_pass_1", "positives_pass_1", "box_2", "box_3"} <= first.keys()
+    assert {"loss_step_1", "positives_step_1", "box_2", "box_3"} <= first.keys()
     assert "box_1" not in first
-    assert 0 < first["loss_pass_1"] < first["loss"]
+    assert 0 < first["loss_step_1"] < first["loss"]
     assert 0.0 <= last["AR@100"] <= 1.0
 
 
@@ -114,9 +114,9 @@ def test_frozen_blocks_stay_and_the_rest_moves(config, tmp_path):
     train(config("train.freeze=c2", "train.steps=2", "train.ema=0", SMALLEST), str(tmp_path / "run"))
     before, after = weights_of(tmp_path / "start"), weights_of(tmp_path / "run")
     moved = {name for name in before if np.abs(before[name] - after[name]).max() > 0}
-    assert not {name for name in moved if name.startswith(("trunk_c1/", "trunk_c2/"))}
-    assert "trunk_c3/convolution/kernel" in moved
-    with pytest.raises(UserError, match="'c9' is no block of the trunk; there are c1, c2"):
+    assert not {name for name in moved if name.startswith(("backbone_c1/", "backbone_c2/"))}
+    assert "backbone_c3/convolution/kernel" in moved
+    with pytest.raises(UserError, match="'c9' is no block of the backbone; there are c1, c2"):
         train(config("train.freeze=c9"), str(tmp_path / "none"))
 
 

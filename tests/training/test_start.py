@@ -9,20 +9,20 @@ from zip_keras.config import TrainConfig
 from zip_keras.errors import UserError
 from zip_keras.training.optimizer import build_optimizer
 from zip_keras.training.run import build_network
-from zip_keras.weights import save_weights
+from zip_keras.weights.npz import save_weights
 
 
 @pytest.fixture
 def narrow_config(tmp_path):
     def make(*overrides):
-        narrow = ["model.trunk=inception_bn", "model.width=0.125", "model.zoom_in=released", *overrides]
+        narrow = ["model.backbone=inception_bn", "model.width=0.125", "model.zoom_in=released", *overrides]
         return tiny_config(tmp_path, *narrow)
 
     return make
 
 
 def test_a_trained_zoom_in_stream_is_not_started_anew(narrow_config, tmp_path):
-    """Mirror initialisation is for a file that holds a trunk alone."""
+    """Mirror initialisation is for a file that holds a backbone alone."""
     trained = build_network(narrow_config())
     for variable in trained.variables:
         variable.assign(np.random.default_rng(len(variable.path)).uniform(0.5, 1.5, variable.shape))
@@ -33,34 +33,34 @@ def test_a_trained_zoom_in_stream_is_not_started_anew(narrow_config, tmp_path):
         np.testing.assert_array_equal(given, own)
     assert not any("mirror" in text for text in said)
 
-    arrays = {path: values for path, values in np.load(tmp_path / "whole.npz").items() if path.startswith("trunk_")}
-    np.savez(tmp_path / "trunk.npz", **arrays)
-    build_network(narrow_config(f"train.weights={tmp_path / 'trunk.npz'}"), said.append)
+    arrays = {path: values for path, values in np.load(tmp_path / "whole.npz").items() if path.startswith("backbone_")}
+    np.savez(tmp_path / "backbone.npz", **arrays)
+    build_network(narrow_config(f"train.weights={tmp_path / 'backbone.npz'}"), said.append)
     assert any("mirror initialisation" in text for text in said)
 
 
-def test_frozen_statistics_of_a_random_trunk_are_refused(narrow_config, tmp_path):
+def test_frozen_statistics_of_a_random_backbone_are_refused(narrow_config, tmp_path):
     arrays = {v.path: np.array(v) for v in build_network(narrow_config()).variables if v.path.startswith("zoom_in_")}
     np.savez(tmp_path / "zoom.npz", **arrays)
     frozen = narrow_config(f"train.weights={tmp_path / 'zoom.npz'}", "model.batch_norm=frozen")
-    with pytest.raises(UserError, match=r"zoom\.npz: \d+ variables of the trunk are not in it"):
+    with pytest.raises(UserError, match=r"zoom\.npz: \d+ variables of the backbone are not in it"):
         build_network(frozen, lambda text: None)
     build_network(frozen, lambda text: None, load=False)  # a checkpoint brings the weights
 
 
-def test_a_trunk_of_keras_is_known_by_its_layers(narrow_config, tmp_path):
-    """Its variables have names of their own: the rate of the trunk and the refusal of a random one go by layer."""
-    trunk = "model.trunk=keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu"
-    network = build_network(narrow_config(trunk))
-    optimizer = build_optimizer(TrainConfig(trunk_rate=0.1), network.trunk_paths)
+def test_a_backbone_of_keras_is_known_by_its_layers(narrow_config, tmp_path):
+    """Its variables have names of their own: the rate of the backbone and the refusal of a random one go by layer."""
+    backbone = "model.backbone=keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu"
+    network = build_network(narrow_config(backbone))
+    optimizer = build_optimizer(TrainConfig(backbone_rate=0.1), network.backbone_paths)
     optimizer.build(network.trainable_variables)
     rates = dict(zip((v.path for v in network.trainable_variables), optimizer._rates, strict=True))
     assert rates["block_13_expand/kernel"] == 0.1
     assert {rate for path, rate in rates.items() if path.startswith(("zoom_in_", "head_"))} == {1.0}
 
     np.savez(tmp_path / "rest.npz", **{v.path: np.array(v) for v in network.variables if v.path.startswith("head_")})
-    frozen = narrow_config(trunk, f"train.weights={tmp_path / 'rest.npz'}", "model.batch_norm=frozen")
-    with pytest.raises(UserError, match=r"rest\.npz: \d+ variables of the trunk are not in it \(Conv1/kernel"):
+    frozen = narrow_config(backbone, f"train.weights={tmp_path / 'rest.npz'}", "model.batch_norm=frozen")
+    with pytest.raises(UserError, match=r"rest\.npz: \d+ variables of the backbone are not in it \(Conv1/kernel"):
         build_network(frozen, lambda text: None)
 
 

@@ -7,11 +7,11 @@ import sys
 
 import keras
 
-from zip_keras.config_files import read_config
+from zip_keras.config.files import read_config
 from zip_keras.layers.convolution import ConvNorm
 from zip_keras.training.run import train
-from zip_keras.trunks import TRUNKS, Trunk, TrunkMaps
-from zip_keras.trunks.inception_bn import ROWS
+from zip_keras.backbones import BACKBONES, Backbone, BackboneMaps
+from zip_keras.backbones.inception_bn import ROWS
 
 
 def build(image, config):
@@ -19,21 +19,21 @@ def build(image, config):
     layers, maps, x = {}, [], image
     for number, width in enumerate((8, 8, 16, 24, 32), start=1):
         name = f"c{number}"
-        layers[name] = ConvNorm(width, 3, 2, batch_norm=config.batch_norm, name=f"trunk_{name}")
+        layers[name] = ConvNorm(width, 3, 2, batch_norm=config.batch_norm, name=f"backbone_{name}")
         x = layers[name](x)
         if number > 2:
             maps.append(x)
-    return TrunkMaps(tuple(maps), layers)
+    return BackboneMaps(tuple(maps), layers)
 
 
-TRUNKS["tiny"] = Trunk((128.0,) * 3, (64.0,) * 3, False, build, ROWS, mirror_weights=False)
+BACKBONES["tiny"] = Backbone((128.0,) * 3, (64.0,) * 3, False, build, ROWS, mirror_weights=False)
 
 OVERRIDES = [
     "data.resize=fixed",
     "data.short_side=64",
     "data.long_side=128",
     "data.bucket_multiple=32",
-    "model.trunk=tiny",
+    "model.backbone=tiny",
     "model.width=0.125",
     "model.zoom_in=released",
     "model.head_channels=16",

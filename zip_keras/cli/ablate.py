@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from zip_keras.errors import UserError
-from zip_keras.evaluation.extras import library
-from zip_keras.training.ablation.report import collect, write_report
-from zip_keras.training.ablation.runs import commands, plan, run_table
-from zip_keras.training.ablation.table import AblationTable, read_table, refuse_equal_configs
+from zip_keras.utils.optional import library
+from zip_keras.experiments.report import collect, write_report
+from zip_keras.experiments.runs import commands, plan, run_table
+from zip_keras.experiments.table import AblationTable, read_table, refuse_equal_configs
 
 DESCRIPTION = """\
 Trains and measures every row of a table with every seed under one budget, and writes the table: recall (mean and spread
@@ -19,14 +19,14 @@ Each run is an ordinary run folder, OUTPUT/ROW/seed-N, made by `zip-keras train`
 their own. All rows get the first seed, then the second. table.md, table.json and table.png in OUTPUT are written anew
 after every run. Stop it when you like: the same command goes on where it stopped, and tries again what failed."""
 EXAMPLES = """\
-  zip-keras ablate configs/ablations/structures_bccd.yaml --output runs/ablations/structures_bccd
-  zip-keras ablate configs/ablations/structures_bccd.yaml --output runs/ablations/structures_bccd --dry-run
-  zip-keras ablate configs/ablations/strategies_bccd.yaml --output runs/ablations/strategies_bccd --rows ZIP --seeds 0
-  zip-keras ablate configs/ablations/structures_bccd.yaml --output runs/ablations/structures_bccd --report-only"""
+  zip-keras ablate configs/experiments/structures_bccd.yaml --output runs/ablations/structures_bccd
+  zip-keras ablate configs/experiments/structures_bccd.yaml --output runs/ablations/structures_bccd --dry-run
+  zip-keras ablate configs/experiments/strategies_bccd.yaml --output runs/ablations/strategies_bccd --rows ZIP --seeds 0
+  zip-keras ablate configs/experiments/structures_bccd.yaml --output runs/ablations/structures_bccd --report-only"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", metavar="TABLE.yaml", help="rows to compare; configs/ablations/ holds such files")
+    parser.add_argument("table", metavar="TABLE.yaml", help="rows to compare; configs/experiments/ holds such files")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the runs and of the table")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="instead of the table's")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows")

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from zip_keras.cli.evaluate import write_json
-from zip_keras.cli.reading import ImageReader
+from zip_keras.cli._images import ImageReader
 from zip_keras.errors import UserError
-from zip_keras.evaluation.extras import library
-from zip_keras.evaluation.formats.files import complete_or_nothing
-from zip_keras.evaluation.map_decisions import (
+from zip_keras.utils.optional import library
+from zip_keras.predictions.formats.common import atomic_write
+from zip_keras.analysis.attention.statistics import (
     STREAMS,
     DecisionSpread,
     LevelAttention,
@@ -21,7 +21,7 @@ from zip_keras.evaluation.map_decisions import (
     gather_decisions,
     spread,
 )
-from zip_keras.prediction.inputs import ImageFile, find_images
+from zip_keras.inference.inputs import ImageFile, find_images
 
 DESCRIPTION = """\
 Shows what map attention (MAD, paper Figure 4) decides. For each image DIR/IMAGE_ID.png: the maps of F (zoom-out) and H
@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
             raise UserError(f"{option} is {value}; it must be at least {int(option == '--maps')}")
     library("matplotlib.figure", "zip-keras attention", "train")  # before minutes of work
     images, passed_over = find_images(arguments.paths, arguments.on_bad_image)
-    from zip_keras.prediction.attention import compile_attention  # TensorFlow, after the quick errors
-    from zip_keras.prediction.models import load_keras_proposer
+    from zip_keras.analysis.attention.extraction import compile_attention  # TensorFlow, after the quick errors
+    from zip_keras.inference.loading import load_keras_proposer
 
     attend = compile_attention(load_keras_proposer(arguments.model), arguments.model)
     folder = Path(arguments.output)
@@ -98,27 +98,27 @@ class _Work:
             )
 
     def _draw(self, image: ImageFile, pixels: np.ndarray, levels: dict[int, LevelAttention]) -> None:
-        from zip_keras.plots.attention import attention_figure
+        from zip_keras.analysis.attention.figures import attention_figure
 
         name = str(image.image_id).replace("/", "_")
         # An image called "mu" must not be overwritten by the picture of all images.
         file = self.folder / (f"{name}.png" if name != "mu" else "image_mu.png")
         figure = attention_figure(pixels, levels, str(image.image_id), self.maps)
-        with complete_or_nothing(str(file)) as unfinished:
+        with atomic_write(str(file)) as unfinished:
             figure.savefig(unfinished, format="png", dpi=100)
         self.drawn += 1
 
 
 def _write(folder: Path, decisions: MapDecisions, summary: dict[tuple[int, str], DecisionSpread], model: str) -> None:
     """mu.npz, mu.json, and with several images mu.png."""
-    with complete_or_nothing(str(folder / "mu.npz")) as unfinished, open(unfinished, "wb") as stream:
+    with atomic_write(str(folder / "mu.npz")) as unfinished, open(unfinished, "wb") as stream:
         np.savez_compressed(stream, **decisions.arrays())  # type: ignore[arg-type]
     numbers = {f"level_{level}_{name}": _without_nan(value) for (level, name), value in summary.items()}
     write_json(str(folder / "mu.json"), {"model": model, "images": len(decisions.image_ids), **numbers})
     if len(decisions.image_ids) > 1:
-        from zip_keras.plots.attention import spread_figure
+        from zip_keras.analysis.attention.figures import spread_figure
 
-        with complete_or_nothing(str(folder / "mu.png")) as unfinished:
+        with atomic_write(str(folder / "mu.png")) as unfinished:
             spread_figure(decisions).savefig(unfinished, format="png", dpi=100)
 
 

@@ -7,15 +7,15 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from zip_keras.cli.progress import with_progress
+from zip_keras.utils.progress import with_progress
 from zip_keras.data.encoded import describe, read_encoded
-from zip_keras.data.images import decode_rgb
+from zip_keras.data.checks.images import decode_rgb
 from zip_keras.data.records import ImageRecord
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
-from zip_keras.evaluation.baselines import METHODS, scores_of
-from zip_keras.evaluation.formats import check_ids, format_of, write_proposals
-from zip_keras.evaluation.proposals import ImageProposals, Proposals
+from zip_keras.inference.baselines import METHODS, scores_of
+from zip_keras.predictions.formats import check_ids, format_of, write_predictions
+from zip_keras.predictions.container import ImagePredictions, Predictions
 
 DESCRIPTION = """\
 Proposals without training: Selective Search in its two settings (needs OpenCV's contrib modules: pip install
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     with ProcessPoolExecutor(arguments.workers, multiprocessing.get_context("spawn")) as workers:
         parts = workers.map(propose, records, chunksize=4)
         try:
-            boxes = write_proposals(arguments.output, with_progress(parts, len(records)))
+            boxes = write_predictions(arguments.output, with_progress(parts, len(records)))
         except BaseException:
             workers.shutdown(cancel_futures=True)
             raise
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"  passed over: {kind}: {count}")
 
 
-def propose_record(method: str, count: int, record: ImageRecord) -> ImageProposals:
+def propose_record(method: str, count: int, record: ImageRecord) -> ImagePredictions:
     """The first `count` proposals of a method for one image; runs in a process of its own.
 
     Raises:
@@ -68,6 +68,6 @@ def propose_record(method: str, count: int, record: ImageRecord) -> ImageProposa
     encoded = read_encoded(record.file, record.offset, record.length)
     image = decode_rgb(encoded, describe(record.file, record.offset, record.length))
     boxes = METHODS[method](image)[:count]
-    result = Proposals()
+    result = Predictions()
     result.add(record.image_id, boxes, scores_of(len(boxes)))
     return result[record.image_id]

@@ -9,7 +9,7 @@ import numpy as np
 
 from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.evaluation.proposals import Proposals, to_xywh
+from zip_keras.predictions.container import Predictions, to_xywh
 
 DESCRIPTION = (
     "Times protocols fast and coco on made-up proposals, turn by turn on the same images so that a busy machine slows "
@@ -57,9 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def made_up(
     rng: np.random.Generator, images: int, objects: float, proposals: int, side: float = 640.0
-) -> tuple[GroundTruth, Proposals]:
+) -> tuple[GroundTruth, Predictions]:
     """Objects of all sizes on `side` x `side` images; half of the proposals lie near objects, half anywhere."""
-    truth_boxes, found = [], Proposals("made up")
+    truth_boxes, found = [], Predictions("made up")
     for image_id in range(images):
         boxes = _boxes(rng, int(rng.poisson(objects)), side)
         near = boxes[rng.integers(0, len(boxes), proposals // 2)] if len(boxes) else np.zeros((0, 4))

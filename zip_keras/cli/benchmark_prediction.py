@@ -3,7 +3,7 @@
 import argparse
 import statistics
 
-from zip_keras.cli.prediction_settings import add_settings_arguments, read_settings
+from zip_keras.cli._options import add_inference_arguments, read_inference_options
 from zip_keras.errors import UserError
 from zip_keras.presets import DEFAULT_PRESET
 
@@ -12,7 +12,7 @@ Times the parts of prediction on one image: resizing, network, and post-processi
 turns so that a busy machine slows all of them. Medians, and post-processing as a share of the network's time."""
 EXAMPLES = """\
   zip-keras benchmark_prediction photo.jpg
-  zip-keras benchmark_prediction photo.jpg --model runs/mine --short-side 600 --long-side 1000 --repeats 30
+  zip-keras benchmark_prediction photo.jpg --model runs/mine --scales 600 --long-side 1000 --repeats 30
 """
 
 
@@ -20,21 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="a picture; how many boxes survive depends on it")
     parser.add_argument("--model", default=DEFAULT_PRESET, help=f"run, .keras, export or preset ({DEFAULT_PRESET})")
     parser.add_argument("--repeats", type=int, default=20, metavar="N", help="turns (default 20)")
-    add_settings_arguments(parser)
+    add_inference_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     if arguments.repeats < 1:
         raise UserError(f"--repeats is {arguments.repeats}; it must be at least 1")
-    if arguments.flip or arguments.paper_looks or len(arguments.short_side or ()) > 1:
+    if arguments.flip or arguments.multi_scale or len(arguments.short_side or ()) > 1:
         raise UserError("the parts are timed of one look that is not mirrored; leave --flip and further looks out")
-    from zip_keras.prediction.cost import time_prediction
-    from zip_keras.prediction.inputs import find_images
-    from zip_keras.prediction.models import load_keras_proposer
-    from zip_keras.prediction.predictor import load_image
+    from zip_keras.analysis.cost import time_prediction
+    from zip_keras.inference.inputs import find_images
+    from zip_keras.inference.loading import load_keras_proposer
+    from zip_keras.inference.runner import load_image
 
     image = load_image(find_images([arguments.image])[0][0])
-    proposer = read_settings(arguments).apply(load_keras_proposer(arguments.model))
+    proposer = read_inference_options(arguments).apply(load_keras_proposer(arguments.model))
     times = {
         part: statistics.median(values) for part, values in time_prediction(proposer, image, arguments.repeats).items()
     }

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from zip_keras.cli.prediction_settings import add_settings_arguments, read_settings
-from zip_keras.cli.progress import with_progress
+from zip_keras.cli._options import add_inference_arguments, read_inference_options
+from zip_keras.utils.progress import with_progress
 from zip_keras.errors import UserError
 
 DESCRIPTION = """\
@@ -14,7 +14,7 @@ on held-out folds. The written model knows its calibration images by their bytes
 measure on them would be too good. Calibrate with the looks and the flip that will be used."""
 EXAMPLES = """\
   zip-keras calibrate --model runs/voc07 --data data/voc07:calibration --output runs/voc07/calibrated.keras
-  zip-keras calibrate --model runs/voc07 --data calibration.json --images 100 --budget 300 --paper-looks \\
+  zip-keras calibrate --model runs/voc07 --data calibration.json --images 100 --budget 300 --multi-scale \\
       --output calibrated.keras
 """
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=int, default=100, metavar="N", help="proposals an image (default 100)")
     parser.add_argument("--folds", type=int, default=4, metavar="K", help="of the cross-validation (default 4)")
     parser.add_argument("--on-defect", choices=["error", "skip", "clip"], default="error", help="bad annotations")
-    add_settings_arguments(parser)
+    add_inference_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--budget and --images must be at least 1")
     dataset = open_dataset(arguments.data, on_defect=arguments.on_defect)
     dataset = dataclasses.replace(dataset, records=dataset.records[: arguments.images])
-    from zip_keras.prediction.calibration import calibrate, calibrated
-    from zip_keras.prediction.models import load_keras_proposer
+    from zip_keras.inference.calibration import calibrate, calibrated
+    from zip_keras.inference.loading import load_keras_proposer
 
-    proposer = read_settings(arguments).apply(load_keras_proposer(arguments.model))
+    proposer = read_inference_options(arguments).apply(load_keras_proposer(arguments.model))
     found = calibrate(
         proposer,
         dataset,

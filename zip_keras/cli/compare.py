@@ -13,8 +13,8 @@ from zip_keras.cli.convert_proposals import add_reading_arguments, read_options
 from zip_keras.cli.evaluate import add_policy_arguments, read_policy, without_nan, write_json
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
-from zip_keras.evaluation.certainty import Comparison, average_recall_interval, compare_recall
-from zip_keras.evaluation.checks import load_proposals
+from zip_keras.evaluation.bootstrap import Comparison, average_recall_interval, compare_recall
+from zip_keras.evaluation.checks import load_predictions
 from zip_keras.evaluation.curves import (
     class_groups,
     found_per_image,
@@ -22,10 +22,10 @@ from zip_keras.evaluation.curves import (
     recall_curves,
     recall_of_groups,
 )
-from zip_keras.evaluation.formats.files import complete_or_nothing
+from zip_keras.predictions.formats.common import atomic_write
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 
 DESCRIPTION = """\
 Compares proposal files: average recall (protocol fast, equal to coco) with its 95 % bounds, every pair ("A is better
@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace) -> None:
     if not ground_truth.counted.any():
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
     groups = named_groups(ground_truth, _seen(arguments.seen)) if arguments.seen else {}
-    methods: dict[str, Proposals] = {}
+    methods: dict[str, Predictions] = {}
     for name, file in zip(names, arguments.proposals, strict=True):
-        checked = load_proposals(file, ground_truth, read_policy(arguments), read_options(arguments))
+        checked = load_predictions(file, ground_truth, read_policy(arguments), read_options(arguments))
         methods[name] = checked.proposals
         left_out = "".join(f", {count} {kind} left out" for kind, count in checked.skipped.items())
         print(
@@ -100,7 +100,7 @@ def sentence(name_a: str, name_b: str, comparison: Comparison, budget: int) -> s
 
 
 def _recall_table(
-    ground_truth: GroundTruth, methods: dict[str, Proposals], found: dict[str, Found], budget: int, draws: int
+    ground_truth: GroundTruth, methods: dict[str, Predictions], found: dict[str, Found], budget: int, draws: int
 ) -> dict[str, Any]:
     print(f"\n{ground_truth.spec}, protocol fast (equal to coco), {int(ground_truth.counted.sum())} objects\n")
     rows = {}
@@ -129,7 +129,7 @@ def _pairs_table(found: dict[str, Found], budget: int, draws: int) -> dict[str, 
 def _groups_table(
     title: str,
     ground_truth: GroundTruth,
-    methods: dict[str, Proposals],
+    methods: dict[str, Predictions],
     groups: dict[str, Any],
     budgets: tuple[int, ...],
 ) -> dict[str, Any]:
@@ -146,11 +146,11 @@ def _groups_table(
     }
 
 
-def _plot(file: str, ground_truth: GroundTruth, methods: dict[str, Proposals]) -> None:
+def _plot(file: str, ground_truth: GroundTruth, methods: dict[str, Predictions]) -> None:
     from zip_keras.plots.recall import recall_figure
 
     figure = recall_figure([recall_curves(ground_truth, proposals, name) for name, proposals in methods.items()])
-    with complete_or_nothing(file) as unfinished:
+    with atomic_write(file) as unfinished:
         figure.savefig(unfinished, format=Path(file).suffix.lstrip(".").lower(), dpi=110)
     print(f"\ncurves: {file}")
 

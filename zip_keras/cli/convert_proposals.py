@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Iterable, Iterator
 
 from zip_keras.data.annotations import PIXEL_CONVENTIONS
-from zip_keras.evaluation.formats import ReadOptions, format_of, stream_proposals, write_proposals
-from zip_keras.evaluation.formats.files import read_image_list
-from zip_keras.evaluation.proposals import ImageProposals
+from zip_keras.predictions.formats import ReadOptions, format_of, stream_predictions, write_predictions
+from zip_keras.predictions.formats.common import read_image_list
+from zip_keras.predictions.container import ImagePredictions
 
 DESCRIPTION = """\
 Turns a proposal file into another kind, told by the suffixes: .json (COCO results), .npz, .parquet, .pkl (Detectron2)
@@ -49,12 +49,12 @@ def read_options(arguments: argparse.Namespace) -> ReadOptions:
 def run(arguments: argparse.Namespace) -> None:
     format_of(arguments.output)  # before anything is read
     images: set[int | str] = set()
-    parts = stream_proposals(arguments.input, read_options(arguments))
-    boxes = write_proposals(arguments.output, _counted(parts, images))
+    parts = stream_predictions(arguments.input, read_options(arguments))
+    boxes = write_predictions(arguments.output, _counted(parts, images))
     print(f"{arguments.output}: {boxes} boxes of {len(images)} images")
 
 
-def _counted(parts: Iterable[ImageProposals], images: set[int | str]) -> Iterator[ImageProposals]:
+def _counted(parts: Iterable[ImagePredictions], images: set[int | str]) -> Iterator[ImagePredictions]:
     for part in parts:
         images.add(part.image_id)
         yield part

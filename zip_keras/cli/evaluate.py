@@ -14,16 +14,16 @@ import numpy as np
 from zip_keras.cli.convert_proposals import add_reading_arguments, read_options
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import PROTOCOLS, average_recall
-from zip_keras.evaluation.checks import Checked, Policy, load_proposals
-from zip_keras.evaluation.formats.files import complete_or_nothing
+from zip_keras.evaluation.checks import Checked, Policy, load_predictions
+from zip_keras.predictions.formats.common import atomic_write
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
-from zip_keras.evaluation.levels import level_name, per_level, refuse_without_levels
-from zip_keras.evaluation.proposals import ImageId, Proposals
+from zip_keras.evaluation.per_level import level_name, per_level, refuse_without_levels
+from zip_keras.predictions.container import ImageId, Predictions
 from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.evaluation.voc import voc_average_precision
 
-DETECTION_PROTOCOLS: dict[str, Callable[[GroundTruth, Proposals], dict[str, float]]] = {
+DETECTION_PROTOCOLS: dict[str, Callable[[GroundTruth, Predictions], dict[str, float]]] = {
     "coco-ap": coco_average_precision,
     "voc07": functools.partial(voc_average_precision, points="eleven"),
     "voc12": functools.partial(voc_average_precision, points="every"),
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
     file = arguments.proposals or arguments.detections
     protocol = _protocol(arguments)
-    checked = load_proposals(file, ground_truth, read_policy(arguments), read_options(arguments))
+    checked = load_predictions(file, ground_truth, read_policy(arguments), read_options(arguments))
     if arguments.per_level:
         refuse_without_levels(checked.proposals)
     started = time.perf_counter()
@@ -146,7 +146,7 @@ def _protocol(arguments: argparse.Namespace) -> str:
     return protocol
 
 
-def measure(ground_truth: GroundTruth, proposals: Proposals, protocol: str) -> dict[str, float]:
+def measure(ground_truth: GroundTruth, proposals: Predictions, protocol: str) -> dict[str, float]:
     """The numbers of a protocol, of proposals or of detections."""
     if protocol in PROTOCOLS:
         return average_recall(ground_truth, proposals, protocol)
@@ -172,7 +172,7 @@ def _write_pictures(
     numbers: dict[str, float],
     facts: dict[str, Any],
     ground_truth: GroundTruth,
-    proposals: Proposals,
+    proposals: Predictions,
 ) -> None:
     """The report and the gallery, as far as they are asked for."""
     load_image = _picture_loader(arguments.ground_truth)
@@ -181,14 +181,14 @@ def _write_pictures(
 
         shown = {name: in_words(value) for name, value in facts.items()}
         page = recall_report(title, numbers, shown, ground_truth, proposals, load_image, arguments.report_images)
-        with complete_or_nothing(arguments.report) as unfinished:
+        with atomic_write(arguments.report) as unfinished:
             unfinished.write_text(page, encoding="utf-8")
         print(f"  report: {arguments.report}")
     if arguments.gallery:
         from zip_keras.plots.gallery import gallery
 
         picture = gallery(ground_truth, proposals, load_image, arguments.gallery_images)
-        with complete_or_nothing(arguments.gallery) as unfinished:
+        with atomic_write(arguments.gallery) as unfinished:
             picture.save(unfinished, "PNG" if arguments.gallery.lower().endswith(".png") else "JPEG", quality=88)
         print(f"  gallery: {arguments.gallery}")
 
@@ -196,7 +196,7 @@ def _write_pictures(
 def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
     """Pictures of a data set; None for those that are not there: a report without pictures is still a report."""
     from zip_keras.data.encoded import read_encoded
-    from zip_keras.data.images import decode_rgb
+    from zip_keras.data.checks.images import decode_rgb
     from zip_keras.data.sources import open_dataset
 
     try:
@@ -246,5 +246,5 @@ def without_nan(numbers: dict[str, float]) -> dict[str, float | None]:
 
 
 def write_json(file: str, content: dict[str, Any]) -> None:
-    with complete_or_nothing(file) as unfinished:
+    with atomic_write(file) as unfinished:
         unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

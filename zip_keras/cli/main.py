@@ -27,7 +27,7 @@ COMMANDS = {
     "benchmark_evaluation": "time protocol fast against pycocotools and compare every number",
     "prepare_data": "turn annotated images into TFRecords, with a report of every defect",
     "export": "write a SavedModel and a .keras file",
-    "convert_weights": "turn a PyTorch state dict of a trunk into a weights file",
+    "convert_weights": "turn a PyTorch state dict of a backbone into a weights file",
 }
 
 

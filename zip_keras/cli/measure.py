@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from zip_keras.cli.evaluate import print_numbers
-from zip_keras.cli.progress import with_progress
+from zip_keras.utils.progress import with_progress
 from zip_keras.errors import UserError
 
 DESCRIPTION = """\
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     numbers = [*(arguments.size or ()), arguments.repeats]
     if min(numbers) < 1:
         raise UserError(f"--size and --repeats must be at least 1, not {min(numbers)}")
-    from zip_keras.training.result import RESULT_FILE, measure_run
+    from zip_keras.experiments.measure import RESULT_FILE, measure_run
 
     size = tuple(arguments.size) if arguments.size else None
     result = measure_run(arguments.run_dir, arguments.data, size, arguments.repeats, with_progress)

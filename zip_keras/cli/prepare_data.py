@@ -8,11 +8,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from zip_keras.data.anchor_fit import fit_anchors
+from zip_keras.analysis.anchor_fit.fit import fit_anchors
 from zip_keras.data.annotations import PIXEL_CONVENTIONS
-from zip_keras.data.defects import BOX_POLICIES, IMAGE_POLICIES, DefectLog
-from zip_keras.data.prepare import write_shards
-from zip_keras.data.report import Report, make_report
+from zip_keras.data.checks.defects import BOX_POLICIES, IMAGE_POLICIES, DefectLog
+from zip_keras.data.tfrecord.writing import write_shards
+from zip_keras.analysis.data_report import Report, make_report
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--on-bad-image",
         choices=IMAGE_POLICIES,
         default="error",
-        help="mend turns EXIF-rotated images upright and makes 8-bit RGB of CMYK, 16 bits and first frames; "
-        "what cannot be mended is skipped (default: error)",
+        help="repair turns EXIF-rotated images upright and makes 8-bit RGB of CMYK, 16 bits and first frames; "
+        "what cannot be repaired is skipped (default: error)",
     )
     parser.add_argument(
         "--pixels",
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", metavar="FILE", help="class names, one a line, in index order (default: those found)"
     )
-    parser.add_argument("--short-side", type=float, metavar="N", help="measure the anchor fit at this image size")
+    parser.add_argument("--scales", type=float, metavar="N", help="measure the anchor fit at this image size")
     parser.add_argument("--report", metavar="FILE.json", help="also write the report here (always in DIR/report.json)")
     parser.add_argument("--resume", action="store_true", help="go on where a stopped run left off")
     parser.add_argument("--synthetic", type=int, metavar="N", help="render N scenes as a VOC devkit instead")
@@ -118,7 +118,7 @@ def _write_report(report: Report, folder: str, extra: str | None) -> None:
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
     with contextlib.suppress(ImportError):  # the picture is a courtesy of the train extra
-        from zip_keras.plots.anchor_fit import plot_anchor_fit
+        from zip_keras.analysis.anchor_fit.figure import plot_anchor_fit
 
         plot_anchor_fit(report.anchor_fit, os.path.join(folder, "anchor_fit.png"))
 
@@ -129,7 +129,7 @@ def read_class_names(path: str) -> list[str]:
     Raises:
         UserError: the file is missing or not text, or has no or repeated names.
     """
-    from zip_keras.data.readers.files import read_lines
+    from zip_keras.data.formats.files import read_lines
 
     names = [line.strip() for line in read_lines(path, max_bytes=16 * 1024 * 1024) if line.strip()]
     if not names or len(set(names)) < len(names):

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from zip_keras.cli.prediction_settings import add_settings_arguments, read_settings
+from zip_keras.cli._options import add_inference_arguments, read_inference_options
 from zip_keras.errors import UserError
 from zip_keras.presets import FOLDER, list_presets, model_card
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="MODEL", help="run folder, .keras file or export that becomes preset NAME")
     parser.add_argument("--description", metavar="TEXT", help="one line, with --save")
     parser.add_argument("--folder", metavar="DIR", help="with --save: where presets are (default: in the package)")
-    add_settings_arguments(parser)
+    add_inference_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -39,11 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
 def _save(arguments: argparse.Namespace) -> None:
     if not arguments.name or not arguments.description:
         raise UserError("--save needs the preset's name and --description")
-    from zip_keras.prediction.models import load_keras_proposer
+    from zip_keras.inference.loading import load_keras_proposer
     from zip_keras.presets import save_preset
 
     folder = Path(arguments.folder or FOLDER) / arguments.name
-    proposer = read_settings(arguments).apply(load_keras_proposer(arguments.save))
+    proposer = read_inference_options(arguments).apply(load_keras_proposer(arguments.save))
     save_preset(proposer, folder, arguments.description)
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     print(f"{folder}: {proposer.network.count_params() / 1e6:.2f} M weights, {size:.1f} MB; write its card.md")

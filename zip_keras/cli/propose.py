@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from zip_keras.cli.prediction_settings import add_settings_arguments, read_settings
-from zip_keras.cli.reading import ImageReader
+from zip_keras.cli._options import add_inference_arguments, read_inference_options
+from zip_keras.cli._images import ImageReader
 from zip_keras.errors import UserError
-from zip_keras.evaluation.extras import library
-from zip_keras.evaluation.formats import check_ids, format_of, write_proposals
-from zip_keras.evaluation.proposals import ImageProposals, Proposals
-from zip_keras.prediction.inputs import ImageFile, find_images
+from zip_keras.utils.optional import library
+from zip_keras.predictions.formats import check_ids, format_of, write_predictions
+from zip_keras.predictions.container import ImagePredictions, Predictions
+from zip_keras.inference.inputs import ImageFile, find_images
 from zip_keras.presets import DEFAULT_PRESET
 
 DEFAULT_OUTPUT, DEFAULT_PICTURES = "proposals.json", "proposals"  # of the shortest command
@@ -28,7 +28,7 @@ EXAMPLES = """\
   zip-keras propose photo.jpg
   zip-keras propose photos/ --model runs/bccd --output proposals.json --pictures pictures/
   zip-keras propose data/voc07:val --model exported/voc07 --output proposals.json --max-proposals 1000
-  zip-keras propose data/voc07:val --model runs/voc07 --output proposals.json --paper-looks --flip
+  zip-keras propose data/voc07:val --model runs/voc07 --output proposals.json --multi-scale --flip
   zip-keras propose a.jpg b.png --model best.keras --output proposals.json
 """
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also images on which the model's level biases were chosen; a measure on them is too good",
     )
-    add_settings_arguments(parser)
+    add_inference_arguments(parser)
     group = parser.add_argument_group("pictures")
     group.add_argument(
         "--pictures",
@@ -73,14 +73,14 @@ def run(arguments: argparse.Namespace) -> None:
         library("PIL.Image", "--pictures", "train")
     images, passed_over = find_images(arguments.paths, arguments.on_bad_image)
     check_ids(arguments.output, (image.image_id for image in images))
-    from zip_keras.prediction.models import load_proposer  # TensorFlow, after the quick errors
+    from zip_keras.inference.loading import load_proposer  # TensorFlow, after the quick errors
 
-    settings = read_settings(arguments)
+    settings = read_inference_options(arguments)
     if not arguments.allow_calibration_images:
         _refuse_calibration_images(arguments.model, images)
     work = _Work(load_proposer(arguments.model, settings=settings), arguments)
     started = time.perf_counter()
-    boxes = write_proposals(arguments.output, work.over(images))
+    boxes = write_predictions(arguments.output, work.over(images))
     seconds = time.perf_counter() - started
     done = work.reader.done
     print(f"{arguments.output}: {boxes} boxes of {done} images, {seconds / max(done, 1):.3f} s an image")
@@ -103,8 +103,8 @@ def _default_pictures() -> str | None:
 
 
 def _refuse_calibration_images(model: str, images: Sequence[ImageFile]) -> None:
-    from zip_keras.prediction.calibration import refuse_calibration_images
-    from zip_keras.prediction.models import stored_calibration
+    from zip_keras.inference.calibration import refuse_calibration_images
+    from zip_keras.inference.loading import stored_calibration
 
     refuse_calibration_images(stored_calibration(model), images)
 
@@ -121,7 +121,7 @@ class _Work:
         self.folder = Path(arguments.pictures) if arguments.pictures else None
         self.drawn = arguments.pictures_count
 
-    def over(self, images: Sequence[ImageFile]) -> Iterator[ImageProposals]:
+    def over(self, images: Sequence[ImageFile]) -> Iterator[ImagePredictions]:
         """The proposals of each image that can be read.
 
         Raises:
@@ -131,7 +131,7 @@ class _Work:
             result = self.propose(pixels)
             if self.folder is not None:
                 self._draw(self.folder, image, pixels, result["boxes"], result.get("levels"))
-            one = Proposals()
+            one = Predictions()
             one.add(image.image_id, result["boxes"], result["scores"], result.get("levels"))
             yield one[image.image_id]
 

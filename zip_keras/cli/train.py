@@ -2,7 +2,7 @@
 
 import argparse
 
-from zip_keras.config_files import config_text, read_config
+from zip_keras.config.files import config_text, read_config
 from zip_keras.errors import UserError
 
 DESCRIPTION = """\

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zip_keras.data.tfrecord_format import decode_example
+from zip_keras.data.tfrecord.container import decode_example
 from zip_keras.errors import UserError
 
 IMAGE_KEY = "image/encoded"

@@ -61,7 +61,7 @@ class Dataset:
         spec: how the user named it, for messages and run logs.
         class_names: in index order.
         records: in the order of the split file (VOC), of the json (COCO), or of the shards.
-        skipped: defects left out or mended under an explicit policy, counted by kind.
+        skipped: defects left out or repaired under an explicit policy, counted by kind.
     """
 
     spec: str

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from zip_keras.data.annotations import ImageAnnotation, PixelConvention
-from zip_keras.data.defects import BoxPolicy, DefectLog, ImagePolicy
+from zip_keras.data.checks.defects import BoxPolicy, DefectLog, ImagePolicy
 from zip_keras.data.records import Dataset, ImageRecord
-from zip_keras.data.validation import to_record
+from zip_keras.data.checks.validation import to_record
 from zip_keras.errors import UserError
 
 FORMATS = ("voc", "coco", "imagenet", "yolo", "records", "tfds")
@@ -86,7 +86,7 @@ def split_spec(spec: str) -> tuple[str, list[str]]:
     if parts[0].endswith(".json"):
         return "coco", parts
     if len(parts) == 1 and os.path.isdir(parts[0]):
-        from zip_keras.data.tfrecords import shard_paths
+        from zip_keras.data.tfrecord.shards import shard_paths
 
         if shard_paths(parts[0]):
             return "records", parts
@@ -112,18 +112,18 @@ def _read(
     image_folder = (rest[limit - 2 :] or [""])[0] or None
     split = rest[0] if rest and rest[0] else None
     if kind == "coco":
-        from zip_keras.data.readers.coco import read_coco
+        from zip_keras.data.formats.coco import read_coco
 
         return read_coco(path, log, image_folder=image_folder)
     if kind == "imagenet":
-        from zip_keras.data.readers.imagenet import read_imagenet
+        from zip_keras.data.formats.imagenet import read_imagenet
 
         return read_imagenet(path, split or "all", log, image_folder=image_folder)
     if kind == "yolo":
-        from zip_keras.data.readers.yolo import read_yolo
+        from zip_keras.data.formats.yolo import read_yolo
 
         return read_yolo(path, split or "train", log, lambda file: _size_of(file, log), image_folder=image_folder)
-    from zip_keras.data.readers.voc import ALL, read_voc
+    from zip_keras.data.formats.voc import ALL, read_voc
 
     return read_voc(path, split or ALL, log, image_folder=image_folder, want_names=want_names)
 
@@ -131,10 +131,10 @@ def _read(
 def _open_records(
     spec: str, kind: str, parts: list[str], classes: Sequence[str] | None, log: DefectLog, pixels: PixelConvention
 ) -> Dataset:
-    from zip_keras.data.tfrecords import read_index, read_records, shard_paths
+    from zip_keras.data.tfrecord.shards import read_index, read_records, shard_paths
 
     if kind == "tfds":
-        from zip_keras.data.tfds_source import cached_records
+        from zip_keras.data.formats.tfds import cached_records
 
         parts = [cached_records(parts[0], ":".join(parts[1:]))]
         for shard in shard_paths(parts[0]):
@@ -184,7 +184,7 @@ def _with_size(annotation: ImageAnnotation, log: DefectLog) -> ImageAnnotation |
 
 def _size_of(file: str, log: DefectLog) -> tuple[int, int] | None:
     """Height and width of an image file as viewers show it; None when it is broken, or turned, and skipped."""
-    from zip_keras.data.images import inspect_file
+    from zip_keras.data.checks.images import inspect_file
 
     try:
         info = inspect_file(file)

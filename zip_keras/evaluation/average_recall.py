@@ -4,7 +4,7 @@ from zip_keras.data.records import Dataset
 from zip_keras.evaluation.ground_truth import GroundTruth, from_dataset
 from zip_keras.evaluation.hosang import best_overlaps, hosang_recall
 from zip_keras.evaluation.matching import match_ranks, recall_at
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.protocols import BUDGETS, SIZE_BUDGET, named_averages
 
 PROTOCOLS = ("coco", "fast", "hosang")
@@ -12,7 +12,7 @@ PROTOCOLS = ("coco", "fast", "hosang")
 
 def average_recall(
     ground_truth: GroundTruth | Dataset,
-    proposals: Proposals,
+    proposals: Predictions,
     protocol: str = "fast",
     budgets: tuple[int, ...] = BUDGETS,
 ) -> dict[str, float]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.evaluation.formats import ReadOptions, read_proposals
+from zip_keras.predictions.formats import ReadOptions, read_predictions
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.evaluation.proposals import ImageId, ImageProposals, Proposals
+from zip_keras.predictions.container import ImageId, ImagePredictions, Predictions
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class Checked:
     images_without_proposals: int = 0
 
 
-def load_proposals(
+def load_predictions(
     file: str, ground_truth: GroundTruth, policy: Policy = Policy(), options: ReadOptions | None = None
 ) -> Checked:
-    """Reads a proposal file and checks it; see `check_proposals`.
+    """Reads a proposal file and checks it; see `check_predictions`.
 
     Raises:
         UserError: the file is missing or broken, or holds what the policy does not let pass.
     """
-    return check_proposals(read_proposals(file, options), ground_truth, policy, consume=True)
+    return check_predictions(read_predictions(file, options), ground_truth, policy, consume=True)
 
 
-def check_proposals(proposals: Proposals, ground_truth: GroundTruth, policy: Policy, consume: bool = False) -> Checked:
+def check_predictions(proposals: Predictions, ground_truth: GroundTruth, policy: Policy, consume: bool = False) -> Checked:
     """Checks boxes, scores and image ids against the images that were annotated.
 
     Args:
@@ -57,7 +57,7 @@ def check_proposals(proposals: Proposals, ground_truth: GroundTruth, policy: Pol
         UserError: something that the policy does not let pass, or no image in common at all.
     """
     size_of = dict(zip(ground_truth.image_ids, ground_truth.sizes, strict=True))
-    result = Checked(Proposals(proposals.name))
+    result = Checked(Predictions(proposals.name))
     unknown = [image_id for image_id in proposals.image_ids if image_id not in size_of]
     if len(proposals) and len(unknown) == len(proposals):
         raise _no_image_in_common(proposals, ground_truth)
@@ -78,8 +78,8 @@ def check_proposals(proposals: Proposals, ground_truth: GroundTruth, policy: Pol
 
 
 def _checked(
-    part: ImageProposals, size: np.ndarray, source: str, policy: Policy, skipped: Counter[str]
-) -> ImageProposals:
+    part: ImagePredictions, size: np.ndarray, source: str, policy: Policy, skipped: Counter[str]
+) -> ImagePredictions:
     finite: np.ndarray = np.isfinite(part.xywh).all(axis=1) & np.isfinite(part.scores)
     good: np.ndarray = finite & (part.xywh[:, 2:] > 0).all(axis=1)
     if not good.all() and policy.bad_box == "error":
@@ -103,7 +103,7 @@ def _checked(
     return part.choose(inside)
 
 
-def _bad_box(part: ImageProposals, row: int, source: str) -> UserError:
+def _bad_box(part: ImagePredictions, row: int, source: str) -> UserError:
     box, score = part.xywh[row].tolist(), float(part.scores[row])
     fault = f"score {score}" if not np.isfinite(score) else f"box {box} (x, y, width, height)"
     need = "finite numbers" if not np.isfinite([*box, score]).all() else "a width and height above 0"
@@ -113,7 +113,7 @@ def _bad_box(part: ImageProposals, row: int, source: str) -> UserError:
     )
 
 
-def _no_image_in_common(proposals: Proposals, ground_truth: GroundTruth) -> UserError:
+def _no_image_in_common(proposals: Predictions, ground_truth: GroundTruth) -> UserError:
     def examples(ids: tuple[ImageId, ...]) -> str:
         return ", ".join(map(repr, ids[:3]))
 

@@ -9,7 +9,7 @@ import numpy as np
 from zip_keras.errors import UserError
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.matching import NEVER, match_ranks, recall_at
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.protocols import BUDGETS, IOU_THRESHOLDS, in_ranges
 
 FINE_THRESHOLDS = np.linspace(0.5, 1.0, 51)
@@ -52,7 +52,7 @@ class Curves:
         return np.stack([np.searchsorted(np.sort(row), NUMBERS, side="left") for row in self.ranks])
 
 
-def recall_curves(ground_truth: GroundTruth, proposals: Proposals, name: str | None = None) -> Curves:
+def recall_curves(ground_truth: GroundTruth, proposals: Predictions, name: str | None = None) -> Curves:
     """Matches once for every curve of `Curves`; `ground_truth` must hold a counted object."""
     everything = np.ones((1, len(ground_truth.xywh)), bool)
     ranks = match_ranks(ground_truth, proposals, int(NUMBERS[-1]), FINE_THRESHOLDS, everything)[0]
@@ -61,7 +61,7 @@ def recall_curves(ground_truth: GroundTruth, proposals: Proposals, name: str | N
 
 def recall_of_groups(
     ground_truth: GroundTruth,
-    proposals: Proposals,
+    proposals: Predictions,
     groups: dict[str, np.ndarray],
     budgets: tuple[int, ...] = BUDGETS,
 ) -> dict[str, dict[int, float]]:
@@ -113,7 +113,7 @@ def named_groups(ground_truth: GroundTruth, seen: Sequence[str]) -> dict[str, np
 
 
 def found_per_image(
-    ground_truth: GroundTruth, proposals: Proposals, budget: int = 100, thresholds: np.ndarray = IOU_THRESHOLDS
+    ground_truth: GroundTruth, proposals: Predictions, budget: int = 100, thresholds: np.ndarray = IOU_THRESHOLDS
 ) -> tuple[np.ndarray, np.ndarray]:
     """What an image contributes to AR: objects found, as a mean over thresholds, and objects counted.
 

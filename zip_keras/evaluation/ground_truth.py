@@ -7,7 +7,7 @@ import numpy as np
 
 from zip_keras.data.records import Dataset
 from zip_keras.errors import UserError
-from zip_keras.evaluation.proposals import ImageId, to_xywh
+from zip_keras.predictions.container import ImageId, to_xywh
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class GroundTruth:
         image_ids: one per image, distinct.
         sizes: float64 `[I, 2]`, height and width in pixels, NaN where the file does not say.
         starts: int64 `[I + 1]`.
-        xywh: float64 `[G, 4]`, `[x, y, width, height]` in pixels, as a COCO json states them (see `ImageProposals`).
+        xywh: float64 `[G, 4]`, `[x, y, width, height]` in pixels, as a COCO json states them (see `ImagePredictions`).
         areas: float64 `[G]`, square pixels, by which an object is small, medium or large.
         classes: int32 `[G]`.
         crowd: bool `[G]`, ignored; in COCO AP a crowd takes any number of detections.

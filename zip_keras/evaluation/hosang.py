@@ -8,11 +8,11 @@ import numpy as np
 
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.matching import counted_rows, overlaps, ranked_boxes
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.protocols import BUDGETS, in_ranges
 
 
-def best_overlaps(ground_truth: GroundTruth, proposals: Proposals, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:
+def best_overlaps(ground_truth: GroundTruth, proposals: Predictions, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:
     """IoU of each object with the proposal that is its own.
 
     Of the first n proposals of an image, the pair with the greatest IoU is taken out, then the greatest of the rest,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.evaluation.proposals import ImageProposals, Proposals
+from zip_keras.predictions.container import ImagePredictions, Predictions
 from zip_keras.evaluation.protocols import BUDGETS, IOU_THRESHOLDS, in_ranges
 
 NEVER = np.iinfo(np.int32).max
@@ -60,7 +60,7 @@ def overlaps(boxes: np.ndarray, objects: np.ndarray) -> np.ndarray:
 
 def match_ranks(
     ground_truth: GroundTruth,
-    proposals: Proposals,
+    proposals: Predictions,
     limit: int = BUDGETS[-1],
     thresholds: np.ndarray = IOU_THRESHOLDS,
     groups: np.ndarray | None = None,
@@ -100,7 +100,7 @@ def recall_at(
     return recall.transpose(1, 0, 2)
 
 
-def ranked_boxes(image: ImageProposals, limit: int) -> np.ndarray:
+def ranked_boxes(image: ImagePredictions, limit: int) -> np.ndarray:
     """float64 `[n, 4]` xywh, n at most `limit`; equal scores by category, then as they came, as in COCOeval."""
     categories = image.categories
     if len(categories) and (categories != categories[0]).any():
@@ -118,7 +118,7 @@ def counted_rows(ground_truth: GroundTruth) -> list[np.ndarray]:
     return [order[first:last] for first, last in itertools.pairwise(bounds)]
 
 
-def _candidates(ground_truth: GroundTruth, proposals: Proposals, limit: int, lowest: float) -> Iterator[Candidates]:
+def _candidates(ground_truth: GroundTruth, proposals: Predictions, limit: int, lowest: float) -> Iterator[Candidates]:
     for image_id, rows in zip(ground_truth.image_ids, counted_rows(ground_truth), strict=True):
         boxes = ranked_boxes(proposals[image_id], limit)
         if len(rows) and len(boxes):

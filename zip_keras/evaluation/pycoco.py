@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from zip_keras.evaluation.extras import library
+from zip_keras.utils.optional import library
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.evaluation.proposals import ImageId, Proposals
+from zip_keras.predictions.container import ImageId, Predictions
 from zip_keras.evaluation.protocols import AREA_RANGES, BUDGETS, IOU_THRESHOLDS
 
 AP_NAMES = ("AP", "AP50", "AP75", "AP-S", "AP-M", "AP-L", "AR@1", "AR@10", "AR@100", "AR@100-S", "AR@100-M", "AR@100-L")
 
 
-def coco_recall(ground_truth: GroundTruth, proposals: Proposals, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:
+def coco_recall(ground_truth: GroundTruth, proposals: Predictions, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:
     """Class-agnostic recall by pycocotools (`useCats=0`), read from `eval["recall"]`.
 
     `COCOeval.summarize()` is wrong for these budgets and is not called. For recall it makes no difference how an
@@ -37,7 +37,7 @@ def coco_recall(ground_truth: GroundTruth, proposals: Proposals, budgets: tuple[
     return np.where(recall < 0, np.nan, recall)
 
 
-def coco_average_precision(ground_truth: GroundTruth, detections: Proposals) -> dict[str, float]:
+def coco_average_precision(ground_truth: GroundTruth, detections: Predictions) -> dict[str, float]:
     """COCO AP with classes: the twelve numbers of `COCOeval.summarize()` with its default parameters.
 
     A difficult object is ignored as objects outside an area range are: the one detection it takes is neither right nor
@@ -57,7 +57,7 @@ def coco_average_precision(ground_truth: GroundTruth, detections: Proposals) -> 
     }
 
 
-def _evaluator(ground_truth: GroundTruth, proposals: Proposals) -> Any:
+def _evaluator(ground_truth: GroundTruth, proposals: Predictions) -> Any:
     """A `COCOeval` over images numbered from 1; annotation ids too, for an id of 0 counts as missed there.
 
     Images are numbered in the order of their ids: AP depends on it where detections of two images have equal scores.

@@ -6,7 +6,7 @@ import numpy as np
 
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.matching import overlaps
-from zip_keras.evaluation.proposals import Proposals
+from zip_keras.predictions.container import Predictions
 
 RECALL_LEVELS = np.linspace(0, 1, 11)
 
@@ -31,7 +31,7 @@ class PrecisionRecall:
 
 
 def voc_average_precision(
-    ground_truth: GroundTruth, detections: Proposals, points: str = "every", threshold: float = 0.5
+    ground_truth: GroundTruth, detections: Predictions, points: str = "every", threshold: float = 0.5
 ) -> dict[str, float]:
     """AP of each class, and their mean under `mAP`.
 
@@ -55,7 +55,7 @@ def voc_average_precision(
 
 
 def precision_recall(
-    ground_truth: GroundTruth, detections: Proposals, class_index: int, threshold: float = 0.5
+    ground_truth: GroundTruth, detections: Predictions, class_index: int, threshold: float = 0.5
 ) -> PrecisionRecall:
     """The curve of one class over all images.
 

@@ -14,7 +14,7 @@ from zip_keras.layers.upsampling import upsampling
 
 @dataclass(frozen=True)
 class InceptionRow:
-    """One row of a trunk's table: the widths of a block's branches.
+    """One row of a backbone's table: the widths of a block's branches.
 
     Attributes:
         name: "3a", "3b", ...

@@ -5,26 +5,26 @@ from typing import Any
 import keras
 from keras import ops
 
-from zip_keras import boxes as box_ops
-from zip_keras.anchors import anchors_of_image
+from zip_keras.ops import boxes as box_ops
+from zip_keras.ops.anchors import anchors_of_image
 from zip_keras.config import LossConfig, ModelConfig, TargetConfig, from_dict, to_dict
 from zip_keras.errors import UserError
-from zip_keras.layers.heads import ProposalHead, RecursiveHead
+from zip_keras.layers.rpn_head import RPNHead, RefiningRPNHead
 from zip_keras.layers.registry import serializable
-from zip_keras.losses import level_losses
+from zip_keras.losses.rpn import level_losses
 from zip_keras.models.zoom import MirrorReport, build_zoom, copy_mirror_weights
-from zip_keras.suppression import best_places
-from zip_keras.targets import OBJECT, assign, sample
+from zip_keras.models.postprocess import best_places
+from zip_keras.targets.anchors import OBJECT, assign, sample
 
 
 @serializable
 class ProposalNetwork(keras.Model):
-    """Images to anchor scores and box offsets of the levels with anchors: `levels`, three unless the config says less.
+    """Images to anchor scores and box deltas of the levels with anchors: `levels`, three unless the config says less.
 
-    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (of each level [B, N_m, K]), "offsets": (of
-    each level [B, N_m, 4])}`, float32, fine to coarse; the anchors are `zip_keras.anchors.anchors_of_image(H, W, ...)`.
-    With `config.recursion` also `"recursion"`, for each pass a dict of such tuples `logits`, `offsets` and `starts`,
-    and `"hidden"`, the heads' maps (see `RecursiveHead`); `scored_boxes` makes boxes of it all.
+    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (of each level [B, N_m, K]), "deltas": (of
+    each level [B, N_m, 4])}`, float32, fine to coarse; the anchors are `zip_keras.ops.anchors.anchors_of_image(H, W, ...)`.
+    With `config.refinement_steps` also `"refinements"`, for each pass a dict of such tuples `logits`, `deltas` and `starts`,
+    and `"hidden"`, the heads' maps (see `RefiningRPNHead`); `scored_boxes` makes boxes of it all.
 
     `model.compile(optimizer)` and `model.fit(batches)` train it on any Keras backend; a batch is `(images, targets)` as
     in docs/ARCHITECTURE.md.
@@ -42,27 +42,27 @@ class ProposalNetwork(keras.Model):
         image = keras.Input((None, None, 3), name="image")
         maps = build_zoom(image, config)
         heads = [_head(level, config)(merged) for level, merged in zip(config.anchors.levels, maps.merged, strict=True)]
-        outputs = {"logits": tuple(head[0] for head in heads), "offsets": tuple(head[1] for head in heads)}
-        if config.recursion:
+        outputs = {"logits": tuple(head[0] for head in heads), "deltas": tuple(head[1] for head in heads)}
+        if config.refinement_steps:
             outputs["hidden"] = tuple(head[2] for head in heads)
             passes = zip(*(head[3] for head in heads), strict=True)
-            outputs["recursion"] = tuple(_pass(zip(*levels, strict=True)) for levels in passes)
+            outputs["refinements"] = tuple(_pass(zip(*levels, strict=True)) for levels in passes)
         super().__init__(inputs=image, outputs=outputs, **kwargs)
         self.config = config
         self.target_config = _as(TargetConfig, targets)
         self.loss_config = _as(LossConfig, loss)
         self.levels = config.anchors.levels
-        self.trunk_layers = maps.trunk_layers
+        self.backbone_layers = maps.backbone_layers
         self.mirror_layers = maps.mirror_layers
 
     @property
-    def trunk_paths(self) -> frozenset[str]:
-        """Paths of the trunk's variables; in a trunk of keras.applications they have no common beginning."""
-        return frozenset(variable.path for layer in self.trunk_layers.values() for variable in layer.variables)
+    def backbone_paths(self) -> frozenset[str]:
+        """Paths of the backbone's variables; in a backbone of keras.applications they have no common beginning."""
+        return frozenset(variable.path for layer in self.backbone_layers.values() for variable in layer.variables)
 
     def copy_mirror_weights(self) -> MirrorReport:
-        """Starts the zoom-in stream from the trunk's weights; call it after loading pretrained weights."""
-        return copy_mirror_weights(self.trunk_layers, self.mirror_layers)
+        """Starts the zoom-in stream from the backbone's weights; call it after loading pretrained weights."""
+        return copy_mirror_weights(self.backbone_layers, self.mirror_layers)
 
     def anchors(self, height, width):
         """The anchors of each level for images of `height` x `width` pixels, float32 `[N_m, 4]`."""
@@ -79,28 +79,28 @@ class ProposalNetwork(keras.Model):
         Returns:
             float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m. With recursion,
             "loss" is the sum over the passes, each of which learns the boxes it was given as if they were anchors, and
-            "loss_pass_t", "positives_pass_t" for t = 1, 2, ... follow; those of the levels are of the anchors alone.
+            "loss_step_t", "positives_step_t" for t = 1, 2, ... follow; those of the levels are of the anchors alone.
         """
         _, height, width, _ = ops.shape(images)
         anchors = self.anchors(height, width)
-        result = self._pass_losses(anchors, outputs["logits"], outputs["offsets"], targets, number=0)
-        for number, refined in enumerate(outputs.get("recursion", ()), 1):
+        result = self._pass_losses(anchors, outputs["logits"], outputs["deltas"], targets, number=0)
+        for number, refined in enumerate(outputs.get("refinements", ()), 1):
             boxes = _decoded(refined["starts"], anchors)
-            losses = self._pass_losses(boxes, refined["logits"], refined["offsets"], targets, number)
+            losses = self._pass_losses(boxes, refined["logits"], refined["deltas"], targets, number)
             result["loss"] = result["loss"] + losses["loss"]
-            result[f"loss_pass_{number}"] = losses["loss"]
-            result[f"positives_pass_{number}"] = sum(losses[f"positives_{level}"] for level in self.levels)
+            result[f"loss_step_{number}"] = losses["loss"]
+            result[f"positives_step_{number}"] = sum(losses[f"positives_{level}"] for level in self.levels)
         return result
 
-    def _pass_losses(self, level_anchors, level_logits, level_offsets, targets, number: int) -> dict[str, Any]:
+    def _pass_losses(self, level_anchors, level_logits, level_deltas, targets, number: int) -> dict[str, Any]:
         """The losses of one answer about boxes: the anchors `[N_m, 4]` (pass 0), or regressed ones `[B, N_m, 4]`."""
         gray = self.config.classes == 3
         assignment = assign(ops.concatenate(level_anchors, axis=-2), targets, self.target_config, gray=gray)
         boxes = ops.cast(targets["boxes"], "float32")
         result: dict[str, Any] = {}
         total, start = 0.0, 0
-        for level, anchors, logits, offsets in zip(
-            self.levels, level_anchors, level_logits, level_offsets, strict=True
+        for level, anchors, logits, deltas in zip(
+            self.levels, level_anchors, level_logits, level_deltas, strict=True
         ):
             stop = start + ops.shape(anchors)[-2]
             labels, matches = assignment.labels[:, start:stop], assignment.matches[:, start:stop]
@@ -109,7 +109,7 @@ class ProposalNetwork(keras.Model):
             drawn = sample(labels, seed, self.target_config, gray=gray)
             of_sample = ops.take_along_axis(matches, drawn.anchors, axis=1)  # [B, S]
             matched_boxes = ops.take_along_axis(boxes, of_sample[..., None], axis=1)  # [B, S, 4]
-            classification, box = level_losses(logits, offsets, anchors, matched_boxes, drawn, self.loss_config)
+            classification, box = level_losses(logits, deltas, anchors, matched_boxes, drawn, self.loss_config)
             total = total + classification + box
             result[f"classification_{level}"], result[f"box_{level}"] = classification, box
             result[f"positives_{level}"] = ops.sum(ops.cast(labels == OBJECT, "float32"), axis=1)
@@ -132,50 +132,50 @@ class ProposalNetwork(keras.Model):
             After a pass the scores are that pass's: of the boxes it was given, as those without one are the anchors'.
 
         Raises:
-            UserError: see `check_passes`.
+            UserError: see `check_refinement_steps`.
         """
-        passes = self.check_passes(passes)
+        passes = self.check_refinement_steps(passes)
         outputs = keras.tree.map_structure(ops.convert_to_tensor, outputs)  # `predict` gives NumPy arrays
         answer, boxes = outputs, self.anchors(height, width)
         if passes:
             answer = self._after(outputs, passes)
             boxes = _decoded(answer["starts"], boxes)
         scores = [ops.softmax(logits, axis=-1)[..., OBJECT] for logits in answer["logits"]]
-        offsets = answer["offsets"]
+        deltas = answer["deltas"]
         if best is not None:
             chosen = [best_places(of_level, best) for of_level in scores]
             scores = [of_level for of_level, _ in chosen]
-            offsets = [
+            deltas = [
                 ops.take_along_axis(x, places[..., None], axis=1)
-                for x, (_, places) in zip(offsets, chosen, strict=True)
+                for x, (_, places) in zip(deltas, chosen, strict=True)
             ]
             boxes = [_taken(of_level, places) for of_level, (_, places) in zip(boxes, chosen, strict=True)]
-        return _decoded(offsets, boxes), scores
+        return _decoded(deltas, boxes), scores
 
-    def check_passes(self, passes: int | None) -> int:
+    def check_refinement_steps(self, passes: int | None) -> int:
         """How many passes `passes` means, None being those of training.
 
         Raises:
             UserError: it is negative, or the network has not learnt to refine.
         """
         if passes is None:
-            return self.config.recursion
+            return self.config.refinement_steps
         if passes < 0:
             raise UserError(f"passes is {passes}; it must be 0 or more")
-        if passes and not self.config.recursion:
+        if passes and not self.config.refinement_steps:
             raise UserError(
-                f"passes is {passes}, but this network was trained without recursion; train one with model.recursion=1"
+                f"passes is {passes}, but this network was trained without recursion; train one with model.refinement_steps=1"
             )
         return passes
 
     def _after(self, outputs, passes: int) -> dict[str, Any]:
         """Pass number `passes`, from 1 on; those that `outputs` do not hold are run here."""
-        answer = outputs["recursion"][min(passes, self.config.recursion) - 1]
-        for _ in range(passes - self.config.recursion):
+        answer = outputs["refinements"][min(passes, self.config.refinement_steps) - 1]
+        for _ in range(passes - self.config.refinement_steps):
             levels = []
             for i, level in enumerate(self.levels):
                 head = self.get_layer(f"head_{level}")
-                starts = head.advance(answer["offsets"][i], answer["starts"][i])
+                starts = head.advance(answer["deltas"][i], answer["starts"][i])
                 levels.append((*head.refine(outputs["hidden"][i], starts), starts))
             answer = _pass(zip(*levels, strict=True))
         return answer
@@ -197,21 +197,21 @@ class ProposalNetwork(keras.Model):
         return cls(**config)
 
 
-def _head(level: int, config: ModelConfig) -> ProposalHead:
+def _head(level: int, config: ModelConfig) -> RPNHead:
     anchors = len(config.anchors.scales[level - 1]) * len(config.anchors.ratios)
     sizes = (anchors, config.classes, config.head_channels)
-    if config.recursion:
-        return RecursiveHead(*sizes, passes=config.recursion, name=f"head_{level}")
-    return ProposalHead(*sizes, name=f"head_{level}")
+    if config.refinement_steps:
+        return RefiningRPNHead(*sizes, refinement_steps=config.refinement_steps, name=f"head_{level}")
+    return RPNHead(*sizes, name=f"head_{level}")
 
 
 def _pass(columns) -> dict[str, Any]:
-    """A pass as tuples over levels, of (logits of each level, offsets ..., starts ...)."""
-    return dict(zip(("logits", "offsets", "starts"), columns, strict=True))
+    """A pass as tuples over levels, of (logits of each level, deltas ..., starts ...)."""
+    return dict(zip(("logits", "deltas", "starts"), columns, strict=True))
 
 
-def _decoded(level_offsets, level_boxes) -> list[Any]:
-    return [box_ops.decode(x, boxes) for x, boxes in zip(level_offsets, level_boxes, strict=True)]
+def _decoded(level_deltas, level_boxes) -> list[Any]:
+    return [box_ops.decode(x, boxes) for x, boxes in zip(level_deltas, level_boxes, strict=True)]
 
 
 def _taken(boxes, places):

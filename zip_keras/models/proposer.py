@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from zip_keras import suppression
-from zip_keras.config import SuppressionConfig, from_dict, to_dict
+from zip_keras.models import postprocess
+from zip_keras.config import PostprocessConfig, from_dict, to_dict
 from zip_keras.layers.registry import serializable
 from zip_keras.layers.resizing import ShortSideResizing
 from zip_keras.models.proposal_network import ProposalNetwork
@@ -18,7 +18,7 @@ class Proposer(keras.Model):
 
     Input: RGB images `[B, H, W, 3]`, uint8 or float 0..255, any size, all of one size. Output: `{"boxes" [B, n, 4]
     float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "valid" [B, n] bool, "levels" [B, n] int32}` (1, 2, 3:
-    the level that found the box), n = `suppression.max_proposals`; places beyond the image's proposals are zero and
+    the level that found the box), n = `postprocess.max_proposals`; places beyond the image's proposals are zero and
     not valid.
 
     With several short sides the network looks at the image at each of them; every level of every look is suppressed
@@ -29,7 +29,7 @@ class Proposer(keras.Model):
 
     Args:
         network: a `ProposalNetwork`.
-        suppression: `SuppressionConfig` or its dict.
+        suppression: `PostprocessConfig` or its dict.
         short_side: the size or sizes at which the network looks, pixels; None keeps the image's.
         long_side: cap of the longer side of every look.
         flip: look at the mirrored image too.
@@ -41,7 +41,7 @@ class Proposer(keras.Model):
     def __init__(
         self,
         network,
-        suppression=None,
+        postprocess=None,
         short_side: int | Sequence[int | None] | None = 600,
         long_side: int = 1000,
         flip: bool = False,
@@ -51,9 +51,9 @@ class Proposer(keras.Model):
     ):
         super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
         self.network = network
-        network.check_passes(passes)
-        self.passes = passes
-        self.suppression = _suppression_config(suppression)
+        network.check_refinement_steps(passes)
+        self.refinement_steps = passes
+        self.postprocess_config = _postprocess_config(suppression)
         self.short_sides = tuple(short_side) if isinstance(short_side, Sequence) else (short_side,)
         self.long_side, self.flip, self.calibration = long_side, flip, calibration
         self.resizings = [
@@ -66,9 +66,9 @@ class Proposer(keras.Model):
         found = suppression.propose(*self._looks(images))
         return {"boxes": found.boxes, "scores": found.scores, "valid": found.valid, "levels": found.levels}
 
-    def survivors(self, images) -> suppression.Candidates:
+    def level_candidates(self, images) -> suppression.Candidates:
         """What the looks' levels give before they are merged, for images as in a call; `suppression.merge` goes on."""
-        return suppression.survivors(*self._looks(images))
+        return suppression.level_candidates(*self._looks(images))
 
     def listed(self, outputs, resized, height, width) -> suppression.Proposals:
         """The list that one look gives: what comes after the network.
@@ -79,7 +79,7 @@ class Proposer(keras.Model):
         """
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
         boxes, scores = self._boxes(outputs, resized, height, width)
-        return suppression.propose(boxes, scores, height, width, self.suppression, self.network.levels)
+        return suppression.propose(boxes, scores, height, width, self.postprocess_config, self.network.levels)
 
     def _looks(self, images):
         """The arguments of `suppression.propose`."""
@@ -91,7 +91,7 @@ class Proposer(keras.Model):
             look_boxes, look_scores = self._look(resizing(images), height, width)
             boxes += look_boxes
             scores += look_scores
-        return boxes, scores, height, width, self.suppression, self.network.levels * len(self.resizings)
+        return boxes, scores, height, width, self.postprocess_config, self.network.levels * len(self.resizings)
 
     def _look(self, resized, height, width):
         """One look: boxes `[B, N_m, 4]` in pixels of the image, not clipped, and scores `[B, N_m]`, of each level."""
@@ -115,12 +115,12 @@ class Proposer(keras.Model):
         y = height / ops.cast(resized_height, "float32")
         x = width / ops.cast(resized_width, "float32")
         boxes, scores = self.network.scored_boxes(
-            outputs, resized_height, resized_width, self.passes, self.suppression.pre_nms
+            outputs, resized_height, resized_width, self.refinement_steps, self.postprocess_config.pre_nms_top_n
         )
         return [of_level * ops.stack([y, x, y, x]) for of_level in boxes], scores
 
     def compute_output_spec(self, images, training=False):
-        batch, count = images.shape[0], min(self.suppression.max_proposals, self.suppression.counts[0])
+        batch, count = images.shape[0], min(self.postprocess_config.max_proposals, self.postprocess_config.counts[0])
         return {
             "boxes": keras.KerasTensor((batch, count, 4), "float32"),
             "scores": keras.KerasTensor((batch, count), "float32"),
@@ -139,12 +139,12 @@ class Proposer(keras.Model):
         """The arguments of the constructor but for the network, as plain values."""
         return {
             "name": self.name,
-            "suppression": to_dict(self.suppression),
+            "postprocess": to_dict(self.postprocess_config),
             "short_side": self.short_sides[0] if len(self.short_sides) == 1 else list(self.short_sides),
             "long_side": self.long_side,
             "flip": self.flip,
             "calibration": self.calibration,
-            "passes": self.passes,
+            "refinement_steps": self.refinement_steps,
         }
 
     @classmethod
@@ -156,7 +156,7 @@ class Proposer(keras.Model):
         return cls(network, **config)
 
 
-def _suppression_config(value) -> SuppressionConfig:
+def _postprocess_config(value) -> PostprocessConfig:
     if value is None:
-        return SuppressionConfig()
-    return value if isinstance(value, SuppressionConfig) else from_dict(SuppressionConfig, value)
+        return PostprocessConfig()
+    return value if isinstance(value, PostprocessConfig) else from_dict(PostprocessConfig, value)

@@ -1,4 +1,4 @@
-"""The zoom network: trunk (zoom-out), mirrored stream (zoom-in), merge. Paper section 3."""
+"""The zoom network: backbone (zoom-out), mirrored stream (zoom-in), merge. Paper section 3."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from zip_keras.layers.convolution import trained_batch_norm
 from zip_keras.layers.inception import Inception
 from zip_keras.layers.padding import PadToMultiple
 from zip_keras.layers.upsampling import upsampling
-from zip_keras.trunks import Preprocessing, trunk_named
+from zip_keras.backbones import Preprocessing, get_backbone
 
 # The released code mirrors two blocks a level and changes level by a plain 1x1 convolution.
 FULL_MIRROR = (("5b", "5a"), ("4d", "4c", "4b", "4a"), ("3b", "3a"))
@@ -28,29 +28,29 @@ class ZoomMaps:
         zoom_in: H1, H2, or as much of it as is used: H2 where level 1 has no anchors, nothing where level 2 has none
             either or the network has no zoom-in stream.
         merged: what the heads see, Y1, Y2, F3 (F1, F2, F3 without a zoom-in stream), of the levels with anchors.
-        trunk_layers, mirror_layers: layers by block name ("4d" in one is the mirror of "4d" in the other).
+        backbone_layers, mirror_layers: layers by block name ("4d" in one is the mirror of "4d" in the other).
     """
 
     zoom_out: tuple[Any, ...]
     zoom_in: tuple[Any, ...]
     merged: tuple[Any, ...]
-    trunk_layers: dict[str, keras.layers.Layer]
+    backbone_layers: dict[str, keras.layers.Layer]
     mirror_layers: dict[str, keras.layers.Layer]
 
 
 def build_zoom(image, config: ModelConfig) -> ZoomMaps:
     """Builds the network on a symbolic image `[batch, H, W, 3]`, RGB 0..255, of any size."""
-    trunk = trunk_named(config.trunk)
-    if config.deepen and not trunk.deepens:
-        raise UserError(f"model.deepen repeats inception blocks, and trunk {config.trunk!r} has none; set it to 0")
-    x = Preprocessing(trunk.mean, trunk.scale, trunk.bgr, name="preprocessing")(image)
+    backbone = get_backbone(config.backbone)
+    if config.deepen and not backbone.deepens:
+        raise UserError(f"model.deepen repeats inception blocks, and backbone {config.backbone!r} has none; set it to 0")
+    x = Preprocessing(backbone.mean, backbone.scale, backbone.bgr, name="preprocessing")(image)
     x = PadToMultiple(32, name="pad")(x)
-    built = trunk.build(x, config)
+    built = backbone.build(x, config)
     levels = config.anchors.levels
     if config.zoom_in == "none" or levels == (3,):
         return ZoomMaps(built.maps, (), tuple(built.maps[level - 1] for level in levels), built.layers, {})
     if config.attention_sources == 4 and built.neighbours is None:
-        raise UserError(f"model.attention_sources 4: trunk {config.trunk!r} names no maps beside F1 and F2; use 2")
+        raise UserError(f"model.attention_sources 4: backbone {config.backbone!r} names no maps beside F1 and F2; use 2")
     f3 = built.maps[2]
     zoom_in, mirror_layers = _zoom_in(f3, config, finest=min(levels))
     options: dict[str, Any] = {
@@ -82,7 +82,7 @@ def _zoom_in(f3, config: ModelConfig, finest: int):
     Returns:
         by level H and, for four map sources, the map next to it (3b' and 4d'); the layers by block name.
     """
-    rows = trunk_named(config.trunk).mirror
+    rows = get_backbone(config.backbone).mirror
     width = config.width * config.zoom_in_width
     layers: dict[str, keras.layers.Layer] = {}
     options = {
@@ -136,21 +136,21 @@ class MirrorReport:
         )
 
 
-def copy_mirror_weights(trunk_layers, mirror_layers) -> MirrorReport:
+def copy_mirror_weights(backbone_layers, mirror_layers) -> MirrorReport:
     """Starts each mirrored block from its mirror's weights (convolution and batch norm) where the kernel shapes agree.
 
     The released code skips disagreeing layers silently; the report names every one.
     """
     copied, kept = [], []
     for name, mirrored in mirror_layers.items():
-        source = trunk_layers.get(name)
+        source = backbone_layers.get(name)
         if not isinstance(mirrored, Inception) or not isinstance(source, Inception):
             kept.append(f"{name}: not an inception block in both streams")
             continue
         sources = source.convolutions()
         for branch, target in mirrored.convolutions().items():
             if branch not in sources:
-                kept.append(f"{name}/{branch}: the trunk's block has no such branch")
+                kept.append(f"{name}/{branch}: the backbone's block has no such branch")
             elif sources[branch].convolution.kernel.shape != target.convolution.kernel.shape:
                 shapes = sources[branch].convolution.kernel.shape, target.convolution.kernel.shape
                 kept.append(f"{name}/{branch}: kernel {tuple(shapes[0])} against {tuple(shapes[1])}")

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zip_keras.evaluation.extras import library
+from zip_keras.utils.optional import library
 from zip_keras.evaluation.matching import overlaps
-from zip_keras.evaluation.proposals import to_xywh
+from zip_keras.predictions.container import to_xywh
 from zip_keras.plots.colours import EDGE, FOUND, MISSED, Colour, level_colour
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import numpy as np
 
 from zip_keras.errors import UserError
 from zip_keras.evaluation.curves import found_per_image
-from zip_keras.evaluation.extras import library
+from zip_keras.utils.optional import library
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.evaluation.proposals import ImageId, Proposals, corners
+from zip_keras.predictions.container import ImageId, Predictions, corners
 from zip_keras.plots.boxes import draw_boxes
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _PAPER, _INK = (255, 255, 255), (32, 32, 32)
 
 def gallery(
     ground_truth: GroundTruth,
-    proposals: Proposals,
+    proposals: Predictions,
     load_image: Callable[[ImageId], np.ndarray | None],
     images: int = 12,
     shown: int = 10,
@@ -64,7 +64,7 @@ def gallery(
     return sheet
 
 
-def from_best_to_worst(ground_truth: GroundTruth, proposals: Proposals, images: int) -> list[tuple[int, float]]:
+def from_best_to_worst(ground_truth: GroundTruth, proposals: Predictions, images: int) -> list[tuple[int, float]]:
     """Numbers of images with objects and their AR@100, at even steps through the order of it."""
     found, objects = found_per_image(ground_truth, proposals, BUDGET)
     numbers = np.flatnonzero(objects)
@@ -75,7 +75,7 @@ def from_best_to_worst(ground_truth: GroundTruth, proposals: Proposals, images: 
 
 
 def _tile(
-    image: np.ndarray, ground_truth: GroundTruth, proposals: Proposals, number: int, recall: float, shown: int
+    image: np.ndarray, ground_truth: GroundTruth, proposals: Predictions, number: int, recall: float, shown: int
 ) -> "Image":
     """One image of the gallery's width, its legend and its caption below it."""
     names = ("Image", "ImageDraw", "ImageFont")

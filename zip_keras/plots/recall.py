@@ -10,7 +10,7 @@ from zip_keras.evaluation.curves import (
     NUMBERS,
     Curves,
 )
-from zip_keras.evaluation.extras import library
+from zip_keras.utils.optional import library
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,9 +15,9 @@ import numpy as np
 
 from zip_keras.evaluation.curves import class_groups, found_per_image, recall_curves, recall_of_groups, size_groups
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.evaluation.levels import has_levels, level_name, per_level
+from zip_keras.evaluation.per_level import has_levels, level_name, per_level
 from zip_keras.evaluation.matching import NEVER, match_ranks, overlaps
-from zip_keras.evaluation.proposals import ImageId, Proposals
+from zip_keras.predictions.container import ImageId, Predictions
 from zip_keras.plots.colours import FOUND, LEVEL_COLOURS, MISSED, NO_LEVEL, css
 from zip_keras.plots.recall import recall_figure
 
@@ -47,7 +47,7 @@ def recall_report(
     numbers: dict[str, float],
     facts: dict[str, Any],
     ground_truth: GroundTruth,
-    proposals: Proposals,
+    proposals: Predictions,
     load_image: LoadImage,
     images: int = 24,
 ) -> str:
@@ -127,7 +127,7 @@ def _key(kind: str, text: str) -> str:
     return f'<b class="key {kind}">{text}</b>'
 
 
-def _worst_images(ground_truth: GroundTruth, proposals: Proposals, load_image: LoadImage, images: int) -> Iterable[str]:
+def _worst_images(ground_truth: GroundTruth, proposals: Predictions, load_image: LoadImage, images: int) -> Iterable[str]:
     found, objects = found_per_image(ground_truth, proposals, BUDGET)
     everything = np.ones((1, len(ground_truth.xywh)), bool)
     ranks = match_ranks(ground_truth, proposals, BUDGET, LOOSE, everything)[0, 0]
@@ -146,7 +146,7 @@ def _worst_images(ground_truth: GroundTruth, proposals: Proposals, load_image: L
 
 
 def _object_boxes(
-    ground_truth: GroundTruth, proposals: Proposals, image_id: ImageId, rows: Sequence[int], ranks: np.ndarray
+    ground_truth: GroundTruth, proposals: Predictions, image_id: ImageId, rows: Sequence[int], ranks: np.ndarray
 ) -> Iterable[str]:
     """SVG rectangles of an image's objects and of the proposals that found them."""
     boxes, levels = proposals[image_id].xywh[:BUDGET], proposals[image_id].levels[:BUDGET]

@@ -28,7 +28,7 @@ def list_presets() -> dict[str, str]:
 
 
 def from_preset(name: str) -> "Proposer":
-    """The trained `Proposer` of a preset; `zip_keras.prediction.settings.Settings(...).apply` changes how it looks.
+    """The trained `Proposer` of a preset; `zip_keras.inference.options.InferenceOptions(...).apply` changes how it looks.
 
     Args:
         name: one of `list_presets()`.
@@ -63,7 +63,7 @@ def load_preset(folder: Path) -> "Proposer":
     """
     from zip_keras.models.proposal_network import ProposalNetwork
     from zip_keras.models.proposer import Proposer
-    from zip_keras.weights import load_weights
+    from zip_keras.weights.npz import load_weights
 
     content = read_preset(folder)
     try:
@@ -91,7 +91,7 @@ def save_preset(proposer: "Proposer", folder: Path, description: str) -> None:
     """
     import keras
 
-    from zip_keras.weights import variables_by_path
+    from zip_keras.weights.npz import variables_by_path
 
     arrays = {}
     for path, variable in variables_by_path(proposer.network).items():

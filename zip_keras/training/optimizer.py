@@ -20,8 +20,8 @@ class DecayedSGD(keras.optimizers.SGD):
 
     Args:
         decay: as in Caffe.
-        trunk_rate: learning rate of the trunk's variables, relative to the others'.
-        trunk_paths: which those are, `ProposalNetwork.trunk_paths`.
+        backbone_rate: learning rate of the backbone's variables, relative to the others'.
+        backbone_paths: which those are, `ProposalNetwork.backbone_paths`.
     """
 
     def __init__(
@@ -29,16 +29,16 @@ class DecayedSGD(keras.optimizers.SGD):
         learning_rate=1e-4,
         momentum: float = 0.9,
         decay: float = 0.0,
-        trunk_rate: float = 1.0,
-        trunk_paths: Iterable[str] = (),
+        backbone_rate: float = 1.0,
+        backbone_paths: Iterable[str] = (),
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
-        self.decay, self.trunk_rate, self.trunk_paths = decay, trunk_rate, frozenset(trunk_paths)
+        self.decay, self.backbone_rate, self.backbone_paths = decay, backbone_rate, frozenset(backbone_paths)
         self._rates: list[float] = []
 
     def build(self, variables):
-        self._rates = [self.trunk_rate if variable.path in self.trunk_paths else 1.0 for variable in variables]
+        self._rates = [self.backbone_rate if variable.path in self.backbone_paths else 1.0 for variable in variables]
         super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
@@ -48,7 +48,7 @@ class DecayedSGD(keras.optimizers.SGD):
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self):
-        own = {"decay": self.decay, "trunk_rate": self.trunk_rate, "trunk_paths": sorted(self.trunk_paths)}
+        own = {"decay": self.decay, "backbone_rate": self.backbone_rate, "backbone_paths": sorted(self.backbone_paths)}
         return {**super().get_config(), **own}
 
 
@@ -90,17 +90,17 @@ class WarmUpSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def build_optimizer(config: TrainConfig, trunk_paths: Iterable[str]) -> keras.optimizers.Optimizer:
+def build_optimizer(config: TrainConfig, backbone_paths: Iterable[str]) -> keras.optimizers.Optimizer:
     """The optimizer of a run; wrapped in loss scaling where the compute type is float16.
 
     Args:
         config: rates and schedule.
-        trunk_paths: the variables that learn at `config.trunk_rate`, `ProposalNetwork.trunk_paths`.
+        backbone_paths: the variables that learn at `config.backbone_rate`, `ProposalNetwork.backbone_paths`.
     """
     schedule = WarmUpSchedule(
         config.learning_rate, config.schedule, config.halve_every, config.steps, config.warmup_steps
     )
-    optimizer = DecayedSGD(schedule, config.momentum, config.weight_decay, config.trunk_rate, trunk_paths)
+    optimizer = DecayedSGD(schedule, config.momentum, config.weight_decay, config.backbone_rate, backbone_paths)
     if config.dtype == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

@@ -15,15 +15,15 @@ import orbit
 import tensorflow as tf
 
 from zip_keras.config import ExperimentConfig
-from zip_keras.data.defects import ALL_KINDS
-from zip_keras.data.pipeline import training_batches
+from zip_keras.data.checks.defects import ALL_KINDS
+from zip_keras.data.pipeline.tf_data import training_batches
 from zip_keras.data.records import Dataset
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.ground_truth import from_dataset
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
-from zip_keras.prediction.inputs import IMAGE_SUFFIXES
+from zip_keras.inference.inputs import IMAGE_SUFFIXES
 from zip_keras.presets import weights_file
 from zip_keras.training.averaging import WeightAverage
 from zip_keras.training.evaluator import RecallEvaluator
@@ -32,8 +32,8 @@ from zip_keras.training.progress import RunProgress
 from zip_keras.training.run_folder import RunFolder
 from zip_keras.training.strategies import is_chief, make_strategy
 from zip_keras.training.trainer import NonFiniteLossError, ProposalTrainer
-from zip_keras.trunks import trunk_named
-from zip_keras.weights import load_weights
+from zip_keras.backbones import get_backbone
+from zip_keras.weights.npz import load_weights
 
 
 def train(config: ExperimentConfig, run_dir: str, resume: bool = False) -> dict[str, float]:
@@ -68,7 +68,7 @@ class _Run:
         settings = config.train
         with strategy.scope():
             self.network = build_network(config, load=not _checkpoint(folder))  # a checkpoint holds them all
-            self.optimizer = build_optimizer(settings, self.network.trunk_paths)
+            self.optimizer = build_optimizer(settings, self.network.backbone_paths)
             self.optimizer.build(self.network.trainable_variables)
             self.global_step = tf.Variable(0, dtype=tf.int64, name="global_step")
             self.average = WeightAverage(self.network, settings.ema) if settings.ema else None
@@ -155,7 +155,7 @@ class _Run:
 
     def _batches(self) -> tf.distribute.DistributedIterator:
         settings = self.config.train
-        trunk = trunk_named(self.config.model.trunk)
+        backbone = get_backbone(self.config.model.backbone)
 
         def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
             return training_batches(
@@ -165,7 +165,7 @@ class _Run:
                 settings.seed,
                 start_step=int(self.global_step.numpy()),
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
-                pad_value=trunk.mean,
+                pad_value=backbone.mean,
                 replicas=context.num_replicas_in_sync // context.num_input_pipelines,
             )
 
@@ -177,7 +177,7 @@ class _Run:
         network = ProposalNetwork(self.config.model, self.config.targets, self.config.loss)
         keras.config.set_dtype_policy(self.config.train.dtype)
         data = self.config.data
-        return Proposer(network, self.config.suppression, data.short_side, data.long_side)
+        return Proposer(network, self.config.postprocess, data.short_side, data.long_side)
 
     def _checkpoint_manager(self) -> tf.train.CheckpointManager:
         parts = {"model": self.network, "optimizer": self.optimizer, "global_step": self.global_step}
@@ -247,24 +247,24 @@ def build_network(config: ExperimentConfig, say: Callable[[str], None] = _say, l
     if settings.weights and load:
         report = load_weights(network, weights_file(settings.weights))
         say(f"{settings.weights}: {report}")
-        trunk = network.trunk_paths
-        missing = [line for line in report.kept if line.partition(":")[0] in trunk]
+        backbone = network.backbone_paths
+        missing = [line for line in report.kept if line.partition(":")[0] in backbone]
         if missing and config.model.batch_norm == "frozen":
             raise UserError(
-                f"{settings.weights}: {len(missing)} variables of the trunk are not in it ({missing[0]}), and with "
-                "model.batch_norm=frozen they would stay as random as they are; name weights of this trunk and width"
+                f"{settings.weights}: {len(missing)} variables of the backbone are not in it ({missing[0]}), and with "
+                "model.batch_norm=frozen they would stay as random as they are; name weights of this backbone and width"
             )
         # Weights of a whole network bring a trained zoom-in stream, which must not be started anew.
-        only_trunk = not any(path.startswith("zoom_in_") for path in report.loaded)
-        if only_trunk and config.model.mirror_initialisation and trunk_named(config.model.trunk).mirror_weights:
+        only_backbone = not any(path.startswith("zoom_in_") for path in report.loaded)
+        if only_backbone and config.model.mirror_initialisation and get_backbone(config.model.backbone).mirror_weights:
             say(str(network.copy_mirror_weights()))
     if settings.freeze:
-        names = list(network.trunk_layers)
-        if settings.freeze != "trunk" and settings.freeze not in names:
-            raise UserError(f"train.freeze {settings.freeze!r} is no block of the trunk; there are {', '.join(names)}")
-        last = len(names) if settings.freeze == "trunk" else names.index(settings.freeze) + 1
+        names = list(network.backbone_layers)
+        if settings.freeze != "backbone" and settings.freeze not in names:
+            raise UserError(f"train.freeze {settings.freeze!r} is no block of the backbone; there are {', '.join(names)}")
+        last = len(names) if settings.freeze == "backbone" else names.index(settings.freeze) + 1
         for name in names[:last]:
-            network.trunk_layers[name].trainable = False
+            network.backbone_layers[name].trainable = False
     return network
 
 
@@ -301,7 +301,7 @@ def _check_measurable(validation: Dataset) -> None:
         if record.length < 0 and not record.file.lower().endswith(IMAGE_SUFFIXES):
             raise UserError(
                 f"{record.file}: validation images must be {', '.join(IMAGE_SUFFIXES)}, which the exported model "
-                "decodes; convert it, or prepare records with --on-bad-image mend"
+                "decodes; convert it, or prepare records with --on-bad-image repair"
             )
 
 

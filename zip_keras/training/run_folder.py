@@ -21,16 +21,16 @@ from typing import Any
 import keras
 
 from zip_keras.config import ExperimentConfig, to_dict
-from zip_keras.config_files import changed_values, config_text, read_config
+from zip_keras.config.files import non_default_values, config_text, read_config
 from zip_keras.errors import UserError
-from zip_keras.evaluation.formats.files import complete_or_nothing
+from zip_keras.predictions.formats.common import atomic_write
 from zip_keras.training.environment_file import ENVIRONMENT_FILE, read_starts
 from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
-from zip_keras.training.surroundings import versions
+from zip_keras.utils.environment import versions
 
 # What may differ between the starts of one run: where it runs, how it is measured, what it writes; not what it learns.
 FREE_ON_RESUME = (
-    "suppression.",
+    "postprocess.",
     "data.val:",
     "train.steps:",
     "train.strategy:",
@@ -76,7 +76,7 @@ class RunFolder:
         Raises:
             UserError: the folder holds a run and `resume` is False, or the run has another config or other images.
         """
-        measured = [config.data.val, config.train.evaluate_images, to_dict(config.suppression)]
+        measured = [config.data.val, config.train.evaluate_images, to_dict(config.postprocess)]
         self._measured = hashlib.sha256(json.dumps(measured).encode()).hexdigest()[:16]
         if not self.chief:
             return
@@ -122,7 +122,7 @@ class RunFolder:
 
     def _check_same_run(self, saved: Path, config: ExperimentConfig, images: str) -> None:
         before = read_config(saved)
-        changed = [line for line in changed_values(before, config) if not line.startswith(FREE_ON_RESUME)]
+        changed = [line for line in non_default_values(before, config) if not line.startswith(FREE_ON_RESUME)]
         if changed:
             raise UserError(
                 f"{saved}: the run was started with another config ({'; '.join(changed)}); "
@@ -146,7 +146,7 @@ class RunFolder:
         file = self.path / METRICS_FILE
         if file.exists() and (content := file.read_bytes()) and not content.endswith(b"\n"):
             whole = content[: content.rfind(b"\n") + 1]
-            with complete_or_nothing(str(file)) as unfinished:
+            with atomic_write(str(file)) as unfinished:
                 unfinished.write_bytes(whole)
 
     def _note_environment(self, images: str) -> None:
@@ -164,5 +164,5 @@ class RunFolder:
 
 def _write(file: Path, text: str) -> None:
     """Writes a file so that a reader, or a kill, never meets half of it."""
-    with complete_or_nothing(str(file)) as unfinished:
+    with atomic_write(str(file)) as unfinished:
         unfinished.write_text(text)

@@ -8,7 +8,7 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
-from zip_keras.data.pipeline import describe_failure
+from zip_keras.data.pipeline.tf_data import describe_failure
 from zip_keras.training.averaging import WeightAverage
 
 
@@ -130,7 +130,7 @@ class ProposalTrainer(orbit.AbstractTrainer):
                 loss += tf.add_n(self.model.losses) / self.strategy.num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss)
         variables = self.model.trainable_variables
-        # Levels without anchors leave the last stages of the trunk without a part in the loss.
+        # Levels without anchors leave the last stages of the backbone without a part in the loss.
         pairs = zip(tape.gradient(scaled, variables), variables, strict=True)
         gradients, variables = zip(*((g, v) for g, v in pairs if g is not None), strict=True)
         if not self._scales_loss:  # scaled float16 gradients overflow now and then; the optimizer leaves that step out

@@ -1,0 +1,133 @@
+"""`zip-keras evaluate` from files to printed and written numbers."""
+
+import json
+
+import pytest
+from scenes import ground_truth, proposals, random_pair, write_coco
+
+from zip_keras.cli import main
+from zip_keras.predictions.formats import write_predictions
+
+BOX = [10.0, 10.0, 100.0, 100.0]
+NAMES = {"AR@10", "AR@100", "AR@500", "AR@1000", "AR@100-S", "AR@100-M", "AR@100-L"}
+
+
+@pytest.fixture
+def files(tmp_path):
+    truth = write_coco(tmp_path / "gt.json", ground_truth({1: [BOX], 2: [BOX]}))
+    write_predictions(str(tmp_path / "p.json"), proposals({1: [(BOX, 0.9)]}))
+    return ["evaluate", "--ground-truth", truth, "--proposals", str(tmp_path / "p.json")]
+
+
+@pytest.mark.parametrize("protocol", [[], ["--protocol", "coco"], ["--protocol", "fast"], ["--protocol", "hosang"]])
+def test_numbers_are_printed_and_written(files, protocol, tmp_path, capsys):
+    assert main([*files, *protocol, "--json", str(tmp_path / "result.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "images without proposals: 1" in printed
+    assert "no such object" in printed
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert set(result) >= NAMES
+    assert (result["AR@10"], result["AR@100-L"], result["AR@100-S"]) == (0.5, 0.5, None)
+    assert result["protocol"] == (protocol or ["", "coco"])[1]
+    assert result["images_without_proposals"] == 1
+
+
+def test_every_size_is_a_number_where_the_data_has_it(tmp_path):
+    truth, found = random_pair(0)
+    arguments = ["--ground-truth", write_coco(tmp_path / "gt.json", truth), "--proposals", str(tmp_path / "p.npz")]
+    write_predictions(str(tmp_path / "p.npz"), found)
+    assert main(["evaluate", *arguments, "--json", str(tmp_path / "r.json")]) == 0
+    assert all(isinstance(json.loads((tmp_path / "r.json").read_text())[name], float) for name in NAMES)
+
+
+@pytest.mark.parametrize("protocol", ["coco-ap", "voc07", "voc12"])
+def test_detections(files, protocol, capsys):
+    detections = [*files[:3], "--detections", files[4], "--protocol", protocol]
+    assert main(detections) == 0
+    assert "0.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--protocol", "voc07"], "choose one of coco, fast, hosang"),
+        (["--ground-truth", "missing.json"], "missing.json: no such file"),
+        (["--proposals", "missing.json"], "missing.json: no such file"),
+        (["--json", "/dev/null/x.json"], "cannot be written"),
+    ],
+)
+def test_bad_arguments_are_one_line(files, arguments, message, capsys):
+    assert main([*files, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_proposals_and_ground_truth_swapped(files, capsys):
+    assert main(["evaluate", "--ground-truth", files[4], "--proposals", files[2]]) == 2
+    assert "not a COCO instances file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["annotations"][0].update(image_id=99), "annotation 1 belongs to image 99"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "must be four finite numbers"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3, "4"]), "must be four finite numbers"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, -3, 4]), "the sides not below 0"),
+        (lambda c: c["annotations"][0].update(area=None), "the area None"),
+        (lambda c: c["annotations"][0].update(category_id="cat"), "the category_id 'cat'"),
+        (lambda c: c["annotations"][0].pop("bbox"), "the box None"),
+        (lambda c: c["annotations"][0].pop("image_id"), "annotations[0] has no 'image_id'"),
+        (lambda c: c["images"][0].update(id=[1]), "images[0] has id [1]; it must be an integer or a text"),
+        (lambda c: c["images"].append({"id": 1}), "image 1 is there twice"),
+        (lambda c: c.update(annotations=[]), "no object to find"),
+        (lambda c: c.update(images=3), "'images' is not a list"),
+    ],
+)
+def test_broken_ground_truth_is_named(files, change, message, tmp_path, capsys):
+    content = json.loads((tmp_path / "gt.json").read_text())
+    change(content)
+    (tmp_path / "gt.json").write_text(json.dumps(content))
+    assert main(files) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_report_of_images_that_are_not_there(files, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert main([*files, "--report", str(tmp_path / "report.html"), "--report-images", "1"]) == 0
+    assert (tmp_path / "report.html").read_text().count("<figure>") == 1
+
+
+def test_a_devkit_with_its_pictures(voc, tmp_path):
+    pytest.importorskip("matplotlib")
+    write_predictions(str(tmp_path / "p.json"), proposals({9: [([10, 10, 50, 50], 0.5)]}))
+    arguments = ["--ground-truth", f"{voc}:val", "--proposals", str(tmp_path / "p.json"), "--protocol", "fast"]
+    assert main(["evaluate", *arguments, "--report", str(tmp_path / "report.html"), "--report-images", "2"]) == 0
+    assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 2
+
+
+def test_a_gallery_of_a_devkit(voc, tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    write_predictions(str(tmp_path / "p.json"), proposals({9: [([10, 10, 50, 50], 0.5)]}))
+    arguments = ["--ground-truth", f"{voc}:val", "--proposals", str(tmp_path / "p.json"), "--protocol", "fast"]
+    for name in ("gallery.jpg", "gallery.png"):
+        assert main(["evaluate", *arguments, "--gallery", str(tmp_path / name), "--gallery-images", "1"]) == 0
+        with images.open(tmp_path / name) as picture:
+            assert (picture.format, picture.width) == ({"jpg": "JPEG", "png": "PNG"}[name[-3:]], 424)
+
+
+def test_a_gallery_has_to_be_a_picture(files, tmp_path, capsys):
+    assert main([*files, "--gallery", str(tmp_path / "gallery.html")]) == 2
+    assert "name a .jpg or .png file" in capsys.readouterr().err
+    assert main([*files, "--gallery", str(tmp_path / "gallery.png"), "--gallery-images", "0"]) == 2
+
+
+def test_bad_objects_are_left_out_and_counted(files, tmp_path, capsys):
+    content = json.loads((tmp_path / "gt.json").read_text())
+    content["annotations"][1]["bbox"] = None
+    (tmp_path / "gt.json").write_text(json.dumps(content))
+    assert main([*files, "--on-bad-object", "skip", "--json", str(tmp_path / "r.json")]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert (result["objects"], result["AR@10"]) == (1, 1.0)
+    assert result["skipped_annotations"] == {"annotations that are no box": 1}

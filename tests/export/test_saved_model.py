@@ -1,0 +1,225 @@
+import json
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from zip_keras.errors import UserError
+from zip_keras.inference.runner import compile_proposer, decode_image
+from zip_keras.export.saved_model import export_proposer
+
+SIZES = ((97, 131), (1, 1), (5, 300), (300, 5), (128, 128))
+
+# An app with the core install: the extras cannot be imported. TensorFlow alone answers from the SavedModel; Keras,
+# after nothing but `import zip_keras`, from the .keras file.
+EXTRAS = (
+    "official",
+    "orbit",
+    "matplotlib",
+    "PIL",
+    "jsonargparse",
+    "yaml",
+    "pycocotools",
+    "tqdm",
+    "scipy",
+    "cv2",
+    "torch",
+)
+FRESH_PROCESS = f"""
+import sys
+for name in {EXTRAS}:
+    sys.modules[name] = None
+"""
+FRESH_PROCESS += """
+import numpy as np
+import tensorflow as tf
+folder, inputs, outputs = sys.argv[1:]
+images = dict(np.load(inputs))
+served = tf.saved_model.load(folder).signatures["serving_default"]
+results = {f"served {k} {n}": v.numpy() for k, i in images.items() for n, v in served(images=tf.constant(i)).items()}
+assert "zip_keras" not in sys.modules
+import zip_keras
+import keras
+model = keras.models.load_model(folder + "/assets.extra/proposer.keras")
+results |= {f"keras {k} {n}": np.asarray(v) for k, i in images.items() for n, v in model(i).items()}
+np.savez(outputs, **results)
+"""
+
+
+def difference(found, expected) -> float:
+    """Largest difference of scores and of boxes relative to the image's side; all the same places must be valid."""
+    assert found["boxes"].shape == expected["boxes"].shape
+    side = max(1.0, float(np.max(expected["boxes"], initial=0.0)))
+    boxes = np.abs(found["boxes"] - expected["boxes"]).max(initial=0.0) / side
+    return max(boxes, np.abs(found["scores"] - expected["scores"]).max(initial=0.0))
+
+
+def valid_of(result, row=0):
+    valid = np.asarray(result["valid"])[row]
+    return {name: np.asarray(result[name])[row][valid] for name in ("boxes", "scores")}
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    return {f"{h}x{w}": rng.integers(0, 256, (1, h, w, 3), np.uint8) for h, w in SIZES}
+
+
+@pytest.fixture(scope="module")
+def signatures(small_export):
+    return tf.saved_model.load(str(small_export / "1")).signatures
+
+
+def test_a_fresh_process_gives_the_answers_of_this_one(small_proposer, small_export, images, tmp_path, record_property):
+    np.savez(tmp_path / "images.npz", **images)
+    arguments = [str(small_export / "1"), str(tmp_path / "images.npz"), str(tmp_path / "results.npz")]
+    subprocess.run([sys.executable, "-c", FRESH_PROCESS, *arguments], check=True)
+    results = np.load(tmp_path / "results.npz")
+    here = compile_proposer(small_proposer)
+    largest = {}
+    for source in ("served", "keras"):
+        largest[source] = 0.0
+        for key, image in images.items():
+            answer = {name: results[f"{source} {key} {name}"] for name in ("boxes", "scores", "valid", "levels")}
+            expected = here(image[0])
+            assert len(expected["boxes"]) >= 1  # of 5 pixels of width there is not much to say
+            largest[source] = max(largest[source], difference(valid_of(answer), expected))
+    record_property("largest_difference", json.dumps(largest))
+    print("largest difference:", largest)
+    assert max(largest.values()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("kind", "height", "width", "mode"),
+    [
+        ("JPEG", 97, 131, "RGB"),
+        ("JPEG", 61, 40, "L"),
+        ("JPEG", 33, 50, "CMYK"),
+        ("PNG", 5, 300, "RGB"),
+        ("PNG", 1, 1, "RGB"),
+        ("PNG", 64, 90, "L"),
+        ("PNG", 64, 90, "RGBA"),
+    ],
+)
+def test_encoded_answers_as_uint8_does_on_the_decoded_image(
+    signatures, small_proposer, encoded_image, kind, height, width, mode
+):
+    encoded = encoded_image(kind, height, width, mode)
+    image = decode_image(encoded, "made")
+    assert image.shape == (height, width, 3)
+    result = signatures["encoded"](image_bytes=tf.constant([encoded]))
+    assert result["decoded"].numpy().tolist() == [True]
+    answer = signatures["serving_default"](images=tf.constant(image[None]))
+    assert difference(valid_of(result), valid_of(answer)) == 0
+    assert difference(valid_of(result), compile_proposer(small_proposer)(image)) < 1e-5
+
+
+def test_images_of_a_batch_do_not_touch_each_other(signatures, encoded_image):
+    """Sizes differ, and broken ones are among them: cut short, no image, nothing."""
+    good = [encoded_image("JPEG", 97, 131), encoded_image("PNG", 40, 77)]
+    batch = [good[0], good[0][:500], b"no image", good[1], b"", good[1][:60]]
+    result = signatures["encoded"](image_bytes=tf.constant(batch))
+    assert result["decoded"].numpy().tolist() == [True, False, False, True, False, False]
+    for row, encoded in ((0, good[0]), (3, good[1])):
+        alone = signatures["encoded"](image_bytes=tf.constant([encoded]))
+        for name in ("boxes", "scores", "valid", "levels"):
+            np.testing.assert_array_equal(result[name][row], alone[name][0])
+    for row in (1, 2, 4, 5):
+        assert not result["valid"].numpy()[row].any()
+        assert not result["boxes"].numpy()[row].any()
+        assert not result["scores"].numpy()[row].any()
+
+
+def test_a_batch_of_uint8_images_equals_its_images(signatures, images):
+    batch = np.concatenate([images["97x131"], images["97x131"][:, ::-1], images["97x131"][:, :, ::-1]])
+    together = signatures["serving_default"](images=tf.constant(batch))
+    for row in range(3):
+        alone = signatures["serving_default"](images=tf.constant(batch[row : row + 1]))
+        assert difference(valid_of(together, row), valid_of(alone)) < 1e-5
+
+
+def test_an_empty_batch_is_answered(signatures):
+    assert signatures["encoded"](image_bytes=tf.zeros([0], tf.string))["boxes"].shape == (0, 50, 4)
+
+
+def test_an_image_without_pixels_is_named(signatures):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="height and width must be at least 1 pixel"):
+        signatures["serving_default"](images=tf.zeros([1, 0, 5, 3], tf.uint8))
+
+
+def test_names_are_those_that_clients_were_promised(signatures):
+    outputs = {"boxes": (None, 50, 4), "scores": (None, 50), "valid": (None, 50), "levels": (None, 50)}
+    promised = {
+        "serving_default": ({"images": (tf.uint8, (None, None, None, 3))}, outputs),
+        "encoded": ({"image_bytes": (tf.string, (None,))}, {**outputs, "decoded": (None,)}),
+    }
+    assert set(signatures) == set(promised)
+    for name, (inputs, results) in promised.items():
+        _, keywords = signatures[name].structured_input_signature
+        assert {k: (s.dtype, tuple(s.shape)) for k, s in keywords.items()} == inputs
+        assert {k: tuple(s.shape) for k, s in signatures[name].structured_outputs.items()} == results
+
+
+def test_the_loader_of_serving_programs_runs_it(small_export, signatures, encoded_image):
+    """A session and feeds by tensor name, as in TensorFlow Serving and the C API: variables are restored by name."""
+    batch = [encoded_image("JPEG", 50, 70), b"broken"]
+    expected = signatures["encoded"](image_bytes=tf.constant(batch))
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(small_export / "1"))
+        signature = graph.signature_def["encoded"]
+        found = session.run(
+            {name: tensor.name for name, tensor in signature.outputs.items()},
+            {signature.inputs["image_bytes"].name: np.array(batch, object)},
+        )
+    assert found["decoded"].tolist() == [True, False]
+    np.testing.assert_allclose(found["boxes"], expected["boxes"], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(found["valid"], expected["valid"])
+
+
+class TestVersions:
+    """What appears in exported/NAME. A stand-in for the SavedModel keeps it quick."""
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch):
+        def save(module, folder, signatures):
+            with open(f"{folder}/saved_model.pb", "wb"):
+                pass
+
+        monkeypatch.setattr(tf.saved_model, "save", save)
+
+    def test_the_next_integer_is_taken(self, small_proposer, tmp_path):
+        (tmp_path / "9").mkdir()
+        (tmp_path / "notes").mkdir()
+        assert export_proposer(small_proposer, tmp_path) == tmp_path / "10"
+        assert export_proposer(small_proposer, tmp_path, 3) == tmp_path / "3"
+        assert export_proposer(small_proposer, tmp_path / "new" / "name") == tmp_path / "new" / "name" / "1"
+        assert sorted(p.name for p in (tmp_path / "3").iterdir()) == ["assets.extra", "saved_model.pb"]
+
+    def test_a_version_is_never_overwritten(self, small_proposer, tmp_path):
+        (tmp_path / "2").mkdir()
+        with pytest.raises(UserError, match=r"2: exists already; name another --version"):
+            export_proposer(small_proposer, tmp_path, 2)
+        with pytest.raises(UserError, match="integers from 1 on"):
+            export_proposer(small_proposer, tmp_path, 0)
+
+    @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+    def test_a_failure_leaves_nothing(self, small_proposer, tmp_path, monkeypatch, failure):
+        def fail(*arguments, **keywords):
+            assert not (tmp_path / "1").exists()
+            raise failure
+
+        monkeypatch.setattr(type(small_proposer), "save", fail)
+        with pytest.raises((UserError, KeyboardInterrupt)) as raised:
+            export_proposer(small_proposer, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+        if isinstance(failure, OSError):
+            assert "No space left on device" in str(raised.value)
+
+
+def test_a_proposer_that_was_never_called_saves_without_a_warning(small_proposer, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        type(small_proposer)(small_proposer.network).save(tmp_path / "new.keras")

@@ -1,0 +1,1 @@
+"""What people look at: map attention, anchor fit, cost of a network."""

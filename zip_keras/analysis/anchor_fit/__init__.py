@@ -1,0 +1,1 @@
+"""How well anchors fit a data set."""

@@ -1,0 +1,123 @@
+"""How well the anchors of each level fit the boxes of a data set. Paper section 4 and Figure 5. NumPy alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zip_keras.config import AnchorConfig
+from zip_keras.data.records import ImageRecord
+
+STRIDES = (8, 16, 32)  # as zip_keras.ops.anchors.STRIDES, which would import Keras
+THRESHOLDS = (0.5, 0.6)  # 0.6 is where an anchor counts as positive
+
+
+@dataclass(frozen=True)
+class AnchorFit:
+    """Best overlaps of every box with the anchors of every level.
+
+    Attributes:
+        sizes: float32 `[M, 2]`, height and width of the boxes in pixels of the scaled image.
+        shape_iou: float32 `[M, 3]`, levels fine to coarse: best IoU with an anchor of the level centred on the box.
+        placed_iou: float32 `[M, 3]`: best IoU with an anchor where the level's grid puts it.
+        anchors: AnchorConfig of both.
+        short_side: the images' short side in pixels at which this was measured; None: as they are.
+    """
+
+    sizes: np.ndarray
+    shape_iou: np.ndarray
+    placed_iou: np.ndarray
+    anchors: AnchorConfig
+    short_side: float | None
+
+    def covered(self, threshold: float, *, placed: bool = False) -> tuple[float, ...]:
+        """Share of the boxes that reach `threshold`: by each level, then by any level; NaN without boxes."""
+        iou = self.placed_iou if placed else self.shape_iou
+        if not len(iou):
+            return (float("nan"),) * (iou.shape[1] + 1)
+        hit = iou >= threshold
+        return (*hit.mean(0).tolist(), float(hit.any(1).mean()))
+
+    def to_json(self) -> dict[str, object]:
+        """Everything that `text` prints, as numbers."""
+        shares = {
+            f"{kind}@{threshold}": [round(share, 4) for share in self.covered(threshold, placed=kind == "placed")]
+            for kind in ("shape", "placed")
+            for threshold in THRESHOLDS
+        }
+        return {"boxes": len(self.sizes), "short_side": self.short_side, "levels_then_any": shares}
+
+    def text(self) -> str:
+        """A table for the terminal."""
+        scale = "the images as they are" if self.short_side is None else f"images of short side {self.short_side:g}"
+        lines = [f"anchor fit: share of {len(self.sizes)} boxes that an anchor covers, {scale}"]
+        heads = [
+            f"stride {stride} ({', '.join(f'{s:g}' for s in scales) or 'none'})"
+            for stride, scales in zip(STRIDES, self.anchors.scales, strict=True)
+        ]
+        lines.append(f"  {'IoU':<22}" + "".join(f"{head:>22}" for head in heads) + f"{'any':>9}")
+        for kind, title in (("shape", "shape alone"), ("placed", "placed on the grid")):
+            for threshold in THRESHOLDS:
+                *levels, any_level = self.covered(threshold, placed=kind == "placed")
+                row = "".join(f"{100 * share:>20.1f} %" for share in levels)
+                lines.append(f"  {f'{threshold:g}, {title}':<22}{row}{100 * any_level:>7.1f} %")
+        return "\n".join(lines)
+
+
+def fit_anchors(
+    records: Sequence[ImageRecord], anchors: AnchorConfig | None = None, short_side: float | None = None
+) -> AnchorFit:
+    """Measures the fit for all boxes that are neither difficult nor crowds.
+
+    Args:
+        records: the data set's.
+        anchors: shapes of the three levels; the default config's when None.
+        short_side: scale every image to this short side, as training would; None leaves them as they are.
+    """
+    anchors = anchors or AnchorConfig()
+    sizes, shape_iou, placed_iou = [], [], []
+    for record in records:
+        scale = 1.0 if short_side is None else short_side / min(record.height, record.width)
+        boxes = record.boxes[~(record.difficult | record.crowd)] * np.float32(scale)
+        size = boxes[:, 2:] - boxes[:, :2]
+        image = (round(record.height * scale), round(record.width * scale))
+        levels = [(stride, _shapes(s, anchors.ratios)) for stride, s in zip(STRIDES, anchors.scales, strict=True)]
+        sizes.append(size)
+        shape_iou.append(np.stack([_best(size, np.zeros_like(size), shapes) for _, shapes in levels], 1))
+        offsets = [_offset_from_grid(boxes, stride, image) for stride, _ in levels]
+        placed = [_best(size, offset, shapes) for offset, (_, shapes) in zip(offsets, levels, strict=True)]
+        placed_iou.append(np.stack(placed, 1))
+    none = np.zeros((0, len(STRIDES)), np.float32)
+    return AnchorFit(
+        np.concatenate([none[:, :2], *sizes]),
+        np.concatenate([none, *shape_iou]),
+        np.concatenate([none, *placed_iou]),
+        anchors,
+        short_side,
+    )
+
+
+def _shapes(scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
+    """Heights and widths `[A, 2]`; area = scale squared, ratio = height / width."""
+    shapes = [(scale * ratio**0.5, scale / ratio**0.5) for scale in scales for ratio in ratios]
+    return np.array(shapes, np.float32).reshape(-1, 2)  # a level may have none
+
+
+def _offset_from_grid(boxes: np.ndarray, stride: int, image: tuple[int, int]) -> np.ndarray:
+    """Distance in y and x `[M, 2]` from each box's centre to the nearest cell centre of the level.
+
+    For a given anchor shape the overlap falls with the distance in either direction, so the nearest cell is the best.
+    """
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    padded = np.array([-(-side // STRIDES[-1]) * STRIDES[-1] for side in image])  # the network pads to 32
+    cells = np.clip(np.floor(centres / stride), 0, padded // stride - 1)
+    return np.abs(centres - (cells + 0.5) * stride).astype(np.float32)
+
+
+def _best(sizes: np.ndarray, offsets: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """Best IoU `[M]` of boxes with sides `[M, 2]` and anchors with sides `[A, 2]`, centres `offsets` `[M, 2]` apart."""
+    box, anchor = sizes[:, None, :], shapes[None, :, :]
+    reach = np.minimum((box + anchor) / 2 - offsets[:, None, :], np.minimum(box, anchor))  # overlap along y and x
+    shared = np.clip(reach, 0, None).prod(2)
+    iou = shared / (box.prod(2) + anchor.prod(2) - shared)
+    return iou.max(1, initial=0.0).astype(np.float32)

@@ -1,0 +1,31 @@
+"""Zoom-out networks: an image becomes three maps at strides 8, 16 and 32.
+
+A backbone is an entry of `BACKBONES`: how it normalises pixels, and a function that builds its functional graph.
+"""
+
+from zip_keras.errors import UserError
+from zip_keras.backbones.applications import PREFIX, application_backbone
+from zip_keras.backbones.base import Preprocessing, Backbone, BackboneMaps
+from zip_keras.backbones.efficientnet_lite import EFFICIENTNET_LITE0
+from zip_keras.backbones.inception_bn import INCEPTION_BN
+
+BACKBONES: dict[str, Backbone] = {"efficientnet_lite0": EFFICIENTNET_LITE0, "inception_bn": INCEPTION_BN}
+
+
+def get_backbone(name: str) -> Backbone:
+    """The backbone of that name, or of a network of keras.applications: see `zip_keras.backbones.applications`.
+
+    Raises:
+        UserError: there is no such backbone; the message has the names there are.
+    """
+    if name.startswith(PREFIX):
+        return application_backbone(name)
+    if name not in BACKBONES:
+        raise UserError(
+            f"unknown backbone {name!r}; there are {', '.join(sorted(BACKBONES))}, and {PREFIX}NETWORK:LAYER,LAYER,LAYER for "
+            "a network of keras.applications"
+        )
+    return BACKBONES[name]
+
+
+__all__ = ["BACKBONES", "Preprocessing", "Backbone", "BackboneMaps", "get_backbone"]

@@ -1,0 +1,73 @@
+"""What every backbone is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from zip_keras.layers.inception import InceptionRow
+from zip_keras.layers.registry import serializable
+
+
+@serializable
+class Preprocessing(keras.layers.Layer):
+    """RGB pixels 0..255 of any dtype become a backbone's input: `(x - mean) / scale`, channels reversed for BGR backbones.
+
+    Args:
+        mean, scale: three numbers each, in RGB order.
+        bgr: reverse the channels afterwards.
+    """
+
+    def __init__(self, mean, scale=(1.0, 1.0, 1.0), bgr: bool = False, **kwargs):
+        super().__init__(**{"autocast": False, **kwargs})  # bfloat16 has no room for pixels before the mean is gone
+        self.mean, self.scale, self.bgr = tuple(mean), tuple(scale), bgr
+
+    def call(self, x):
+        mean, scale = (ops.convert_to_tensor(numbers, "float32") for numbers in (self.mean, self.scale))
+        x = (ops.cast(x, "float32") - mean) / scale
+        return ops.cast(ops.flip(x, axis=-1) if self.bgr else x, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "mean": self.mean, "scale": self.scale, "bgr": self.bgr}
+
+
+@dataclass(frozen=True)
+class BackboneMaps:
+    """A built backbone.
+
+    Attributes:
+        maps: F1, F2, F3: symbolic tensors `[batch, H/s, W/s, C]` for s = 8, 16, 32.
+        layers: the backbone's layers by block name, from the input on, for freezing and copying.
+        neighbours: the maps that enter the blocks whose outputs are F1 and F2, of the same strides; None where the
+            backbone does not say.
+    """
+
+    maps: tuple[Any, Any, Any]
+    layers: dict[str, keras.layers.Layer]
+    neighbours: tuple[Any, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A zoom-out network.
+
+    Attributes:
+        mean, scale, bgr: see `Preprocessing`; `mean` is also the colour with which batches are padded.
+        build: (image, ModelConfig) -> BackboneMaps; the image is preprocessed and padded to a multiple of 32.
+        mirror: rows of the inception blocks that the zoom-in stream mirrors, by name, before `ModelConfig.width`.
+        mirror_weights: whether the mirrored rows are this backbone's own blocks, so that their weights can be copied.
+        deepens: whether it has blocks that `ModelConfig.deepen` can repeat.
+    """
+
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+    bgr: bool
+    build: Callable[..., BackboneMaps]
+    mirror: dict[str, InceptionRow]
+    mirror_weights: bool
+    deepens: bool = False

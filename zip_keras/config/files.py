@@ -1,0 +1,91 @@
+"""Config files and overrides: YAML and `key=value` to an `ExperimentConfig` and back, by jsonargparse."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from zip_keras.config import ExperimentConfig, to_dict
+from zip_keras.errors import UserError
+
+
+def read_config(file: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """An experiment from a YAML file and `section.key=value` overrides, which win.
+
+    Raises:
+        UserError: no such file, broken YAML, an unknown key (the nearest name is suggested) or a value that cannot be.
+    """
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(ExperimentConfig)
+    # jsonargparse takes an empty file for an error
+    arguments = ["--config", str(file)] if file is not None and _checked_content(Path(file)) else []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UserError(f"override {override!r} is not of the form section.key=value")
+        _check_key(key.lstrip("-"), f"override {override!r}")
+        arguments.append(f"--{key.lstrip('-')}={value}")
+    try:
+        built = parser.instantiate(parser.parse_args(arguments))
+        return ExperimentConfig(**{field.name: built[field.name] for field in dataclasses.fields(ExperimentConfig)})
+    except Exception as error:  # jsonargparse raises several kinds; all of them mean a bad value here
+        raise UserError(f"{file or 'config'}: {' '.join(str(error).split())}") from None
+
+
+def config_text(config: ExperimentConfig) -> str:
+    """The whole experiment as YAML."""
+    import yaml
+
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
+
+
+def non_default_values(before: ExperimentConfig, after: ExperimentConfig) -> list[str]:
+    """`"section.key: old -> new"` for every value that differs."""
+    old, new = dict(_flat(to_dict(before))), dict(_flat(to_dict(after)))
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted(old | new) if old.get(key) != new.get(key)]
+
+
+def _checked_content(file: Path) -> dict[str, Any]:
+    """What the file holds, after its keys have been looked at."""
+    import yaml
+
+    if not file.is_file():
+        raise UserError(f"{file}: no such config file; configs/ has examples")
+    try:
+        content = yaml.safe_load(file.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: must hold sections such as `train:` with keys under them")
+    for key, _ in _flat(content):
+        _check_key(key, str(file))
+    return content
+
+
+def _check_key(key: str, where: str) -> None:
+    known = _known_keys()
+    if key in known:
+        return
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    ending = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    hint = next(iter(ending or nearest), None)
+    raise UserError(f"{where}: unknown key {key!r}" + (f"; did you mean {hint!r}?" if hint else ""))
+
+
+def _known_keys() -> list[str]:
+    """All keys, sections included."""
+    keys = [key for key, _ in _flat(to_dict(ExperimentConfig()))]
+    sections = {key.rpartition(".")[0] for key in keys} - {""}
+    return sorted({*keys, *sections, *(section.rpartition(".")[0] for section in sections)} - {""})
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,127 @@
+"""Defects of annotated images: their kinds, what is done about each, and the log that counts them.
+
+Nothing is dropped or changed silently: under the default policy the first defect raises; under `skip` and `clip` every
+defect is logged with its file, and the counts travel with the `Dataset` and into the report.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from zip_keras.errors import UserError
+
+BoxPolicy = Literal["error", "skip", "clip"]
+ImagePolicy = Literal["error", "skip", "repair"]
+
+BOX_POLICIES: tuple[BoxPolicy, ...] = ("error", "skip", "clip")
+IMAGE_POLICIES: tuple[ImagePolicy, ...] = ("error", "skip", "repair")
+
+# Defects of one object. `clip` repairs "outside_image" alone; the others have no box to repair and are skipped under it.
+BOX_DEFECTS = {
+    "unreadable_box": "a coordinate is missing or not a number",
+    "negative_size": "a box whose end lies before its start",
+    "zero_size": "a box without width or height",
+    "outside_image": "a box that reaches beyond the image",
+    "unknown_image": "an object of an image that is not listed (COCO)",
+    "unknown_class": "a class that is not among the given ones",
+    "duplicate_box": "the same class and box twice in an image",
+}
+
+# Defects of an image. `repair` repairs those of `REPAIRABLE`; the others are skipped under it.
+IMAGE_DEFECTS = {
+    "broken_annotation": "an annotation file that cannot be read",
+    "missing_image": "an annotation without its image",
+    "broken_image": "an image that cannot be decoded, or is larger than the limit",
+    "size_mismatch": "an image whose size is not the annotation's",
+    "exif_rotated": "an image that viewers turn or mirror (EXIF orientation) and decoders do not",
+    "cmyk": "an image in CMYK colours",
+    "sixteen_bit": "an image with 16 bits a channel",
+    "animated": "an image file with several frames",
+}
+REPAIRABLE = frozenset({"exif_rotated", "cmyk", "sixteen_bit", "animated"})
+
+# Named in the report, harmless: decoders make RGB of it.
+REMARKS = {
+    "grayscale": "an image with one channel",
+    "reencoded": "an image that is neither JPEG nor PNG, stored as PNG in records",
+}
+
+ALL_KINDS = {**BOX_DEFECTS, **IMAGE_DEFECTS, **REMARKS}
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One defect that was found and not raised.
+
+    Attributes:
+        kind: a key of `ALL_KINDS`.
+        file: the annotation or image file.
+        detail: the object and the numbers.
+        action: "skipped", "clipped", "repaired" or "kept".
+    """
+
+    kind: str
+    file: str
+    detail: str
+    action: str
+
+
+@dataclass
+class DefectLog:
+    """Applies the policy to each defect and keeps account.
+
+    Attributes:
+        on_box: what to do with a defect of an object: `error`, `skip` it, or `clip` it to the image.
+        on_image: what to do with a defect of an image: `error`, `skip` the image, or `repair` it if it can be.
+        defects: all that were found and not raised, in order.
+    """
+
+    on_box: BoxPolicy = "error"
+    on_image: ImagePolicy = "error"
+    defects: list[Defect] = field(default_factory=list)
+    _judged: set[tuple[str, str]] = field(default_factory=set, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.on_box not in BOX_POLICIES:
+            raise UserError(f"on_box is {self.on_box!r}; choose one of {', '.join(BOX_POLICIES)}")
+        if self.on_image not in IMAGE_POLICIES:
+            raise UserError(f"on_image is {self.on_image!r}; choose one of {', '.join(IMAGE_POLICIES)}")
+
+    def box(self, kind: str, file: str, detail: str) -> str:
+        """Judges a defect of an object; returns "skipped" or "clipped", or raises `UserError` under `error`."""
+        if self.on_box == "error":
+            way_out = "skip, or --on-bad-box=clip" if kind == "outside_image" else "skip"
+            raise UserError(f"{file}: {detail}; fix the file or run prepare_data with --on-bad-box={way_out}")
+        action = "clipped" if self.on_box == "clip" and kind == "outside_image" else "skipped"
+        self.defects.append(Defect(kind, file, detail, action))
+        return action
+
+    def image(self, kind: str, file: str, detail: str) -> str:
+        """Judges a defect of an image; returns "skipped" or "repaired", or raises `UserError` under `error`."""
+        if self.on_image == "error":
+            way_out = "skip, or --on-bad-image=repair" if kind in REPAIRABLE else "skip"
+            raise UserError(f"{file}: {detail}; fix the file or run prepare_data with --on-bad-image={way_out}")
+        action = "repaired" if self.on_image == "repair" and kind in REPAIRABLE else "skipped"
+        if (kind, file) not in self._judged:  # a header is looked at for its size first, with the pixels later
+            self._judged.add((kind, file))
+            self.defects.append(Defect(kind, file, detail, action))
+        return action
+
+    def take_over(self, defects: Iterable[Defect]) -> None:
+        """Adds what another log found, of an image what is not known yet."""
+        for defect in defects:
+            if defect.kind in IMAGE_DEFECTS:
+                if (defect.kind, defect.file) in self._judged:
+                    continue
+                self._judged.add((defect.kind, defect.file))
+            self.defects.append(defect)
+
+    def remark(self, kind: str, file: str, detail: str) -> None:
+        """Notes something worth knowing that needs no decision."""
+        self.defects.append(Defect(kind, file, detail, "kept"))
+
+    def counts(self) -> dict[str, int]:
+        """How many of each kind, remarks included, in the order of `ALL_KINDS`."""
+        found = Counter(defect.kind for defect in self.defects)
+        return {kind: found[kind] for kind in ALL_KINDS if found[kind]}

@@ -1,0 +1,203 @@
+"""Image files looked at with care: header, defects, decoding to RGB, repairing. Pixels and bytes are bounded.
+
+Needs Pillow (the `train` extra), imported inside the functions.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zip_keras.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 100_000_000  # 10,000 x 10,000; decoded to RGB that is 300 MB
+MAX_BYTES = 256 * 1024 * 1024
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What an image's header says.
+
+    Attributes:
+        format: Pillow's name, one of `FORMATS`, or "MPO": a JPEG with further pictures behind it.
+        height, width: pixels as stored, EXIF rotation not applied.
+        mode: Pillow's name of the pixel type ("RGB", "L", "CMYK", ...).
+        orientation: EXIF orientation, 1 (as stored) to 8.
+        frames_differ: whether the file is an animation or has several pages.
+        sixteen_bit: whether a channel has more than 8 bits.
+    """
+
+    format: str
+    height: int
+    width: int
+    mode: str
+    orientation: int
+    frames_differ: bool
+    sixteen_bit: bool
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """`(height, width)` as viewers show the image, EXIF rotation applied."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
+
+    def defects(self) -> list[tuple[str, str]]:
+        """Kinds of `defects.IMAGE_DEFECTS` and `REMARKS` that the header shows, each with a sentence."""
+        found = []
+        if self.orientation != 1:
+            found.append(("exif_rotated", f"viewers turn or mirror it (EXIF orientation {self.orientation})"))
+        if self.frames_differ:
+            found.append(("animated", f"the {self.format} file has several frames"))
+        if self.sixteen_bit:
+            found.append(("sixteen_bit", "has 16 bits a channel"))
+        if self.mode == "CMYK":
+            found.append(("cmyk", "is in CMYK colours"))
+        if self.mode in ("1", "L", "LA") or self.mode.startswith("I"):
+            found.append(("grayscale", "has one channel"))
+        return found
+
+
+def read_bytes(path: str) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        UserError: it cannot be read or is larger than `MAX_BYTES`.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{path}: larger than {MAX_BYTES} bytes")
+    return data
+
+
+def inspect(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
+    """Reads an image's header; no pixel is decoded.
+
+    Raises:
+        UserError: not an image of a known format, or more than `max_pixels`; the message begins with `name`.
+    """
+    with _opened(data, name, max_pixels) as image:
+        return _info(image, data)
+
+
+def inspect_file(path: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
+    """`inspect` for a file, of which the header alone is read where that is enough."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64 * 1024)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    try:
+        return inspect(head, path, max_pixels)
+    except UserError:  # a long header, such as an embedded thumbnail or colour profile
+        return inspect(read_bytes(path), path, max_pixels)
+
+
+def verify(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
+    """Reads the header and decodes the whole image, to find out whether it can be.
+
+    Raises:
+        UserError: as `inspect`, or the pixel data are damaged or cut short.
+    """
+    with _opened(data, name, max_pixels) as image:
+        info = _info(image, data)
+        image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))  # JPEG: all bytes read, less computed
+        image.load()
+    return info
+
+
+def decode_rgb(data: bytes, name: str, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decodes the first frame to uint8 `[height, width, 3]`.
+
+    Args:
+        data: the encoded image.
+        name: for messages.
+        upright: whether to apply the EXIF orientation, as viewers do.
+        max_pixels: larger images are refused before they are decoded.
+
+    Raises:
+        UserError: as `verify`.
+    """
+    from PIL import ImageOps
+
+    with _opened(data, name, max_pixels) as image:
+        image.load()
+        turned = ImageOps.exif_transpose(image) if upright else image
+        pixels = np.asarray(turned)
+        if pixels.dtype in (np.uint16, np.int32) and pixels.ndim == 2:  # 16-bit gray: Pillow's own way clips at 255
+            gray = (pixels.astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+            return np.repeat(gray[:, :, None], 3, axis=2)
+        return np.asarray(turned.convert("RGB"))
+
+
+def repair(data: bytes, name: str, *, upright: bool = True, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Re-encodes the first frame as an 8-bit RGB image: JPEG of quality 95 if it was one, else PNG.
+
+    Args:
+        data: the encoded image.
+        name: for messages.
+        upright: whether to turn the pixels as the EXIF orientation says; the orientation is dropped either way.
+        max_pixels: as in `decode_rgb`.
+    """
+    from PIL import Image
+
+    pixels = Image.fromarray(decode_rgb(data, name, upright=upright, max_pixels=max_pixels))
+    buffer = io.BytesIO()
+    if inspect(data, name, max_pixels).format in ("JPEG", "MPO"):
+        pixels.save(buffer, "JPEG", quality=95)
+    else:
+        pixels.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@contextmanager
+def _opened(data: bytes, name: str, max_pixels: int) -> Iterator["Image"]:
+    """The image, its size checked before anything is decoded; every failure inside becomes a `UserError`."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise UserError("Pillow is needed to look into image files: pip install zip-keras[train]") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; the limit here decides
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if image.width * image.height > max_pixels:
+                    raise UserError(
+                        f"{name}: {image.width} x {image.height} pixels are more than the limit of {max_pixels}"
+                    )
+                yield image
+    except UserError:
+        raise
+    except Exception as error:  # Pillow's plugins raise anything on hostile bytes: SyntaxError, struct.error, ...
+        raise UserError(f"{name}: not a readable image ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return "unknown format" if "cannot identify image file" in text else text.splitlines()[0][:200]
+
+
+def _info(image: "Image", data: bytes) -> ImageInfo:
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    return ImageInfo(
+        format=image.format or "",
+        height=image.height,
+        width=image.width,
+        mode=image.mode,
+        orientation=orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1,
+        # An MPO is a JPEG with a second view or preview behind it, as cameras write: decoders take the first.
+        frames_differ=image.format != "MPO" and bool(getattr(image, "is_animated", False)),
+        # Pillow opens 16-bit RGB PNGs as 8-bit "RGB": the depth is byte 24 of the file.
+        sixteen_bit=image.mode.startswith("I") or (image.format == "PNG" and data[24:25] == b"\x10"),
+    )

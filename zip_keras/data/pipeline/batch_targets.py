@@ -1,0 +1,93 @@
+"""The objects of a planned example in the pixels of its batch: what every executor puts beside the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zip_keras.data.pipeline.plan import ExamplePlan
+from zip_keras.data.records import Dataset, ImageRecord
+
+if TYPE_CHECKING:
+    from zip_keras.config import DataConfig
+
+# A crop that leaves less of an object makes it difficult: too little to be learnt, too much to be background.
+LEAST_VISIBLE_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Objects of one image.
+
+    Attributes:
+        boxes: float32 `[m, 4]`, `[y1, x1, y2, x2]`.
+        classes: int32 `[m]`.
+        difficult, crowd: bool `[m]`.
+    """
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    difficult: np.ndarray
+    crowd: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> Objects:
+        """The chosen objects: indices or a mask."""
+        return Objects(self.boxes[chosen], self.classes[chosen], self.difficult[chosen], self.crowd[chosen])
+
+
+def boxes_of(record: ImageRecord, example: ExamplePlan) -> Objects:
+    """Moves a record's objects through window, resize and flip.
+
+    Boxes are clipped to the window; objects outside it are dropped, those of which less than `LEAST_VISIBLE_SHARE`
+    is left become difficult.
+
+    Returns:
+        Boxes in the pixels of the resized image, in the record's order.
+    """
+    y1, x1, y2, x2 = example.window
+    height, width = example.size
+    extent = np.array([y2 - y1, x2 - x1] * 2, np.float64)
+    moved = record.boxes.astype(np.float64) - np.array([y1, x1, y1, x1])
+    visible = np.clip(moved, 0, extent)
+    sides = visible[:, 2:] - visible[:, :2]
+    share = np.prod(sides, axis=1) / np.prod(moved[:, 2:] - moved[:, :2], axis=1)
+
+    scaled = visible * (np.array([height, width] * 2) / extent)
+    if example.flip:
+        scaled[:, [1, 3]] = width - scaled[:, [3, 1]]
+    boxes = np.clip(scaled, 0, np.array([height, width] * 2)).astype(np.float32)
+    objects = Objects(boxes, record.classes, record.difficult | (share < LEAST_VISIBLE_SHARE), record.crowd)
+    return objects.take(np.all(boxes[:, 2:] > boxes[:, :2], axis=1))
+
+
+def box_capacity(dataset: Dataset, settings: DataConfig) -> int:
+    """M, the boxes that a batch has room for: `settings.max_boxes` or the most in an image, a multiple of 8.
+
+    One number a data set, so that compiled steps see one shape.
+    """
+    most = settings.max_boxes or max((len(record.boxes) for record in dataset.records), default=0)
+    return max(8, -(-most // 8) * 8)
+
+
+def example_targets(record: ImageRecord, example: ExamplePlan, capacity: int) -> dict[str, np.ndarray]:
+    """One image's row of `y` (docs/ARCHITECTURE.md, "A training batch"), padded to `capacity` boxes.
+
+    Of more objects the trainable and larger ones are kept.
+    """
+    objects = boxes_of(record, example)
+    if len(objects.boxes) > capacity:
+        area = np.prod(objects.boxes[:, 2:] - objects.boxes[:, :2], axis=1)
+        best_first = np.lexsort((-area, objects.difficult | objects.crowd))
+        objects = objects.take(np.sort(best_first[:capacity]))
+    missing = capacity - len(objects.boxes)
+    return {
+        "boxes": np.pad(objects.boxes, ((0, missing), (0, 0))),
+        "classes": np.pad(objects.classes.astype(np.int32), (0, missing), constant_values=-1),
+        "difficult": np.pad(objects.difficult, (0, missing)),
+        "crowd": np.pad(objects.crowd, (0, missing)),
+        "size": np.array(example.size, np.float32),
+        "seed": np.array(example.seed, np.int32),
+        "index": np.array(example.record, np.int32),
+    }

@@ -1,0 +1,134 @@
+"""Executes epoch plans: reads, decodes, resizes, flips, jitters and pads what `planning.py` decided. No TensorFlow."""
+
+from __future__ import annotations
+
+import functools
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zip_keras.data.pipeline.batch_targets import box_capacity, example_targets
+from zip_keras.data.encoded import check_size, describe, jpeg_reduction, read_encoded, undecodable
+from zip_keras.data.checks.images import EXIF_ORIENTATION
+from zip_keras.data.pipeline.plan import GRAY_WEIGHTS, ExamplePlan, batches_per_epoch, plan_epoch
+from zip_keras.data.records import Dataset, ImageRecord
+from zip_keras.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from zip_keras.config import DataConfig
+
+
+class BatchMaker:
+    """The endless training batches of docs/ARCHITECTURE.md, example by example; safe to call from several threads.
+
+    Args:
+        dataset: what to read.
+        settings: see `DataConfig`.
+        batch_size: images of a step.
+        seed: of the run.
+        pad_value: RGB written at the bottom and right.
+
+    Attributes:
+        steps_per_epoch: full batches in the data set.
+        capacity: M, places for boxes.
+
+    Raises:
+        UserError: the data set does not fill a batch; on reading, an image is missing or broken.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: DataConfig,
+        batch_size: int,
+        seed: int,
+        pad_value: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ):
+        self.dataset, self.batch_size, self.pad_value = dataset, batch_size, pad_value
+        self.steps_per_epoch = batches_per_epoch(dataset, batch_size)
+        self.capacity = box_capacity(dataset, settings)
+        # Batches are prepared ahead across the end of an epoch: two plans are in use.
+        self._plan = functools.lru_cache(maxsize=2)(
+            lambda epoch: plan_epoch(dataset, settings, batch_size, seed, epoch)
+        )
+
+    def example(self, step: int, row: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Row `row` of the batch of step `step`: image float32 `[H, W, 3]` and its targets."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        plan = self._plan(epoch).example(batch, row)
+        record = self.dataset.records[plan.record]
+        return make_image(record, plan, self.pad_value), example_targets(record, plan, self.capacity)
+
+    def batch(self, step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The whole batch of step `step`: `images [B, H, W, 3]`, `targets`."""
+        images, targets = zip(*(self.example(step, row) for row in range(self.batch_size)), strict=True)
+        return np.stack(images), {name: np.stack([t[name] for t in targets]) for name in targets[0]}
+
+
+def make_image(record: ImageRecord, example: ExamplePlan, pad_value: tuple[float, float, float]) -> np.ndarray:
+    """Reads an image and does what its plan says.
+
+    Returns:
+        float32 `[padded height, padded width, 3]`, RGB 0..255.
+
+    Raises:
+        UserError: the image is missing, broken, or of another size than annotated.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    shown = describe(record.file, record.offset, record.length)
+    original = (record.height, record.width)
+    height, width = example.size
+    y1, x1, y2, x2 = example.window
+    encoded = read_encoded(record.file, record.offset, record.length)
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            ratio = jpeg_reduction(original, example.window, example.size) if picture.format == "JPEG" else 1
+            if ratio > 1:
+                picture.draft(None, (record.width // ratio, record.height // ratio))
+            _refuse_what_decoders_differ_on(picture, shown)
+            decoded = picture.convert("RGB")
+    except UnidentifiedImageError:
+        raise undecodable(shown, "unknown image format") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise undecodable(shown, error) from None
+    check_size(shown, (decoded.height, decoded.width), original, ratio)
+    if ratio == 1:
+        decoded = decoded.crop((x1, y1, x2, y2))
+    # Pillow's bilinear filter widens when it shrinks: what TensorFlow calls antialias.
+    image = np.asarray(decoded.resize((width, height), Image.Resampling.BILINEAR))
+    if example.flip:
+        image = image[:, ::-1]
+    if example.jitter != (1.0, 1.0, 1.0):
+        image = _jitter(image, example.jitter)
+    padded = np.empty((*example.padded, 3), np.float32)
+    padded[:height, :width] = image
+    padded[:height, width:] = pad_value
+    padded[height:] = pad_value
+    return padded
+
+
+def _refuse_what_decoders_differ_on(picture: Image, shown: str) -> None:
+    """Prepared records hold no such image; files that are read directly may."""
+    orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
+    if orientation in range(2, 9):
+        reason = f"its EXIF orientation {orientation} turns it, and its boxes may be meant before or after that"
+    elif picture.mode.startswith("I"):
+        reason = "it has 16 bits a channel"
+    else:
+        return
+    raise UserError(f"{shown}: {reason}; train on records made by prepare_data with --on-bad-image repair, or skip")
+
+
+def _jitter(image: np.ndarray, factors: tuple[float, float, float]) -> np.ndarray:
+    """See `ExamplePlan.jitter`."""
+    brightness, contrast, saturation = factors
+    weights = np.array(GRAY_WEIGHTS, np.float32)
+    image = image * np.float32(brightness)
+    mean = (image @ weights).mean()
+    image = mean + contrast * (image - mean)
+    gray = (image @ weights)[..., None]
+    return np.clip(gray + saturation * (image - gray), 0.0, 255.0)

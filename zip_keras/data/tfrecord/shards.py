@@ -1,0 +1,223 @@
+"""TFRecord shards with the feature keys of the TF Object Detection API, read through an index beside each shard.
+
+The index (`SHARD.index.npz`) holds what an `ImageRecord` needs, so opening a data set reads no image. Foreign shards
+get theirs by one scan in which every checksum is verified.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from zip_keras.data.annotations import ImageAnnotation, PixelConvention
+from zip_keras.data.checks.defects import Defect, DefectLog
+from zip_keras.data.tfrecord.examples import annotation_of, read_label_map
+from zip_keras.data.records import ImageRecord
+from zip_keras.data.tfrecord.container import scan_records
+from zip_keras.data.checks.validation import to_record
+from zip_keras.errors import UserError
+
+INDEX_SUFFIX = ".index.npz"
+DATASET_FILE = "dataset.json"  # written last: its presence says that every shard is there
+JOB_FILE = "job.json"  # written first
+LABEL_MAP_FILE = "label_map.pbtxt"
+_FOREIGN = "foreign, label map "  # the `job` of an index of other tools' records begins so
+_SHARD_NAME = re.compile(r"(\.tfrecords?|\.record|\.tfrecord-\d{5}-of-\d{5}|-\d{5}-of-\d{5})$")
+_OF_N = re.compile(r"-(\d{5})-of-(\d{5})")
+
+
+def write_index(
+    shard: str,
+    records: Sequence[ImageRecord],
+    names: Sequence[str],
+    *,
+    job: str = "",
+    defects: Sequence[Defect] = (),
+) -> None:
+    """Writes the index of a finished shard, atomically.
+
+    Args:
+        shard: the shard's path.
+        records: in file order, with `offset` and `length`.
+        names: what their `classes` index.
+        job: fingerprint of the run that wrote the shard, for resuming.
+        defects: what was passed over on the way.
+    """
+    flat = {name: [getattr(r, name) for r in records] for name in ("boxes", "classes", "difficult", "crowd", "area")}
+    arrays = {
+        "shard_bytes": np.int64(os.path.getsize(shard)),
+        "job": np.str_(job),
+        "names": np.str_(json.dumps(list(names))),
+        "defects": np.str_(json.dumps([dataclasses.asdict(defect) for defect in defects])),
+        "image_ids": np.str_(json.dumps([record.image_id for record in records])),
+        "offsets": np.array([record.offset for record in records], np.int64),
+        "lengths": np.array([record.length for record in records], np.int64),
+        "sizes": np.array([(record.height, record.width) for record in records], np.int32).reshape(-1, 2),
+        "counts": np.array([len(record.boxes) for record in records], np.int64),
+        "boxes": np.concatenate([np.zeros((0, 4), np.float32), *flat["boxes"]]),
+        "classes": np.concatenate([np.zeros(0, np.int32), *flat["classes"]]),
+        "difficult": np.concatenate([np.zeros(0, bool), *flat["difficult"]]),
+        "crowd": np.concatenate([np.zeros(0, bool), *flat["crowd"]]),
+        "area": np.concatenate([np.zeros(0, np.float32), *flat["area"]]),
+    }
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(shard) or ".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, shard + INDEX_SUFFIX)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardIndex:
+    """What `write_index` wrote."""
+
+    records: list[ImageRecord]
+    names: list[str]
+    job: str
+    defects: list[Defect]
+
+
+def read_index(shard: str) -> ShardIndex | None:
+    """The index of a shard; None when there is none, when it cannot be read, or when the shard has another size."""
+    path = shard + INDEX_SUFFIX
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            content = {name: arrays[name] for name in arrays.files}
+        if int(content["shard_bytes"]) != os.path.getsize(shard):
+            return None
+        ids = json.loads(str(content["image_ids"]))
+        ends = np.cumsum(content["counts"])
+        rows = zip(ids, content["offsets"], content["lengths"], content["sizes"], ends, content["counts"], strict=True)
+        records = [
+            ImageRecord(
+                image_id=image_id,
+                file=shard,
+                height=int(size[0]),
+                width=int(size[1]),
+                offset=int(offset),
+                length=int(length),
+                **{key: content[key][end - count : end] for key in ("boxes", "classes", "difficult", "crowd", "area")},
+            )
+            for image_id, offset, length, size, end, count in rows
+        ]
+        defects = [Defect(**defect) for defect in json.loads(str(content["defects"]))]
+        return ShardIndex(records, json.loads(str(content["names"])), str(content["job"]), defects)
+    except Exception:  # a damaged archive raises all sorts of things; the shard itself is scanned instead
+        return None
+
+
+def shard_paths(folder: str, prefix: str = "") -> list[str]:
+    """The TFRecord shards in a folder whose names begin with `prefix`, sorted; empty when there are none."""
+    if not os.path.isdir(folder):
+        return []
+    names = [n for n in os.listdir(folder) if n.startswith(prefix) and _SHARD_NAME.search(n)]
+    return [os.path.join(folder, name) for name in sorted(names)]
+
+
+def read_records(
+    folder: str, prefix: str, log: DefectLog, pixels: PixelConvention = "continuous"
+) -> tuple[list[str], list[ImageRecord]]:
+    """All images of a folder of shards.
+
+    Args:
+        folder: holds the shards; a single shard's path is taken too.
+        prefix: reads only shards whose names begin so, for folders that hold several splits.
+        log: judges defects of foreign records.
+        pixels: what the coordinates of foreign records count, once multiplied by the image size. Records that other
+            tools made from VOC often keep its numbers: "one_based".
+
+    Returns:
+        Class names and records, in the order of the shards. Names are those of our `dataset.json`, else of
+        `label_map.pbtxt` by id, else the sorted ones of the records.
+
+    Raises:
+        UserError: no shards, shards missing, an unfinished run, or a shard cut short or damaged.
+    """
+    shards = [folder] if os.path.isfile(folder) else shard_paths(folder, prefix)
+    place = os.path.dirname(folder) if os.path.isfile(folder) else folder
+    if not shards:
+        raise UserError(f"{folder}: no TFRecord shards here" + (f" that begin with {prefix!r}" if prefix else ""))
+    ours = os.path.join(place, JOB_FILE)
+    if os.path.isfile(ours) and not os.path.isfile(os.path.join(place, DATASET_FILE)):
+        raise UserError(f"{folder}: prepare_data did not finish here; run it again with --resume")
+    if not os.path.isfile(folder):
+        _refuse_gaps(shards)
+    label_map = read_label_map(os.path.join(place, LABEL_MAP_FILE))
+    if pixels != "continuous" and os.path.isfile(ours):
+        raise UserError(f"{folder}: pixels={pixels} is for other tools' records; prepare_data writes continuous boxes")
+    indexes = []
+    for shard in shards:
+        index = read_index(shard) if pixels == "continuous" else None
+        if index and index.job.startswith(_FOREIGN) and index.job != _foreign_job(label_map):
+            index = None  # its classes were named by another label map
+        indexes.append(index or _index_foreign(shard, label_map, log, pixels))
+    names = list(label_map.values())
+    extra = {name for index in indexes for name in index.names} - set(names)
+    names += sorted(extra)
+    number = {name: i for i, name in enumerate(names)}
+    records: list[ImageRecord] = []
+    for index in indexes:
+        if index.names == names:
+            records += index.records
+        else:
+            renumber = np.array([number[name] for name in index.names], np.int32)
+            records += [dataclasses.replace(r, classes=renumber[r.classes]) for r in index.records]
+    return names, records
+
+
+def _refuse_gaps(shards: Sequence[str]) -> None:
+    """`x-00000-of-00003` says how many there must be."""
+    groups: dict[str, set[int]] = {}
+    for shard in shards:
+        if match := _OF_N.search(os.path.basename(shard)):
+            name = os.path.basename(shard)
+            groups.setdefault(f"{name[: match.start()]}-%05d-of-{match[2]}{name[match.end() :]}", set()).add(
+                int(match[1])
+            )
+    for pattern, there in groups.items():
+        total = int(_OF_N.search(pattern.replace("%05d", "00000"))[2])  # type: ignore[index]
+        if missing := sorted(set(range(total)) - there):
+            raise UserError(f"{os.path.join(os.path.dirname(shards[0]), pattern % missing[0])}: this shard is missing")
+
+
+def _foreign_job(label_map: Mapping[int, str]) -> str:
+    return _FOREIGN + hashlib.sha256(json.dumps(sorted(label_map.items())).encode()).hexdigest()
+
+
+def _index_foreign(shard: str, label_map: Mapping[int, str], log: DefectLog, pixels: PixelConvention) -> ShardIndex:
+    """Scans a shard that has no (valid) index, and leaves one beside it where the folder can be written."""
+    known = len(log.defects)
+    found: list[tuple[ImageAnnotation, int, int]] = []
+    for offset, payload in scan_records(shard):
+        annotation = annotation_of(payload, shard, offset, label_map)
+        if annotation is None:
+            log.image("broken_image", shard, f"the example at byte {offset} states no size and holds no readable image")
+            continue
+        found.append((annotation, offset, len(payload)))
+    names = list(dict.fromkeys(thing.name for annotation, _, _ in found for thing in annotation.objects))
+    number = {name: i for i, name in enumerate(names)}
+    records = []
+    for annotation, offset, length in found:
+        record = to_record(annotation, number, pixels, log)
+        if record is not None:
+            records.append(dataclasses.replace(record, file=shard, offset=offset, length=length))
+    # With defects the policy must be asked each time; a folder marked read-only stays as it is, also for root.
+    if (
+        pixels == "continuous"
+        and len(log.defects) == known
+        and os.stat(os.path.dirname(shard) or ".").st_mode & stat.S_IWUSR
+    ):
+        with contextlib.suppress(OSError):
+            write_index(shard, records, names, job=_foreign_job(label_map))
+    return ShardIndex(records, names, "", [])

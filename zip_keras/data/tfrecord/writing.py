@@ -1,0 +1,297 @@
+"""Writes a data set as TFRecord shards: every image decoded once to check it, in parallel, resumable.
+
+Each shard is written under a temporary name and renamed when it is complete, then its index likewise; `dataset.json`
+comes last. A run that was stopped goes on with `resume` and leaves out the shards that are done.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from zip_keras.data.checks.defects import DefectLog
+from zip_keras.data.encoded import read_encoded
+from zip_keras.data.tfrecord.examples import to_example, write_label_map
+from zip_keras.data.checks.images import repair, verify
+from zip_keras.data.records import Dataset, ImageRecord
+from zip_keras.data.tfrecord.container import write_record
+from zip_keras.data.tfrecord.shards import (
+    DATASET_FILE,
+    JOB_FILE,
+    LABEL_MAP_FILE,
+    read_index,
+    shard_paths,
+    write_index,
+)
+from zip_keras.errors import UserError
+
+SHARD_BYTES = 128 * 1024 * 1024
+Progress = Callable[[int], None]
+
+
+def write_shards(
+    dataset: Dataset,
+    folder: str,
+    log: DefectLog,
+    *,
+    shards: int | None = None,
+    workers: int = 1,
+    resume: bool = False,
+    progress: Progress = lambda images: None,
+) -> list[ImageRecord]:
+    """Writes a data set into `folder`.
+
+    Args:
+        dataset: from `open_dataset`; records of other shards can be written anew too.
+        folder: must not hold a data set yet, unless `resume`.
+        log: its policy judges images; what is passed over is added to it.
+        shards: number of files; None: about 128 MiB each, and at least 8 where there are images for that.
+        workers: processes; 1 works in this one.
+        resume: go on where an earlier run with the same input and settings stopped.
+        progress: called with the number of images that were done since the last call.
+
+    Returns:
+        What is in the shards, in order.
+
+    Raises:
+        UserError: a bad image under the policy `error`, a folder in use, or a disk that is full.
+    """
+    records = dataset.records
+    shards = shards or default_shards(records)
+    if not 1 <= shards <= 99_999 or workers < 1:
+        raise UserError(f"shards is {shards} and workers {workers}; both must be at least 1, shards below 100,000")
+    shards = min(shards, len(records))
+    job = fingerprint(dataset, shards, log)
+    _claim(folder, job, resume)
+    tasks = []
+    for number in range(shards):
+        part = records[len(records) * number // shards : len(records) * (number + 1) // shards]
+        path = os.path.join(folder, f"shard-{number:05d}-of-{shards:05d}.tfrecord")
+        index = read_index(path)
+        if index and index.job == job:
+            progress(len(part))
+        else:
+            tasks.append(_Task(path, part, dataset.class_names, job, log.on_box, log.on_image))
+    _run(tasks, workers, progress)
+    written: list[ImageRecord] = []
+    for number in range(shards):
+        path = os.path.join(folder, f"shard-{number:05d}-of-{shards:05d}.tfrecord")
+        index = read_index(path)
+        if index is None:
+            raise UserError(f"{path}: was changed or removed while the others were written; run again with --resume")
+        written += index.records
+        log.take_over(index.defects)
+    if not written:
+        raise UserError(f"{dataset.spec}: no image is left (skipped: {log.counts()})")
+    write_label_map(os.path.join(folder, LABEL_MAP_FILE), dataset.class_names)
+    summary = {
+        "spec": dataset.spec,
+        "class_names": list(dataset.class_names),
+        "images": len(written),
+        "objects": sum(len(record.boxes) for record in written),
+        "shards": shards,
+        "defects": log.counts(),
+        "job": job,
+    }
+    _write_json(os.path.join(folder, DATASET_FILE), summary)
+    return written
+
+
+def default_shards(records: Sequence[ImageRecord]) -> int:
+    """About `SHARD_BYTES` each, estimated from the first hundred files; at least 8 where each gets 32 images."""
+    sample = [_size(record) for record in records[:100]]
+    total = sum(sample) / max(1, len(sample)) * len(records)
+    return max(1, math.ceil(total / SHARD_BYTES), min(8, len(records) // 32))
+
+
+def fingerprint(dataset: Dataset, shards: int, log: DefectLog) -> str:
+    """Differs when the records, the classes, the number of shards or the policy do."""
+    digest = hashlib.sha256(json.dumps([dataset.class_names, shards, log.on_box, log.on_image]).encode())
+    for r in dataset.records:
+        digest.update(json.dumps([r.image_id, r.file, r.offset, r.length, r.height, r.width, _size(r)]).encode())
+        for array in (r.boxes, r.classes, r.difficult, r.crowd, r.area):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def checked_image(record: ImageRecord, log: DefectLog) -> tuple[ImageRecord, bytes, str] | None:
+    """Reads and decodes one image and judges its defects.
+
+    Returns:
+        The record, the image as an encoded JPEG or PNG of the record's size, and "jpeg" or "png"; None when the image
+        is skipped.
+
+    Raises:
+        UserError: a defect under the policy `error`.
+    """
+    if not record.in_shard and not os.path.isfile(record.file):
+        log.image("missing_image", record.file, "is not there")
+        return None
+    shown = record.file if not record.in_shard else f"{record.file} (image {record.image_id!r})"
+    try:
+        data = read_encoded(record.file, record.offset, record.length)
+        info = verify(data, shown)
+    except UserError as error:
+        log.image("broken_image", shown, str(error).removeprefix(f"{shown}: "))
+        return None
+    to_repair = False
+    for kind, detail in info.defects():
+        if kind == "grayscale":
+            log.remark(kind, shown, detail)
+        elif log.image(kind, shown, detail) == "skipped":
+            return None
+        else:
+            to_repair = True
+    stated, stored = (record.height, record.width), (info.height, info.width)
+    if stated not in (stored, info.upright_size if to_repair else stored):
+        detail = f"is {stored[1]} x {stored[0]} pixels, its annotation says {stated[1]} x {stated[0]}"
+        log.image("size_mismatch", shown, detail)
+        return None
+    image_format = "jpeg" if info.format in ("JPEG", "MPO") else "png"
+    if info.format not in ("JPEG", "MPO", "PNG"):
+        log.remark("reencoded", shown, f"is {info.format}, stored as PNG")
+        to_repair = True
+    if to_repair:
+        # Annotation tools show images upright, so boxes belong to the upright image unless the stated size denies it.
+        data = repair(data, shown, upright=stated == info.upright_size)
+    return record, data, image_format
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """One shard to write."""
+
+    path: str
+    records: Sequence[ImageRecord]
+    class_names: Sequence[str]
+    job: str
+    on_box: Any
+    on_image: Any
+
+    def write(self, advance: Progress, stopped: Callable[[], bool]) -> None:
+        log = DefectLog(self.on_box, self.on_image)
+        temporary = f"{self.path}.{os.getpid()}.tmp"
+        written: list[ImageRecord] = []
+        try:
+            with open(temporary, "wb") as file:
+                for record in self.records:
+                    if stopped():
+                        raise InterruptedError
+                    found = checked_image(record, log)
+                    if found:
+                        kept, data, image_format = found
+                        payload = to_example(kept, data, image_format, self.class_names)
+                        offset = write_record(file, payload)
+                        written.append(dataclasses.replace(kept, file=self.path, offset=offset, length=len(payload)))
+                    advance(1)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+            write_index(self.path, written, self.class_names, job=self.job, defects=log.defects)
+        except InterruptedError:
+            return
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _run(tasks: Sequence[_Task], workers: int, progress: Progress) -> None:
+    if workers == 1 or len(tasks) <= 1:
+        for task in tasks:
+            task.write(progress, lambda: False)
+        return
+    # Workers run NumPy and Pillow alone, so forking is safe, and spares each the import of Keras and its backend.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    done, stop = context.Value("q", 0), context.Value("b", 0)
+    shown = 0
+    with ProcessPoolExecutor(min(workers, len(tasks)), context, _start_worker, (done, stop)) as pool:
+        futures: list[Future[None]] = [pool.submit(_work, task) for task in tasks]
+        try:
+            running: set[Future[None]] = set(futures)
+            while running:
+                finished, running = wait(running, timeout=0.2, return_when=FIRST_EXCEPTION)
+                progress(done.value - shown)
+                shown = done.value
+                for future in finished:
+                    future.result()
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker process ended unexpectedly (out of memory?); run again with --resume and fewer --workers"
+            ) from None
+        finally:
+            stop.value = 1
+            pool.shutdown(cancel_futures=True)
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(done: Any, stop: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells workers to stop
+    parent = multiprocessing.parent_process()
+    _worker.update(done=done, stop=stop, parent=parent)
+
+
+def _work(task: _Task) -> None:
+    def advance(images: int) -> None:
+        with _worker["done"].get_lock():
+            _worker["done"].value += images
+
+    task.write(advance, lambda: bool(_worker["stop"].value) or not _worker["parent"].is_alive())
+
+
+def _claim(folder: str, job: str, resume: bool) -> None:
+    """Makes the folder ours, or finds that it is, and removes what a killed run left half written."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, JOB_FILE)
+        if os.path.exists(path) or shard_paths(folder):
+            if not resume:
+                raise UserError(f"{folder}: already holds records; give another folder, or --resume to go on")
+            if _read_job(path) != job:
+                raise UserError(
+                    f"{folder}: was written from other data or other settings; give the same ones, or another folder"
+                )
+            for name in os.listdir(folder):
+                if name.endswith(".tmp"):
+                    os.unlink(os.path.join(folder, name))
+        _write_json(path, {"job": job})
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None
+
+
+def _read_job(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)["job"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_json(path: str, content: object) -> None:
+    temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+        file.write("\n")
+    os.replace(temporary, path)
+
+
+def _size(record: ImageRecord) -> int:
+    if record.in_shard:
+        return record.length
+    try:
+        return os.path.getsize(record.file)
+    except OSError:
+        return -1

@@ -1,0 +1,64 @@
+"""What each level of the network adds to a list of proposals: how much of it, and what it finds alone."""
+
+import numpy as np
+
+from zip_keras.errors import UserError
+from zip_keras.evaluation.average_recall import average_recall
+from zip_keras.evaluation.ground_truth import GroundTruth
+from zip_keras.predictions.container import Predictions
+
+LEVEL_BUDGETS = (10, 100, 1000)
+
+
+def refuse_without_levels(proposals: Predictions) -> None:
+    """Raises `UserError` if no proposal has a level."""
+    if not has_levels(proposals):
+        raise UserError(
+            f"{proposals.name}: no proposal says which level it comes from; write it anew with zip-keras propose as "
+            ".json, .npz or .parquet (the other kinds drop the level, and only this project's models state it)"
+        )
+
+
+def per_level(
+    ground_truth: GroundTruth, proposals: Predictions, protocol: str = "fast", budgets: tuple[int, ...] = LEVEL_BUDGETS
+) -> dict[int, dict[str, float]]:
+    """The numbers of every level that occurs, fine to coarse.
+
+    Args:
+        ground_truth: objects; proposals of other images are left out.
+        proposals: with `levels`; boxes of no known level make a row of their own under 0.
+        protocol: of `average_recall`; `coco` is measured by `fast`, which gives the same numbers to the last bit.
+        budgets: numbers of proposals an image.
+
+    Returns:
+        `{level: {"share@N": of all images' first N proposals together, those of this level, "AR@N": average recall when
+        an image's list is this level's best N proposals alone, "AR@100-S", "-M", "-L": the same by object size}}`.
+
+    Raises:
+        UserError: no proposal has a level.
+    """
+    refuse_without_levels(proposals)
+    protocol = "fast" if protocol == "coco" else protocol
+    return {
+        level: {
+            **{f"share@{budget}": share_of_level(ground_truth, proposals, level, budget) for budget in budgets},
+            **average_recall(ground_truth, proposals.of_level(level), protocol, budgets),
+        }
+        for level in proposals.levels
+    }
+
+
+def share_of_level(ground_truth: GroundTruth, proposals: Predictions, level: int, budget: int) -> float:
+    """Of the first `budget` proposals of every image, all images together, the share that is of this level."""
+    first = np.concatenate([proposals[image_id].levels[:budget] for image_id in ground_truth.image_ids])
+    return float((first == level).mean()) if len(first) else float("nan")
+
+
+def has_levels(proposals: Predictions) -> bool:
+    """Whether any proposal says which level it comes from."""
+    return any(level > 0 for level in proposals.levels)
+
+
+def level_name(level: int) -> str:
+    """What tables call a level."""
+    return f"level {level}" if level else "not known"

@@ -1,0 +1,137 @@
+"""One finished run as one file: `result.json` holds how it was made, what it reaches and what it costs."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from zip_keras.config import to_dict
+from zip_keras.config.files import read_config
+from zip_keras.data.sources import open_dataset
+from zip_keras.errors import UserError
+from zip_keras.evaluation.average_recall import average_recall
+from zip_keras.predictions.formats import write_predictions
+from zip_keras.predictions.formats.common import atomic_write
+from zip_keras.evaluation.ground_truth_files import read_ground_truth
+from zip_keras.training.environment_file import read_starts
+from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
+from zip_keras.utils.environment import machine, versions
+
+PROTOCOL = "fast"
+RESULT_FILE = "result.json"
+
+
+def measure_run(
+    run_dir: str | Path,
+    data: str,
+    size: tuple[int, int] | None = None,
+    repeats: int = 20,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+) -> dict[str, Any]:
+    """Proposes on a data set, measures average recall and cost, and writes `result.json` and `proposals.npz`.
+
+    Args:
+        run_dir: a trained run; its `best.keras` is measured, else its `last.keras`.
+        data: spec of the data set; its defects are treated as the run's `data.on_defect` says.
+        size: height and width at which cost is measured; None: the config's `data.short_side` x `data.long_side`.
+        repeats: forward passes that are timed.
+        progress: wraps the records, of which the number is given, in a progress bar.
+
+    Returns:
+        What `result.json` holds: `config`, `seed`, `data`, `protocol`, `recall` (None where the data has no object of
+        a size), `images`, `objects`, `proposals`, `list_length`, `model`, `digests`, `cost`, `training`, `date`,
+        `machine`, `versions`.
+
+    Raises:
+        UserError: the run or the data is missing or broken, or the model was calibrated on some of these images.
+    """
+    run_dir = Path(run_dir)
+    config = read_config(run_dir / "config.yaml")
+    ground_truth = read_ground_truth(data, config.data.on_defect)
+    if not ground_truth.counted.any():
+        raise UserError(f"{data}: no object to find: recall is not defined; name another split")
+    dataset = open_dataset(data, on_defect=config.data.on_defect)
+    records = dataset.records
+
+    from zip_keras.inference.calibration import refuse_calibration_images
+    from zip_keras.analysis.cost import WARM_UP, measure_cost  # TensorFlow, after the quick errors
+    from zip_keras.inference.loading import find_model, list_length, load_keras_proposer, stored_calibration
+    from zip_keras.inference.runner import compile_proposer, propose_records
+
+    file = find_model(run_dir)
+    refuse_calibration_images(stored_calibration(file), records)
+    proposer = load_keras_proposer(file)
+    cost = measure_cost(proposer.network, *(size or (config.data.short_side, config.data.long_side)), repeats)
+    proposals = propose_records(compile_proposer(proposer), progress(records, len(records)))
+    write_predictions(str(run_dir / "proposals.npz"), proposals)
+    recall = average_recall(ground_truth, proposals, PROTOCOL)
+    training_images = (read_starts(run_dir) or [{}])[-1].get("images")
+    result = {
+        "config": to_dict(config),
+        "seed": config.train.seed,
+        "data": data,
+        "protocol": PROTOCOL,
+        "recall": {name: None if value != value else value for name, value in recall.items()},
+        "images": len(ground_truth),
+        "objects": int(ground_truth.counted.sum()),
+        "proposals": proposals.count,
+        "list_length": list_length(proposer.postprocess_config),
+        "model": file.name,
+        "digests": {"training": training_images, "test": dataset.digest()},
+        "cost": {
+            "height": cost.height,
+            "width": cost.width,
+            "parameters": cost.parameters,
+            "gflops": cost.gflops,
+            "milliseconds": cost.milliseconds,
+            "timed": f"median of {cost.repeats} forward passes of the network after {WARM_UP}, one image, float32",
+        },
+        "training": training_speed(run_dir, config.train.batch_size),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "versions": versions(),
+    }
+    with atomic_write(str(run_dir / RESULT_FILE)) as unfinished:
+        unfinished.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
+
+
+def training_speed(run_dir: str | Path, batch_size: int) -> dict[str, float]:
+    """How long a run's steps took, from its `metrics.jsonl`.
+
+    Returns:
+        `{"steps", "images_per_second", "seconds"}`: the median speed of its log lines, and what all steps take at that
+        speed. So neither building and tracing the network nor interruptions and evaluations are in it.
+
+    Raises:
+        UserError: the file is missing, or holds no line of training.
+    """
+    lines = read_metrics(run_dir)
+    speeds = [float(line["images_per_second"]) for line in lines if "images_per_second" in line]
+    steps = max((line["step"] for line in lines), default=0)
+    if not speeds:
+        file = Path(run_dir) / METRICS_FILE
+        raise UserError(f"{file}: no line of training in it; let the run reach train.log_every steps")
+    speed = statistics.median(speeds)
+    return {"steps": steps, "images_per_second": speed, "seconds": steps * batch_size / speed}
+
+
+def read_result(run_dir: str | Path) -> dict[str, Any] | None:
+    """What `measure_run` wrote into a run folder; None where it has not.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    file = Path(run_dir) / RESULT_FILE
+    if not file.exists():
+        return None
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        missing = {"config", "seed", "data", "recall", "cost", "training", "date", "machine", "versions"} - set(result)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{file}: cannot be read ({error}); delete it and measure again") from None
+    if missing:
+        raise UserError(f"{file}: lacks {', '.join(sorted(missing))}; delete it and measure again")
+    return result

@@ -1,0 +1,116 @@
+"""How a loaded model shall look and list: length, sizes of look, mirrored look, suppression, biases."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zip_keras.config import PostprocessConfig, check_types, from_dict, to_dict
+from zip_keras.errors import UserError
+from zip_keras.models.proposer import Proposer
+
+# The paper's looks, short sides of 1000, 750, 500 and 250 pixels, relative to the 600 of a single look.
+PAPER_SCALES = (1000 / 600, 750 / 600, 500 / 600, 250 / 600)
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """Changes to a model's prediction; None keeps what the model has.
+
+    Attributes:
+        max_proposals: boxes an image at most.
+        short_sides: sizes of look, pixels.
+        long_side: cap of the longer side of every look. None with new short sides: the old cap in proportion to the
+            largest, so that shapes which were not capped before are not now.
+        multi_scale: four looks in the paper's proportions to the model's own (1000, 750, 500, 250 for a model that
+            looks at 600); excludes `short_sides`.
+        flip: look at the mirrored image too.
+        vote_iou: box voting, see `PostprocessConfig`; 0 switches it off.
+        passes: how often boxes are fed back and refined, for a network trained with `model.refinement_steps`.
+        level_bias: added to the scores of the three levels, fine to coarse.
+        suppression: fields of `PostprocessConfig` by name, before the changes above.
+    """
+
+    max_proposals: int | None = None
+    short_sides: Sequence[int] | None = None
+    long_side: int | None = None
+    multi_scale: bool = False
+    flip: bool | None = None
+    vote_iou: float | None = None
+    passes: int | None = None
+    level_bias: tuple[float, float, float] | None = None
+    suppression: Mapping[str, Any] | None = None
+
+    def __post_init__(self):
+        sides = [("short_sides", side) for side in self.short_sides or ()]
+        for name, value in (("max_proposals", self.max_proposals), *sides, ("long_side", self.long_side)):
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}; it must be at least 1")
+        if self.short_sides is not None and not len(self.short_sides):
+            raise UserError("short_sides is empty; name at least one size in pixels")
+        if self.vote_iou is not None and not 0 <= self.vote_iou < 1:
+            raise UserError(f"vote_iou is {self.vote_iou}; it must be at least 0 (off) and below 1")
+        if self.multi_scale and self.short_sides is not None:
+            raise UserError("short sides and the paper's looks were both asked for; choose one")
+
+    @property
+    def only_length(self) -> bool:
+        """Whether nothing but the length of the list may change: that much a SavedModel can be asked for."""
+        return self == InferenceOptions(max_proposals=self.max_proposals)
+
+    def apply(self, proposer: Proposer) -> Proposer:
+        """The same network with these settings.
+
+        Raises:
+            UserError: the largest short side is longer than the long side, or the network has not learnt to refine.
+        """
+        short, long = self._sides(proposer)
+        longest = max((side for side in short if side is not None), default=None)
+        if longest is not None and longest > long:
+            raise UserError(f"the short side, {longest}, is longer than the long side, {long}; set both")
+        return proposer.with_options(
+            postprocess=self._suppression(proposer.postprocess_config),
+            short_side=short,
+            long_side=long,
+            flip=proposer.flip if self.flip is None else self.flip,
+            refinement_steps=proposer.refinement_steps if self.refinement_steps is None else self.refinement_steps,
+            calibration=None if self._sets_bias else proposer.calibration,
+        )
+
+    def _sides(self, proposer: Proposer) -> tuple[Sequence[int | None], int]:
+        short: Sequence[int | None] = self.short_sides or proposer.short_sides
+        own = proposer.short_sides[0]
+        if self.multi_scale:
+            if len(proposer.short_sides) > 1:
+                raise UserError(f"the model has several looks already: short sides {list(proposer.short_sides)}")
+            short = [round(factor * (own or 600)) for factor in PAPER_SCALES]
+        if self.long_side is not None:
+            return short, self.long_side
+        if not (self.short_sides or self.multi_scale) or own is None:
+            return short, proposer.long_side
+        old = max(side for side in proposer.short_sides if side is not None)
+        return short, round(proposer.long_side * max(side for side in short if side is not None) / old)
+
+    @property
+    def _sets_bias(self) -> bool:
+        return self.level_bias is not None or "level_bias" in (self.postprocess_config or {})
+
+    def _suppression(self, config: PostprocessConfig) -> PostprocessConfig:
+        config = _replaced(config, self.postprocess_config or {})
+        if self.max_proposals is not None:  # the loosest threshold lets as many through
+            counts = (max(self.max_proposals, config.counts[0]), *config.counts[1:])
+            config = dataclasses.replace(config, max_proposals=self.max_proposals, counts=counts)
+        if self.vote_iou is not None:
+            config = dataclasses.replace(config, vote_iou=self.vote_iou or None)
+        if self.level_bias is not None:
+            config = dataclasses.replace(config, level_bias=self.level_bias)
+        return config
+
+
+def _replaced(config: PostprocessConfig, changes: Mapping[str, Any]) -> PostprocessConfig:
+    known = to_dict(config)
+    for name in changes:
+        if name not in known:
+            raise UserError(f"suppression has no {name!r}; it has {', '.join(known)}")
+    check_types(PostprocessConfig, changes)
+    return from_dict(PostprocessConfig, {**known, **changes})

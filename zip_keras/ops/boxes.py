@@ -1,0 +1,110 @@
+"""Box geometry. A box is `[y1, x1, y2, x2]` in absolute pixels, float32, continuous coordinates, `y1 < y2`, `x1 < x2`.
+
+All functions work on any `keras.ops` tensor or NumPy array, with any leading dimensions.
+"""
+
+import math
+
+from keras import ops
+
+# Offsets of log height and width beyond it would make boxes larger than 1000/16 times their anchor (Detectron's bound).
+LOG_SIZE_LIMIT = math.log(1000.0 / 16.0)
+CENTRE_LIMIT = 4.0  # anchor sides by which `limit` lets a centre leave its anchor's
+
+
+def area(boxes):
+    """`[..., 4]` -> `[...]`, square pixels; 0 for empty or inverted boxes."""
+    y1, x1, y2, x2 = ops.split(boxes, 4, axis=-1)
+    return ops.squeeze(ops.maximum(y2 - y1, 0.0) * ops.maximum(x2 - x1, 0.0), axis=-1)
+
+
+def intersection(first, second):
+    """Intersection areas of all pairs: `[..., N, 4]`, `[..., M, 4]` -> `[..., N, M]`, square pixels."""
+    y1, x1, y2, x2 = ops.split(first, 4, axis=-1)  # [..., N, 1] each
+    v1, u1, v2, u2 = ops.split(ops.swapaxes(second, -1, -2), 4, axis=-2)  # [..., 1, M] each
+    height = ops.maximum(ops.minimum(y2, v2) - ops.maximum(y1, v1), 0.0)
+    width = ops.maximum(ops.minimum(x2, u2) - ops.maximum(x1, u1), 0.0)
+    return height * width
+
+
+def iou(first, second):
+    """Intersection over union of all pairs: `[..., N, 4]`, `[..., M, 4]` -> `[..., N, M]`; 0 where both are empty."""
+    shared = intersection(first, second)
+    union = ops.expand_dims(area(first), -1) + ops.expand_dims(area(second), -2) - shared
+    return shared / ops.maximum(union, 1e-8)
+
+
+def generalized_iou(first, second):
+    """Generalised IoU of box with box, `[..., 4]`, `[..., 4]` -> `[...]`, 1 (equal) to -1 (far apart): the IoU less the
+    share of the smallest box around both that neither covers, so it has a gradient where boxes do not meet.
+
+    Rezatofighi et al., arXiv 1902.09630. Boxes must not both be empty at one point.
+    """
+    y1, x1, y2, x2 = ops.split(first, 4, axis=-1)
+    v1, u1, v2, u2 = ops.split(second, 4, axis=-1)
+    height = ops.maximum(ops.minimum(y2, v2) - ops.maximum(y1, v1), 0.0)
+    width = ops.maximum(ops.minimum(x2, u2) - ops.maximum(x1, u1), 0.0)
+    shared = ops.squeeze(height * width, axis=-1)
+    union = area(first) + area(second) - shared
+    around_height = ops.maximum(y2, v2) - ops.minimum(y1, v1)
+    around = ops.squeeze(around_height * (ops.maximum(x2, u2) - ops.minimum(x1, u1)), axis=-1)
+    return shared / ops.maximum(union, 1e-8) - (around - union) / ops.maximum(around, 1e-8)
+
+
+def clip(boxes, height, width):
+    """Cuts boxes `[..., 4]` to an image of `height` x `width` pixels (numbers or scalars tensors)."""
+    y1, x1, y2, x2 = ops.split(boxes, 4, axis=-1)
+    return ops.concatenate(
+        [ops.clip(y1, 0.0, height), ops.clip(x1, 0.0, width), ops.clip(y2, 0.0, height), ops.clip(x2, 0.0, width)],
+        axis=-1,
+    )
+
+
+def encode(boxes, anchors):
+    """Offsets that turn anchors into boxes, Faster R-CNN's coding.
+
+    Args:
+        boxes, anchors: `[..., 4]`, broadcastable; anchors have a positive size. Empty boxes code as sides of 0.001.
+
+    Returns:
+        `[..., 4]`: `(dy / anchor height, dx / anchor width, log(h / anchor h), log(w / anchor w))`.
+    """
+    cy, cx, h, w = _centre_form(boxes)
+    ay, ax, ah, aw = _centre_form(anchors)
+    h, w = ops.maximum(h, 1e-3), ops.maximum(w, 1e-3)
+    return ops.concatenate([(cy - ay) / ah, (cx - ax) / aw, ops.log(h / ah), ops.log(w / aw)], axis=-1)
+
+
+def decode(deltas, anchors):
+    """The boxes `[..., 4]` that `deltas` `[..., 4]` make of `anchors` `[..., 4]`; the inverse of `encode`."""
+    ty, tx, th, tw = ops.split(deltas, 4, axis=-1)
+    ay, ax, ah, aw = _centre_form(anchors)
+    cy, cx = ay + ty * ah, ax + tx * aw
+    h = ah * ops.exp(ops.minimum(th, LOG_SIZE_LIMIT))
+    w = aw * ops.exp(ops.minimum(tw, LOG_SIZE_LIMIT))
+    return ops.concatenate([cy - h / 2, cx - w / 2, cy + h / 2, cx + w / 2], axis=-1)
+
+
+def compose(first, second):
+    """The deltas `[..., 4]` that do in one what `first` does to anchors and `second` to the boxes this gives.
+
+    `decode(compose(first, second), anchors) == decode(second, decode(first, anchors))`, within the bound on sizes.
+    """
+    ty, tx, th, tw = ops.split(first, 4, axis=-1)
+    dy, dx, dh, dw = ops.split(second, 4, axis=-1)
+    return ops.concatenate([ty + dy * ops.exp(th), tx + dx * ops.exp(tw), th + dh, tw + dw], axis=-1)
+
+
+def limit(deltas):
+    """Offsets `[..., 4]` brought within bounds in which boxes keep a size and a place near their anchor, however often
+    they are composed: centres `CENTRE_LIMIT` anchor sides away at most, sides 1000/16 times larger or smaller at most.
+    """
+    centres, sizes = ops.split(deltas, 2, axis=-1)
+    return ops.concatenate(
+        [ops.clip(centres, -CENTRE_LIMIT, CENTRE_LIMIT), ops.clip(sizes, -LOG_SIZE_LIMIT, LOG_SIZE_LIMIT)], axis=-1
+    )
+
+
+def _centre_form(boxes):
+    y1, x1, y2, x2 = ops.split(boxes, 4, axis=-1)
+    return (y1 + y2) / 2, (x1 + x2) / 2, y2 - y1, x2 - x1

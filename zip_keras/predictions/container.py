@@ -1,0 +1,162 @@
+"""Scored boxes of images in memory: what prediction makes, files carry and evaluation measures."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+ImageId = int | str
+
+
+@dataclass(frozen=True)
+class ImagePredictions:
+    """The proposals of one image, best first.
+
+    Attributes:
+        image_id: as in `ImageRecord`.
+        xywh: float64 `[n, 4]`, `[x, y, width, height]` in pixels. Kept as a COCO results file states them, because
+            pycocotools measures those very numbers: through corners and back a width changes in its last bit.
+        scores: float64 `[n]`, decreasing; equal scores keep the order in which they came.
+        categories: int64 `[n]`, COCO category ids; 1 throughout for class-agnostic proposals.
+        levels: int64 `[n]`, the level of the network that made each box, 1 the finest; 0 where it is not known.
+    """
+
+    image_id: ImageId
+    xywh: np.ndarray
+    scores: np.ndarray
+    categories: np.ndarray
+    levels: np.ndarray
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """float32 `[n, 4]`, `[y1, x1, y2, x2]` in pixels, the box format of this project."""
+        return corners(self.xywh).astype(np.float32)
+
+    def choose(self, chosen: np.ndarray) -> "ImagePredictions":
+        """Some of the boxes, in the order of `chosen`: row numbers, or bool `[n]`."""
+        columns = (self.xywh, self.scores, self.categories, self.levels)
+        return ImagePredictions(self.image_id, *(column[chosen] for column in columns))
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class Predictions:
+    """Proposals of many images; iterating gives `ImagePredictions` in the order in which the images first came.
+
+    `proposals[image_id]` is empty for an image that was never added, because an image without proposals is a normal
+    result that measures must count.
+    """
+
+    def __init__(self, name: str = "proposals"):
+        """`name` is what messages, tables and plots call this set, usually its file."""
+        self.name = name
+        self._images: dict[ImageId, ImagePredictions] = {}
+
+    def add(self, image_id: ImageId, boxes: np.ndarray, scores: np.ndarray, levels: np.ndarray | None = None) -> None:
+        """Adds boxes `[n, 4]` `[y1, x1, y2, x2]` in pixels with scores `[n]` to an image, in any order.
+
+        Args:
+            levels: integers `[n]`, see `ImagePredictions`; None: not known.
+        """
+        self.add_xywh(image_id, to_xywh(boxes), scores, levels=levels)
+
+    def add_xywh(
+        self,
+        image_id: ImageId,
+        xywh: np.ndarray,
+        scores: np.ndarray,
+        categories: np.ndarray | None = None,
+        levels: np.ndarray | None = None,
+    ) -> None:
+        """Adds boxes `[n, 4]` `[x, y, width, height]` with scores, category ids (None: 1) and levels (None: 0) `[n]`.
+
+        Raises:
+            ValueError: the lengths differ, or a level is below 0.
+        """
+        xywh = np.asarray(xywh, np.float64).reshape(-1, 4)
+        scores = np.asarray(scores, np.float64).reshape(-1)
+        categories = np.ones(len(scores), np.int64) if categories is None else np.asarray(categories, np.int64)
+        levels = np.zeros(len(scores), np.int64) if levels is None else np.asarray(levels, np.int64)
+        if not len(xywh) == len(scores) == len(categories) == len(levels):
+            raise ValueError(
+                f"image {image_id}: {len(xywh)} boxes, {len(scores)} scores, {len(categories)} categories, "
+                f"{len(levels)} levels"
+            )
+        if (levels < 0).any():
+            raise ValueError(f"image {image_id}: level {levels.min()}; levels count from 1, and 0 is not known")
+        if image_id in self._images:
+            before = self._images[image_id]
+            xywh = np.concatenate([before.xywh, xywh])
+            scores = np.concatenate([before.scores, scores])
+            categories = np.concatenate([before.categories, categories])
+            levels = np.concatenate([before.levels, levels])
+        order = np.argsort(-scores, kind="stable")
+        self._images[image_id] = ImagePredictions(image_id, xywh, scores, categories, levels).choose(order)
+
+    def pop(self, image_id: ImageId) -> ImagePredictions:
+        """Takes an image out."""
+        return self._images.pop(image_id)
+
+    def of_level(self, level: int) -> "Proposals":
+        """The proposals of one level, in their order; every image stays, also where none of its boxes is left."""
+        result = Predictions(self.name)
+        result._images = {part.image_id: part.choose(part.levels == level) for part in self}
+        return result
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels that occur, increasing; 0 stands for boxes whose level is not known."""
+        return tuple(sorted({int(level) for part in self for level in np.unique(part.levels)}))
+
+    @property
+    def count(self) -> int:
+        """Boxes in all images."""
+        return sum(map(len, self._images.values()))
+
+    @property
+    def image_ids(self) -> tuple[ImageId, ...]:
+        return tuple(self._images)
+
+    def __getitem__(self, image_id: ImageId) -> ImagePredictions:
+        found = self._images.get(image_id)
+        return _nothing(image_id) if found is None else found
+
+    def __contains__(self, image_id: ImageId) -> bool:
+        return image_id in self._images
+
+    def __iter__(self) -> Iterator[ImagePredictions]:
+        return iter(self._images.values())
+
+    def __len__(self) -> int:
+        """Images, with or without boxes."""
+        return len(self._images)
+
+
+def gather(parts: Iterable[ImagePredictions], name: str) -> Predictions:
+    """Collects a stream in which an image may come in several parts."""
+    collected: dict[ImageId, list[ImagePredictions]] = {}
+    for part in parts:
+        collected.setdefault(part.image_id, []).append(part)
+    proposals = Predictions(name)
+    for image_id in list(collected):
+        of_image = collected.pop(image_id)  # one at a time: parts and their sum are not both in memory
+        names = ("xywh", "scores", "categories", "levels")
+        proposals.add_xywh(image_id, *(np.concatenate([getattr(p, name) for p in of_image]) for name in names))
+    return proposals
+
+
+def to_xywh(boxes: np.ndarray) -> np.ndarray:
+    """`[..., 4]` `[y1, x1, y2, x2]` to float64 `[x, y, width, height]`."""
+    y1, x1, y2, x2 = np.moveaxis(np.asarray(boxes, np.float64), -1, 0)
+    return np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1)
+
+
+def corners(xywh: np.ndarray) -> np.ndarray:
+    """`[..., 4]` `[x, y, width, height]` to float64 `[y1, x1, y2, x2]`."""
+    x, y, width, height = np.moveaxis(np.asarray(xywh, np.float64), -1, 0)
+    return np.stack([y, x, y + height, x + width], axis=-1)
+
+
+def _nothing(image_id: ImageId) -> ImagePredictions:
+    return ImagePredictions(image_id, np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))

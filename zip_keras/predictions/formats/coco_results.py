@@ -1,0 +1,129 @@
+"""COCO results: a json list of `{"image_id", "category_id", "bbox": [x, y, width, height], "score"}`.
+
+A row whose box comes from a known level also has `"level"`, an integer from 1; pycocotools and others pass it over.
+Files of millions of rows are read and written piece by piece: `json.load` would take some 500 bytes a box.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
+
+import numpy as np
+
+from zip_keras.errors import UserError
+from zip_keras.predictions.formats.common import ReadOptions, by_image, atomic_write, refuse_not_finite
+from zip_keras.predictions.container import ImagePredictions
+
+_PIECE = 1 << 22  # characters parsed at once, about 30,000 rows
+# Nested objects may be in a row, but not a list of them; run-length masks hold no braces.
+_BETWEEN_ROWS = re.compile(r"\}\s*,\s*(?=\{)")
+
+
+def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
+    """Parts of at most one piece of the file each.
+
+    Raises:
+        UserError: not a json list of COCO results; names the row.
+    """
+    first_row = 0
+    try:
+        with open(file, encoding="utf-8") as stream:
+            for rows in _pieces(stream, file):
+                yield from _parts(rows, first_row, file)
+                first_row += len(rows)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not a json file: {error}") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
+def write(file: str, parts: Iterable[ImagePredictions]) -> int:
+    """Writes each part as it comes; numbers with all their digits, so that reading gives the same doubles."""
+    count = 0
+    with atomic_write(file) as unfinished, open(unfinished, "w", encoding="utf-8") as stream:
+        stream.write("[")
+        for part in parts:
+            refuse_not_finite(part)
+            image_id = json.dumps(part.image_id)
+            columns = (part.xywh.tolist(), part.scores.tolist(), part.categories.tolist(), part.levels.tolist())
+            for box, score, category, level in zip(*columns, strict=True):
+                row = f'"image_id": {image_id}, "category_id": {category}, "bbox": {box}, "score": {score!r}'
+                row += f', "level": {level}' if level else ""
+                stream.write((",\n" if count else "\n") + f"{{{row}}}")
+                count += 1
+        stream.write("\n]\n")
+    return count
+
+
+def _pieces(stream: TextIO, file: str) -> Iterator[list[Any]]:
+    """Lists of rows; a row that two pieces share waits for the next."""
+    text = stream.read(_PIECE).lstrip("\ufeff \t\r\n")
+    if not text.startswith("["):
+        kind = "a json object" if text.startswith("{") else "no json list"
+        raise UserError(f'{file}: {kind}; proposals are a list of {{"image_id", "bbox", "score"}} (COCO results)')
+    text = text[1:]
+    while more := stream.read(_PIECE):
+        ends = [match.end() for match in _BETWEEN_ROWS.finditer(text)]
+        if ends:
+            whole, text = text[: ends[-1]], text[ends[-1] :]
+            yield _parse(f"[{whole.rstrip().rstrip(',')}]", file)
+        text += more
+    if rows := _parse(f"[{text}", file):
+        yield rows
+
+
+def _parse(text: str, file: str) -> list[Any]:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        near = text[max(0, error.pos - 30) : error.pos + 30]
+        raise UserError(f"{file}: broken json: {error.msg} near {near!r}; was the file written to its end?") from None
+
+
+def _parts(rows: list[Any], first_row: int, file: str) -> Iterator[ImagePredictions]:
+    try:
+        ids = [row["image_id"] for row in rows]
+        # NumPy finds the types by itself: told to make doubles, it would read "1" as 1 and null as NaN.
+        xywh, scores = np.array([row["bbox"] for row in rows]), np.array([row["score"] for row in rows])
+        categories = np.array([row.get("category_id", 1) for row in rows])
+        levels = np.array([row.get("level", 0) for row in rows])
+        integers = categories.dtype.kind in "iu" and levels.dtype.kind in "iu" and levels.min(initial=0) >= 0
+        numbers = xywh.dtype.kind in "iuf" and scores.dtype.kind in "iuf" and integers
+        if not numbers or xywh.shape != (len(rows), 4) or not all(type(i) is int or type(i) is str for i in ids):
+            raise ValueError
+        xywh, scores = xywh.astype(np.float64), scores.astype(np.float64)
+        categories, levels = categories.astype(np.int64), levels.astype(np.int64)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise _first_fault(rows, first_row, file) from None
+    for image_id, chosen in by_image(ids):
+        yield ImagePredictions(image_id, xywh[chosen], scores[chosen], categories[chosen], levels[chosen])
+
+
+def _first_fault(rows: list[Any], first_row: int, file: str) -> UserError:
+    for position, row in enumerate(rows, first_row):
+        where = f"{file}: row {position}"
+        if not isinstance(row, dict):
+            return UserError(f"{where} is {str(row)[:40]!r}, not an object with image_id, bbox and score")
+        for key in ("image_id", "bbox", "score"):
+            if key not in row:
+                return UserError(f"{where} has no '{key}'")
+        if type(row["image_id"]) not in (int, str):
+            return UserError(f"{where}: image_id {row['image_id']!r} is neither an integer nor a text")
+        box = row["bbox"]
+        if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+            return UserError(f"{where}: bbox {str(box)[:60]} is not four numbers [x, y, width, height]")
+        if not _is_number(row["score"]):
+            return UserError(f"{where}: score {row['score']!r} is not a number")
+        if type(row.get("category_id", 1)) is not int:
+            return UserError(f"{where}: category_id {row['category_id']!r} is not an integer")
+        if type(row.get("level", 0)) is not int or row.get("level", 0) < 0:
+            return UserError(
+                f"{where}: level {row['level']!r} is not an integer from 1 (0 or no level: not known); rename the key "
+                "if it means something else"
+            )
+    return UserError(f"{file}: rows {first_row} to {first_row + len(rows) - 1} are not COCO results")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,131 @@
+"""Detectron2's precomputed proposals: a pickled dict `ids, boxes, objectness_logits, bbox_mode`.
+
+Detectron's older names `indexes` and `scores` are read too. A pickle can run any code when it is loaded, so reading is
+refused unless the user allows it, and then only numbers, texts, lists, dicts and NumPy arrays of numbers are built.
+Levels have no place in it and are not written.
+"""
+
+import pickle
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from zip_keras.errors import UserError
+from zip_keras.predictions.formats.common import ReadOptions, atomic_write, refuse_not_finite
+from zip_keras.predictions.container import ImagePredictions, corners, gather
+
+_XYXY, _XYWH = 0, 1  # detectron2.structures.BoxMode.XYXY_ABS and XYWH_ABS
+
+
+def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
+    """One part an image.
+
+    Raises:
+        UserError: pickles are not allowed, the file asks for something that is not data, or it is not as expected.
+    """
+    if not options.allow_pickle:
+        raise UserError(
+            f"{file}: is a pickle, which is refused unless you ask for it: --allow-pickle reads numbers, texts, lists, "
+            "dicts and NumPy arrays from it and nothing else"
+        )
+    try:
+        with open(file, "rb") as stream:
+            content = _DataUnpickler(stream, encoding="latin1").load()
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    except Exception as error:  # a broken pickle raises anything
+        raise UserError(f"{file}: not a readable pickle: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: holds a {type(content).__name__}, not the dict of a Detectron2 proposal file")
+    content = {{"indexes": "ids", "scores": "objectness_logits"}.get(key, key): value for key, value in content.items()}
+    for key in ("ids", "boxes", "objectness_logits"):
+        if key not in content:
+            raise UserError(f"{file}: has no '{key}'; a Detectron2 proposal file has ids, boxes and objectness_logits")
+    mode = content.get("bbox_mode", _XYXY)
+    if mode not in (_XYXY, _XYWH):
+        raise UserError(f"{file}: bbox_mode {mode!r} is not supported; only XYXY_ABS (0) and XYWH_ABS (1)")
+    columns = [content[key] for key in ("ids", "boxes", "objectness_logits")]
+    if not all(isinstance(column, list | tuple | np.ndarray) for column in columns):
+        raise UserError(f"{file}: ids, boxes and objectness_logits must be lists, one entry an image")
+    if len({len(column) for column in columns}) > 1:
+        raise UserError(
+            f"{file}: {' / '.join(str(len(c)) for c in columns)} ids, boxes and logits; they must be as many"
+        )
+    for image_id, boxes, scores in zip(*columns, strict=True):
+        yield _part(image_id, boxes, scores, mode, file)
+
+
+def write(file: str, parts: Iterable[ImagePredictions]) -> int:
+    """Writes float32 corners and scores; Detectron2 knows no classes of proposals."""
+    proposals = gather(parts, file)
+    for image in proposals:
+        refuse_not_finite(image)
+    content = {
+        "ids": list(proposals.image_ids),
+        "boxes": [corners(image.xywh)[:, [1, 0, 3, 2]].astype(np.float32) for image in proposals],
+        "objectness_logits": [image.scores.astype(np.float32) for image in proposals],
+        "bbox_mode": _XYXY,
+    }
+    with atomic_write(file) as unfinished, open(unfinished, "wb") as stream:
+        pickle.dump(content, stream, protocol=4)
+    return proposals.count
+
+
+def _part(image_id: Any, boxes: Any, scores: Any, mode: int, file: str) -> ImagePredictions:
+    image_id = image_id.item() if isinstance(image_id, np.generic) else image_id
+    if type(image_id) not in (int, str):
+        raise UserError(f"{file}: image id {image_id!r} is neither an integer nor a text")
+    try:
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+        scores = np.asarray(scores, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise UserError(f"{file}: image {image_id!r}: boxes must be [n, 4] numbers and logits [n]") from None
+    if len(boxes) != len(scores):
+        raise UserError(f"{file}: image {image_id!r} has {len(boxes)} boxes and {len(scores)} logits")
+    if mode == _XYXY:
+        boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    count = len(scores)
+    return ImagePredictions(image_id, boxes, scores, np.ones(count, np.int64), np.zeros(count, np.int64))
+
+
+class _DataUnpickler(pickle.Unpickler):
+    """Builds arrays of numbers by functions of our own; any other name in the file is an error."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = module.replace("numpy._core", "numpy.core")
+        allowed = {
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): _number_type,
+            ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+            ("numpy.core.multiarray", "scalar"): _scalar,
+            ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+            ("_codecs", "encode"): _latin1,
+            ("detectron2.structures.boxes", "BoxMode"): int,
+        }
+        if (module, name) not in allowed:
+            raise UserError(f"the pickle asks for {module}.{name}, which is not data; it was not loaded")
+        return allowed[module, name]
+
+
+def _number_type(code: str, align: bool = False, copy: bool = False) -> np.dtype:
+    result = np.dtype(code, align=align, copy=copy)  # type: ignore[call-overload]
+    if result.kind not in "biuf":
+        raise UserError(f"the pickle holds an array of {result}, not of numbers")
+    return result
+
+
+def _empty_array(kind: type, shape: tuple[int, ...], code: bytes) -> np.ndarray:
+    return np.ndarray.__new__(np.ndarray, (0,), np.int8)  # filled by ndarray.__setstate__
+
+
+def _scalar(kind: np.dtype, data: bytes) -> Any:
+    return np.frombuffer(data, kind, 1)[0]
+
+
+def _from_buffer(data: Any, kind: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    return np.frombuffer(data, kind).reshape(shape, order=order)  # type: ignore[call-overload]
+
+
+def _latin1(text: str, encoding: str = "latin1") -> bytes:
+    return text.encode("latin1")

@@ -1,0 +1,82 @@
+"""MATLAB `aboxes`: a cell array with one `[n, 5]` matrix `[x1 y1 x2 y2 score]` an image, in VOC's own numbers.
+
+These are read as VOC annotations are, so that a box with the numbers of an object finds it exactly: by default as
+edges; with `pixels="one_based"` as inclusive pixels from 1, which gives x1 - 1 .. x2. They are written as edges.
+
+Faster R-CNN's MATLAB code and this paper's released code save proposals so, in the order of the data set's image list
+and without ids. Files written here also carry `image_ids`. Without a fifth column the order is the ranking.
+Levels have no place in it and are not written.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from zip_keras.errors import UserError
+from zip_keras.utils.optional import library
+from zip_keras.predictions.formats.common import ReadOptions, atomic_write, refuse_not_finite
+from zip_keras.predictions.container import ImageId, ImagePredictions, gather
+
+
+def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
+    """One part an image.
+
+    Raises:
+        UserError: SciPy is missing, the file is not MATLAB's, has no `aboxes`, or no ids are known for its images.
+    """
+    io = library("scipy.io", file, "interchange")
+    try:
+        content = io.loadmat(file)
+    except NotImplementedError:
+        raise UserError(f"{file}: saved with -v7.3; save it with -v7 in MATLAB") from None
+    except Exception as error:  # a broken file raises anything
+        raise UserError(f"{file}: not a MATLAB file: {error}") from None
+    cells = content.get("aboxes")
+    if cells is None or cells.dtype != object:
+        raise UserError(f"{file}: has no cell array 'aboxes'")
+    cells = cells.reshape(-1)
+    for position, (image_id, cell) in enumerate(zip(_ids(content, len(cells), options, file), cells, strict=True)):
+        matrix = np.asarray(cell)
+        if matrix.size == 0:
+            matrix = np.zeros((0, 5))
+        if matrix.ndim != 2 or matrix.shape[1] not in (4, 5) or matrix.dtype.kind not in "iuf":
+            raise UserError(f"{file}: aboxes{{{position + 1}}} is {matrix.shape}, not [n, 5] numbers x1 y1 x2 y2 score")
+        matrix = matrix.astype(np.float64)
+        first, last = matrix[:, :2] - (options.pixels == "one_based"), matrix[:, 2:4]
+        scores = matrix[:, 4] if matrix.shape[1] == 5 else -np.arange(len(matrix), dtype=np.float64)
+        xywh = np.concatenate([first, last - first], axis=1)
+        count = len(scores)
+        yield ImagePredictions(image_id, xywh, scores, np.ones(count, np.int64), np.zeros(count, np.int64))
+
+
+def write(file: str, parts: Iterable[ImagePredictions]) -> int:
+    """Writes `aboxes` as doubles and the ids as texts in `image_ids`."""
+    io = library("scipy.io", file, "interchange")
+    proposals = gather(parts, file)
+    cells = np.empty((len(proposals), 1), object)
+    ids = np.empty((len(proposals), 1), object)
+    for position, image in enumerate(proposals):
+        refuse_not_finite(image)
+        first, last = image.xywh[:, :2], image.xywh[:, :2] + image.xywh[:, 2:]
+        cells[position, 0] = np.concatenate([first, last, image.scores[:, None]], axis=1)
+        ids[position, 0] = image.image_id if isinstance(image.image_id, str) else np.int64(image.image_id)
+    with atomic_write(file) as unfinished, open(unfinished, "wb") as stream:
+        io.savemat(stream, {"aboxes": cells, "image_ids": ids}, do_compression=True)
+    return proposals.count
+
+
+def _ids(content: dict[str, Any], images: int, options: ReadOptions, file: str) -> list[ImageId]:
+    ids: list[ImageId]
+    if options.image_ids is not None:
+        ids = list(options.image_ids)
+    elif "image_ids" in content:
+        values = [np.asarray(value).reshape(-1)[0] for value in content["image_ids"].reshape(-1)]
+        ids = [str(value) if isinstance(value, str) else int(value) for value in values]
+    else:
+        raise UserError(f"{file}: aboxes have no image ids; name the images in the same order with --image-list FILE")
+    if len(ids) != images:
+        raise UserError(
+            f"{file}: {images} images in aboxes but {len(ids)} in the list of images; they must be the same"
+        )
+    return ids

@@ -1,0 +1,146 @@
+"""Parquet: one row a box, columns `image_id, category_id, x, y, width, height, score, level`.
+
+`category_id` and `level` may be missing when a file is read: 1, and 0 for not known.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from zip_keras.errors import UserError
+from zip_keras.utils.optional import library
+from zip_keras.predictions.formats.common import ReadOptions, by_image, atomic_write, refuse_not_finite
+from zip_keras.predictions.container import ImageId, ImagePredictions
+
+_NUMBERS = ("x", "y", "width", "height", "score")
+_ROWS = 100_000  # of a row group: what is in memory at once
+
+
+def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
+    """A part for each image of a row group, row group by row group, however their rows are ordered.
+
+    Raises:
+        UserError: pyarrow is missing, not a parquet file, or a column is missing or of the wrong type.
+    """
+    pyarrow, parquet = _libraries(file)
+    try:
+        with parquet.ParquetFile(file) as table:
+            names = table.schema_arrow.names
+            missing = [name for name in ("image_id", *_NUMBERS) if name not in names]
+            if missing:
+                raise UserError(f"{file}: has no column '{missing[0]}'; it needs image_id, {', '.join(_NUMBERS)}")
+            columns = [name for name in ("image_id", "category_id", *_NUMBERS, "level") if name in names]
+            for batch in table.iter_batches(batch_size=_ROWS, columns=columns):
+                yield from _parts(batch, file)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{file}: not a parquet file of proposals: {error}") from None
+
+
+def write(file: str, parts: Iterable[ImagePredictions]) -> int:
+    """Writes a row group whenever enough rows have come."""
+    count = 0
+    with atomic_write(file) as unfinished:
+        writer = _Writer(file, str(unfinished))
+        try:
+            for part in parts:
+                refuse_not_finite(part)
+                writer.add(part)
+                count += len(part)
+            writer.flush()
+        finally:
+            writer.close()
+    return count
+
+
+def check_ids(file: str, ids: Iterable[ImageId]) -> None:
+    """Raises UserError if one column cannot hold all these ids."""
+    if len({type(image_id) for image_id in ids}) > 1:
+        raise _mixed_ids(file)
+
+
+def _mixed_ids(file: str) -> UserError:
+    return UserError(
+        f"{file}: some image ids are integers and some are texts, which one column cannot hold; write .json, .npz, "
+        ".pkl or .mat"
+    )
+
+
+class _Writer:
+    """Buffers parts; the type of the first image id decides the column's type."""
+
+    def __init__(self, file: str, path: str):
+        self._arrow, self._parquet = _libraries(file)
+        self._file, self._path = file, path
+        self._kind: type | None = None
+        self._writer: Any = None
+        self._parts: list[ImagePredictions] = []
+        self._rows = 0
+
+    def add(self, part: ImagePredictions) -> None:
+        if self._kind is None:
+            self._kind = type(part.image_id)
+        if type(part.image_id) is not self._kind:
+            raise _mixed_ids(self._file)
+        self._parts.append(part)
+        self._rows += len(part)
+        if self._rows >= _ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has come so far; the first time also the head of the file."""
+        arrow = self._arrow
+        kind = arrow.string() if self._kind is str else arrow.int64()
+        fields = [("image_id", kind), ("category_id", arrow.int64()), *((name, arrow.float64()) for name in _NUMBERS)]
+        schema = arrow.schema([*fields, ("level", arrow.int64())])
+        if self._writer is None:
+            self._writer = self._parquet.ParquetWriter(self._path, schema)
+        if self._rows:
+            ids = [part.image_id for part in self._parts for _ in range(len(part))]
+            xywh = np.concatenate([part.xywh for part in self._parts])
+            columns = [
+                arrow.array(ids, kind),
+                np.concatenate([part.categories for part in self._parts]),
+                *xywh.T.copy(),
+                np.concatenate([part.scores for part in self._parts]),
+                np.concatenate([part.levels for part in self._parts]),
+            ]
+            self._writer.write_table(arrow.table(columns, schema=schema))
+        self._parts, self._rows = [], 0
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _libraries(file: str) -> tuple[Any, Any]:
+    return library("pyarrow", file, "interchange"), library("pyarrow.parquet", file, "interchange")
+
+
+def _parts(batch: Any, file: str) -> Iterator[ImagePredictions]:
+    if any(batch.column(name).null_count for name in batch.schema.names):
+        raise UserError(f"{file}: a cell is empty; fill or drop the row")
+    ids = batch.column("image_id").to_pylist()
+    if not {type(image_id) for image_id in ids} <= {int, str}:
+        raise UserError(f"{file}: column image_id must hold integers or texts, not {batch.column('image_id').type}")
+    try:
+        x, y, width, height, score = (np.asarray(batch.column(name), np.float64) for name in _NUMBERS)
+    except ValueError:
+        raise UserError(f"{file}: columns {', '.join(_NUMBERS)} must hold numbers") from None
+    categories = _integers(batch, "category_id", 1, file)
+    levels = _integers(batch, "level", 0, file)
+    if levels.min(initial=0) < 0:
+        raise UserError(f"{file}: column level holds {levels.min()}; levels count from 1, and 0 is not known")
+    xywh = np.stack([x, y, width, height], axis=1)
+    for image_id, rows in by_image(ids):
+        yield ImagePredictions(image_id, xywh[rows], score[rows], categories[rows], levels[rows])
+
+
+def _integers(batch: Any, name: str, absent: int, file: str) -> np.ndarray:
+    """int64 `[n]` of a column; `absent` throughout where the file does not have it."""
+    if name not in batch.schema.names:
+        return np.full(batch.num_rows, absent, np.int64)
+    values = np.asarray(batch.column(name))
+    if values.dtype.kind not in "iu":
+        raise UserError(f"{file}: column {name} must hold integers, not {batch.column(name).type}")
+    return values.astype(np.int64)
