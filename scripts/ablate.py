@@ -1,8 +1,6 @@
-"""`python scripts/ablate.py ...` is `zip-keras ablate ...`."""
+"""See `python scripts/ablate.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["ablate", *sys.argv[1:]]))
+    run("ablate")

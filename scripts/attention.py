@@ -1,8 +1,6 @@
-"""`python scripts/attention.py ...` is `zip-keras attention ...`."""
+"""See `python scripts/attention.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["attention", *sys.argv[1:]]))
+    run("attention")

@@ -1,8 +1,6 @@
-"""`python scripts/baseline.py ...` is `zip-keras baseline ...`."""
+"""See `python scripts/baseline.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["baseline", *sys.argv[1:]]))
+    run("baseline")

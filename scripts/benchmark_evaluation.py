@@ -1,8 +1,6 @@
-"""`python scripts/benchmark_evaluation.py ...` is `zip-keras benchmark_evaluation ...`."""
+"""See `python scripts/benchmark_evaluation.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["benchmark_evaluation", *sys.argv[1:]]))
+    run("benchmark_evaluation")

@@ -1,8 +1,6 @@
-"""`python scripts/benchmark_prediction.py ...` is `zip-keras benchmark_prediction ...`."""
+"""See `python scripts/benchmark_prediction.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["benchmark_prediction", *sys.argv[1:]]))
+    run("benchmark_prediction")

@@ -1,8 +1,6 @@
-"""`python scripts/calibrate.py ...` is `zip-keras calibrate ...`."""
+"""See `python scripts/calibrate.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["calibrate", *sys.argv[1:]]))
+    run("calibrate")

@@ -1,8 +1,6 @@
-"""`python scripts/compare.py ...` is `zip-keras compare ...`."""
+"""See `python scripts/compare.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["compare", *sys.argv[1:]]))
+    run("compare")

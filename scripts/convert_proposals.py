@@ -1,8 +1,6 @@
-"""`python scripts/convert_proposals.py ...` is `zip-keras convert_proposals ...`."""
+"""See `python scripts/convert_proposals.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["convert_proposals", *sys.argv[1:]]))
+    run("convert_proposals")

@@ -1,8 +1,6 @@
-"""`python scripts/demo.py ...` is `zip-keras demo ...`."""
+"""See `python scripts/demo.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["demo", *sys.argv[1:]]))
+    run("demo")

@@ -1,8 +1,6 @@
-"""`python scripts/evaluate.py ...` is `zip-keras evaluate ...`."""
+"""See `python scripts/evaluate.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["evaluate", *sys.argv[1:]]))
+    run("evaluate")

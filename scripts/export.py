@@ -1,8 +1,6 @@
-"""`python scripts/export.py ...` is `zip-keras export ...`."""
+"""See `python scripts/export.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["export", *sys.argv[1:]]))
+    run("export")

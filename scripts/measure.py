@@ -1,8 +1,6 @@
-"""`python scripts/measure.py ...` is `zip-keras measure ...`."""
+"""See `python scripts/measure.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["measure", *sys.argv[1:]]))
+    run("measure")

@@ -1,8 +1,6 @@
-"""`python scripts/plot_runs.py ...` is `zip-keras plot_runs ...`."""
+"""See `python scripts/plot_runs.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["plot_runs", *sys.argv[1:]]))
+    run("plot_runs")

@@ -1,8 +1,6 @@
-"""`python scripts/prepare_data.py ...` is `zip-keras prepare_data ...`."""
+"""See `python scripts/prepare_data.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["prepare_data", *sys.argv[1:]]))
+    run("prepare_data")

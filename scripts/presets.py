@@ -1,8 +1,6 @@
-"""`python scripts/presets.py ...` is `zip-keras presets ...`."""
+"""See `python scripts/presets.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["presets", *sys.argv[1:]]))
+    run("presets")

@@ -1,8 +1,6 @@
-"""`python scripts/propose.py ...` is `zip-keras propose ...`."""
+"""See `python scripts/propose.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["propose", *sys.argv[1:]]))
+    run("propose")

@@ -1,8 +1,6 @@
-"""`python scripts/train.py ...` is `zip-keras train ...`."""
+"""See `python scripts/train.py --help`."""
 
-import sys
-
-from zip_keras.cli import main
+from _door import run
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    run("train")

@@ -20,7 +20,7 @@ def real_data() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def small_proposer():
-    """A narrow network with random weights whose scores and offsets spread as a trained one's do."""
+    """A narrow network with random weights whose scores and deltas spread as a trained one's do."""
     import keras
     import numpy as np
 
@@ -31,9 +31,9 @@ def small_proposer():
     outputs = network(np.random.default_rng(1).uniform(0, 255, (1, 128, 160, 3)).astype("float32"))
     for level in (1, 2, 3):
         head = network.get_layer(f"head_{level}")
-        for layer, output, spread in ((head.score, "logits", 2.0), (head.offset, "offsets", 0.3)):
+        for layer, output, spread in ((head.score, "logits", 2.0), (head.deltas, "deltas", 0.3)):
             layer.kernel.assign(layer.kernel * (spread / np.std(outputs[output][level - 1])))
-    return zip_keras.Proposer(network, zip_keras.PostprocessConfig(max_proposals=50), short_side=128, long_side=256)
+    return zip_keras.Proposer(network, zip_keras.PostprocessConfig(max_proposals=50), short_sides=128, long_side=256)
 
 
 @pytest.fixture(scope="session")

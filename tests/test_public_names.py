@@ -1,5 +1,6 @@
 """What `import zip_keras` promises. Each program runs in a process of its own."""
 
+import os
 import subprocess
 import sys
 
@@ -8,8 +9,15 @@ import pytest
 import zip_keras
 
 
-def run(program: str) -> str:
-    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+def run(program: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**{k: v for k, v in os.environ.items() if k != "ZIP_KERAS_LAZY"}, **environment},
+    )
+    return done.stdout.strip()
 
 
 def test_every_public_name_is_there():
@@ -18,9 +26,15 @@ def test_every_public_name_is_there():
         zip_keras.Nothing  # noqa: B018
 
 
-def test_the_import_alone_loads_no_framework():
+def test_a_lazy_import_loads_no_framework():
     """Commands that read annotations or measure files start in a moment, and so do their worker processes."""
-    assert run("import sys, zip_keras; print({'keras', 'tensorflow', 'numpy'} & set(sys.modules))") == "set()"
+    program = "import sys, zip_keras; print({'keras', 'tensorflow', 'numpy'} & set(sys.modules))"
+    assert run(program, ZIP_KERAS_LAZY="1") == "set()"
+
+
+def test_the_import_puts_no_hook_of_ours_into_the_importer():
+    program = "import sys, zip_keras; print([f for f in sys.meta_path if 'zip_keras' in type(f).__module__])"
+    assert run(program) == "[]"
 
 
 @pytest.mark.parametrize(

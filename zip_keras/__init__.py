@@ -1,23 +1,23 @@
 """zip-keras: object proposals and detection with Zoom Out-and-In networks and Map Attention Decision.
 
 import keras
-import zip_keras  # makes the project's classes known to Keras
+import zip_keras  # registers the project's classes, so that keras.models.load_model finds them
 
 proposer = zip_keras.from_preset("zip_lite_voc")  # or keras.models.load_model("best.keras")
 result = proposer(images)  # uint8 [B, H, W, 3] -> {"boxes" [B, n, 4], "scores" [B, n], "valid" [B, n], "levels" [B, n]}
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
-from zip_keras._registration import register_with_keras
 from zip_keras.errors import UserError
 
 if TYPE_CHECKING:
     from zip_keras.config import AnchorConfig, LossConfig, ModelConfig, PostprocessConfig, TargetConfig
+    from zip_keras.inference.loading import load_proposer
     from zip_keras.models.proposal_network import ProposalNetwork
     from zip_keras.models.proposer import Proposer
-    from zip_keras.inference.loading import load_proposer
     from zip_keras.presets import from_preset, list_presets
 
 __version__ = "0.1.0"
@@ -26,9 +26,9 @@ __all__ = [
     "AnchorConfig",
     "LossConfig",
     "ModelConfig",
+    "PostprocessConfig",
     "ProposalNetwork",
     "Proposer",
-    "PostprocessConfig",
     "TargetConfig",
     "UserError",
     "from_preset",
@@ -44,8 +44,6 @@ _HOMES = {
     "zip_keras.presets": ("from_preset", "list_presets"),
 }
 
-register_with_keras()
-
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first asked for."""
@@ -53,3 +51,9 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'zip_keras' has no attribute {name!r}")
+
+
+# Importing the models registers their classes with Keras. The command line sets ZIP_KERAS_LAZY=1 before it imports the
+# package, for itself and its worker processes: most commands start in a moment without TensorFlow.
+if os.environ.get("ZIP_KERAS_LAZY") != "1":
+    importlib.import_module("zip_keras.models.proposer")

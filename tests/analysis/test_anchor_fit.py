@@ -3,10 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from zip_keras import anchors
+from zip_keras.analysis.anchor_fit.fit import AnchorFit, fit_anchors
 from zip_keras.config import AnchorConfig
-from zip_keras.analysis.anchor_fit.fit import STRIDES, AnchorFit, fit_anchors
 from zip_keras.data.records import ImageRecord
+from zip_keras.ops import anchors
 
 
 def record(*boxes, height=320, width=480):
@@ -65,10 +65,6 @@ def brute_force(boxes, placed):
         areas = (placed[:, 2] - placed[:, 0]) * (placed[:, 3] - placed[:, 1])
         best.append((h * w / ((y2 - y1) * (x2 - x1) + areas - h * w)).max())
     return best
-
-
-def test_strides_are_the_networks():
-    assert STRIDES == anchors.STRIDES
 
 
 def test_the_table_names_levels_and_shares():

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zip_keras.config import AnchorConfig
-from zip_keras.analysis.anchor_fit.fit import AnchorFit
 from zip_keras.analysis.anchor_fit.figure import plot_anchor_fit
+from zip_keras.analysis.anchor_fit.fit import AnchorFit
+from zip_keras.config import AnchorConfig
 
 
 @pytest.mark.parametrize("boxes", [0, 1, 30_000])

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from zip_keras.analysis.cost import measure_cost, multiply_adds
 from zip_keras.config import AnchorConfig, ModelConfig
 from zip_keras.models.proposal_network import ProposalNetwork
-from zip_keras.analysis.cost import measure_cost, multiply_adds
 
 
 def profiler_flops(model, height, width):

@@ -3,9 +3,9 @@ import json
 import numpy as np
 
 from zip_keras.analysis.anchor_fit.fit import fit_anchors
+from zip_keras.analysis.data_report import make_report
 from zip_keras.data.checks.defects import DefectLog
 from zip_keras.data.records import Dataset, ImageRecord
-from zip_keras.analysis.data_report import make_report
 
 
 def report(defects=()):

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from keras.ops import convert_to_numpy as numpy_of
 
-from zip_keras.config import ModelConfig
-from zip_keras.errors import UserError
-from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.backbones import get_backbone
 from zip_keras.backbones.applications import MODES
 from zip_keras.backbones.base import Preprocessing
+from zip_keras.config import ModelConfig
+from zip_keras.errors import UserError
+from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.weights.npz import load_weights
 
 MOBILENET = "keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu"
@@ -107,7 +107,9 @@ def test_frozen_batch_norms_do_not_learn():
     ],
 )
 def test_a_whole_network_on_an_image_of_any_size(backbone, tmp_path):
-    network = ProposalNetwork(ModelConfig(backbone=backbone, zoom_in_width=0.125, head_channels=8, attention_width=0.05))
+    network = ProposalNetwork(
+        ModelConfig(backbone=backbone, zoom_in_width=0.125, head_channels=8, attention_width=0.05)
+    )
     image = np.zeros((1, 70, 90, 3), np.uint8)
     outputs = network(image)
     assert [tuple(logits.shape) for logits in outputs["logits"]] == [(1, n, 3) for n in (1440, 360, 90)]

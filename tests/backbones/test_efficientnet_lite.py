@@ -6,12 +6,12 @@ import pytest
 from keras.ops import convert_to_numpy as numpy_of
 from pytorch_oracle import padded, randomise, relative_difference, require, require_torch
 
+from zip_keras.backbones import get_backbone
+from zip_keras.backbones.base import Preprocessing
 from zip_keras.cli import main
 from zip_keras.config import ModelConfig
 from zip_keras.layers.inverted_bottleneck import InvertedBottleneck
 from zip_keras.models.proposal_network import ProposalNetwork
-from zip_keras.backbones import get_backbone
-from zip_keras.backbones.base import Preprocessing
 from zip_keras.weights.npz import load_weights
 
 NAME = "efficientnet_lite0"

@@ -9,15 +9,15 @@ import pytest
 
 from zip_keras.cli import main
 from zip_keras.errors import UserError
-from zip_keras.predictions.formats import read_predictions
 from zip_keras.experiments.measure import measure_run, read_result, training_speed
+from zip_keras.predictions.formats import read_predictions
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 BASE = """
 data: {{train: {devkit}:train, resize: fixed, short_side: 64, long_side: 96, bucket_multiple: 32}}
 model: {{width: 0.125, zoom_in: none, head_channels: 8, anchors: {{scales: [[12], [24], [48]], ratios: [1]}}}}
 targets: {{best_anchor_positive: true}}
-suppression: {{max_proposals: 200}}
+postprocess: {{max_proposals: 200}}
 train: {{batch_size: 2, learning_rate: 0.01, log_every: 1, checkpoint_every: 2, evaluate_every: 2, strategy: one}}
 """
 TABLE = """
@@ -27,7 +27,7 @@ seeds: [1]
 test: {devkit}:val
 rows:
   - {{name: gray}}
-  - {{name: two classes, overrides: [model.classes=2]}}
+  - {{name: two classes, overrides: [model.num_classes=2]}}
 """
 
 
@@ -43,7 +43,7 @@ def test_a_real_row_from_training_to_table(devkit, tmp_path, capsys):
     assert "| two classes | 0 | - |" in printed
     result = read_result(tmp_path / "out" / "gray" / "seed-1")
     assert 0 <= result["recall"]["AR@100"] <= 1
-    assert (result["seed"], result["images"], result["list_length"]) == (1, 2, 200)
+    assert (result["seed"], result["images"], result["max_boxes"]) == (1, 2, 200)
     cost = result["cost"]
     assert (cost["height"], cost["width"]) == (64, 96)
     assert 0 < cost["gflops"] < 1

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from zip_keras.cli import main
-from zip_keras.predictions.formats import read_predictions
 from zip_keras.inference.loading import load_proposer
 from zip_keras.inference.runner import decode_image
+from zip_keras.predictions.formats import read_predictions
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from zip_keras.config import (
 from zip_keras.errors import UserError
 
 pytest.importorskip("jsonargparse", reason="jsonargparse comes with the extra 'train'")
-from zip_keras.config.files import non_default_values, config_text, read_config
+from zip_keras.config.files import config_differences, config_text, read_config
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_defaults_are_those_of_the_method():
     assert config == ExperimentConfig()
     assert config.targets == TargetConfig(positive_iou=0.6, gray_iou=(0.35, 0.55), negative_iou=0.25, per_class=100)
     assert (config.model.merge, config.model.upsampling, config.model.head_channels) == ("mad", "bilinear", 512)
-    assert (config.loss.box, config.model.classes, config.targets.ignore_untouched) == ("smooth_l1", 3, False)
+    assert (config.loss.box, config.model.num_classes, config.targets.ignore_untouched) == ("smooth_l1", 3, False)
     assert (config.train.learning_rate, config.train.momentum, config.train.weight_decay) == (1e-4, 0.9, 5e-4)
     assert (config.train.schedule, config.train.halve_every) == ("halve", 7000)
     table = config.postprocess
@@ -72,7 +72,7 @@ def test_what_is_written_reads_back(written):
     assert read_config(written(config_text(config))) == config
 
 
-@pytest.mark.parametrize("file", sorted(Path(__file__).parents[1].glob("configs/*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(Path(__file__).parents[2].glob("configs/*.yaml")), ids=lambda file: file.stem)
 def test_committed_configs_are_valid(file):
     assert read_config(file).train.steps > 0
 
@@ -91,7 +91,7 @@ def test_committed_configs_are_valid(file):
         ("train:\n  steps: many\n", r"experiment\.yaml: .*train\.steps.*many"),
         ("train:\n  steps: 1.5\n", r"experiment\.yaml: .*train\.steps.*1\.5"),
         ("model:\n  merge: sum\n", r"experiment\.yaml: .*model\.merge.*mad.*sum"),
-        ("model:\n  classes: 4\n", r"experiment\.yaml: .*model\.classes.*4"),
+        ("model:\n  num_classes: 4\n", r"experiment\.yaml: .*model\.num_classes.*4"),
         ("model:\n  width: 0\n", r"experiment\.yaml: width must be above 0, not 0"),
         ("model:\n  width: .nan\n", r"experiment\.yaml: .*width"),
         ("targets:\n  gray_iou: [0.35]\n", r"experiment\.yaml: .*gray_iou"),
@@ -165,4 +165,4 @@ def test_dictionaries_round_trip():
 
 def test_changes_are_listed():
     after = read_config(None, ["train.steps=7", "model.merge=se"])
-    assert non_default_values(ExperimentConfig(), after) == ["model.merge: mad -> se", "train.steps: 56000 -> 7"]
+    assert config_differences(ExperimentConfig(), after) == ["model.merge: mad -> se", "train.steps: 56000 -> 7"]

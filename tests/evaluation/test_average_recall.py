@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scenes import ground_truth, proposals, random_pair, write_coco
 
 from zip_keras.evaluation.average_recall import average_recall
-from zip_keras.predictions.formats import write_predictions
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.matching import match_ranks
-from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.protocols import IOU_THRESHOLDS
+from zip_keras.predictions.container import Predictions
+from zip_keras.predictions.formats import write_predictions
 
 BOX = [10.0, 10.0, 100.0, 100.0]
 BOTH = pytest.mark.parametrize("protocol", ["coco", "fast"])

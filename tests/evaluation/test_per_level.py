@@ -10,9 +10,9 @@ from zip_keras.cli import main
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.checks import Policy, check_predictions
-from zip_keras.predictions.formats import write_predictions
 from zip_keras.evaluation.per_level import per_level
 from zip_keras.predictions.container import Predictions
+from zip_keras.predictions.formats import write_predictions
 
 SMALL, LARGE = [0.0, 0.0, 20.0, 20.0], [200.0, 200.0, 300.0, 300.0]
 AWAY = [600.0, 600.0, 50.0, 50.0]

@@ -5,8 +5,8 @@ import pytest
 from scenes import ground_truth, proposals
 
 from zip_keras.evaluation.average_recall import average_recall
-from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.pycoco import coco_average_precision
+from zip_keras.predictions.container import Predictions
 
 A, B = [0.0, 0.0, 50.0, 50.0], [200.0, 200.0, 50.0, 50.0]
 INSIDE_B = [200.0, 200.0, 10.0, 10.0]

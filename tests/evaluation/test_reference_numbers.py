@@ -3,10 +3,10 @@
 import pytest
 from scenes import ground_truth, proposals
 
-from zip_keras.predictions.formats import read_predictions
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.evaluation.voc import voc_average_precision
+from zip_keras.predictions.formats import read_predictions
 
 # faster_coco_eval's tests, to 16 digits; instances_val2014_fakebbox100 of cocoapi rounds to the same.
 COCO_100 = (

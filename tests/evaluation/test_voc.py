@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scenes import ground_truth, proposals
 
-from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.voc import precision_recall, voc_average_precision
+from zip_keras.predictions.container import Predictions
 
 A, B, NOWHERE = [0.0, 0.0, 50.0, 50.0], [200.0, 200.0, 50.0, 50.0], [500.0, 500.0, 50.0, 50.0]
 

@@ -44,7 +44,7 @@ def measure(folder, data, height, width):
         "recall": dict.fromkeys(("AR@10", "AR@100", "AR@500", "AR@1000", "AR@100-M"), value) | {"AR@100-S": None},
         "images": 4,
         "objects": 9,
-        "list_length": 300,
+        "max_boxes": 300,
         "cost": {"height": height, "width": width, "parameters": 2500000, "gflops": 1.5, "milliseconds": 20.25}
         | {"timed": "by nobody"},
         "training": {"steps": 1, "images_per_second": 2.0, "seconds": 90.0},

@@ -170,7 +170,7 @@ def test_an_interrupt_reaches_the_child_and_the_run_goes_on_later(work, number, 
         "from zip_keras.experiments.table import read_table\n"
         f"run_table(read_table({str(tmp_path / 'table.yaml')!r}), {str(work.output)!r}, print, print, {STAND_IN!r})"
     )
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, text=True)
     log = work.output / "slow" / "seed-0" / "log.txt"

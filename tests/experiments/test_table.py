@@ -11,14 +11,14 @@ TABLE = """
 base: ../base.yaml
 overrides:
   - train.steps=7
-  - model.classes=2
+  - model.num_classes=2
 seeds: [0, 3]
 test: data/somewhere:test
 reference: ZIP
 rows:
   - name: ZIP
   - name: ZIP + gray
-    overrides: [model.classes=3]
+    overrides: [model.num_classes=3]
 """
 
 
@@ -40,8 +40,8 @@ def test_a_rows_config_is_base_then_budget_then_row_then_seed(written):
     table = written()
     gray = table.rows[1]
     config = table.config(gray, 3)
-    assert (config.train.batch_size, config.train.steps, config.model.classes, config.train.seed) == (2, 7, 3, 3)
-    assert table.config(table.rows[0], 0).model.classes == 2
+    assert (config.train.batch_size, config.train.steps, config.model.num_classes, config.train.seed) == (2, 7, 3, 3)
+    assert table.config(table.rows[0], 0).model.num_classes == 2
     assert (table.name, gray.slug, table.seeds, table.test) == ("strategies", "zip-gray", (0, 3), "data/somewhere:test")
     assert table.cost_size() == (600, 1000)  # the config's short and long side
     assert written("seeds:", "input_size: [64, 96]\nseeds:").cost_size() == (64, 96)
@@ -74,8 +74,8 @@ def test_rows_and_seeds_can_be_chosen(written):
         ("[0, 3]", "[0, 0]", "different whole numbers"),
         ("[0, 3]", "[]", "different whole numbers"),
         ("../base.yaml", "base.yaml", "the path is relative to the table file"),
-        ("model.classes=3", "'model.classes: 3'", "is not of the form section.key=value"),
-        ("model.classes=3", "train.seed=4", "the table's seeds say"),
+        ("model.num_classes=3", "'model.num_classes: 3'", "is not of the form section.key=value"),
+        ("model.num_classes=3", "train.seed=4", "the table's seeds say"),
         ("seeds:", "input_size: 64\nseeds:", r"input_size must be \[height, width\]"),
         (TABLE[TABLE.index("rows:") :], "rows: []", "at least one row"),
         (TABLE, "- 1", "must hold base, seeds"),
@@ -88,14 +88,14 @@ def test_what_cannot_be_is_named(written, old, new, message):
 
 
 def test_a_rows_config_that_cannot_be_names_the_row(written):
-    table = written("model.classes=3", "model.clases=3")
-    with pytest.raises(UserError, match=r"row 'ZIP \+ gray': .*did you mean 'model.classes'"):
+    table = written("model.num_classes=3", "model.clases=3")
+    with pytest.raises(UserError, match=r"row 'ZIP \+ gray': .*did you mean 'model.num_classes'"):
         table.config(table.rows[1], 0)
 
 
 def test_two_rows_that_are_one_experiment_are_refused(written):
     with pytest.raises(UserError, match=r"rows 'ZIP' and 'ZIP \+ gray' are the same experiment"):
-        refuse_equal_configs(written("model.classes=3", "model.classes=2"))
+        refuse_equal_configs(written("model.num_classes=3", "model.num_classes=2"))
 
 
 def test_a_missing_table_points_to_the_examples():

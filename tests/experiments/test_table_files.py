@@ -6,14 +6,14 @@ import pytest
 
 from zip_keras.experiments.table import read_table, refuse_equal_configs
 
-FOLDER = Path(__file__).parents[3] / "configs" / "ablations"
+FOLDER = Path(__file__).parents[2] / "configs" / "experiments"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("strategies_*.yaml")))
 def test_the_rows_of_a_table_differ_in_strategies_and_merge_alone(name):
     table = read_table(FOLDER / f"{name}.yaml")
     refuse_equal_configs(table)
-    mine = ("data.resize=", "model.classes=", "model.merge=", "targets.equilibrium=")
+    mine = ("data.resize=", "model.num_classes=", "model.merge=", "targets.equilibrium=")
     assert all(override.startswith(mine) for row in table.rows for override in row.overrides)
     assert all(key in " ".join(table.overrides) for key in mine)  # the reference states each of them
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from zip_keras.errors import UserError
-from zip_keras.inference.runner import compile_proposer, decode_image
 from zip_keras.export.saved_model import export_proposer
+from zip_keras.inference.runner import compile_proposer, decode_image
 
 SIZES = ((97, 131), (1, 1), (5, 300), (300, 5), (128, 128))
 

@@ -7,7 +7,7 @@ import pytest
 
 from zip_keras.cli import main
 from zip_keras.errors import UserError
-from zip_keras.evaluation import baselines
+from zip_keras.inference import baselines
 
 IMAGE = np.zeros((120, 200, 3), np.uint8)
 IMAGE[30:80, 40:120] = (200, 40, 40)

@@ -12,8 +12,8 @@ from zip_keras.inference.loading import (
     load_keras_proposer,
     load_proposer,
 )
-from zip_keras.inference.runner import compile_proposer
 from zip_keras.inference.options import InferenceOptions
+from zip_keras.inference.runner import compile_proposer
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,8 @@ def test_a_shorter_list_is_the_head_and_a_longer_one_the_continuation(small_run,
 
 def test_a_list_beyond_the_loosest_threshold(small_proposer):
     longer = InferenceOptions(max_proposals=3000).apply(small_proposer)
-    assert longer.postprocess.counts[0] == 3000
-    assert longer.postprocess.counts[1:] == small_proposer.postprocess.counts[1:]
+    assert longer.postprocess_config.counts[0] == 3000
+    assert longer.postprocess_config.counts[1:] == small_proposer.postprocess_config.counts[1:]
     assert longer.network is small_proposer.network
 
 
@@ -97,7 +97,7 @@ def test_settings_that_cannot_be(small_proposer, small_run):
 
 
 def test_an_export_can_be_exported_again(small_export, tmp_path):
-    assert load_keras_proposer(small_export).postprocess.max_proposals == 50
+    assert load_keras_proposer(small_export).postprocess_config.max_proposals == 50
     shutil.copytree(small_export / "1", tmp_path / "1")
     (tmp_path / "1" / KERAS_FILE).unlink()
     with pytest.raises(UserError, match=r"proposer\.keras: missing"):
@@ -127,7 +127,7 @@ def test_looks_in_the_papers_proportions(small_proposer):
     changed = InferenceOptions(multi_scale=True).apply(small_proposer)  # it looks at 128, at most 256
     assert changed.short_sides == (213, 160, 107, 53)
     assert changed.long_side == 426
-    with pytest.raises(UserError, match="several looks already"):
+    with pytest.raises(UserError, match="several scales already"):
         InferenceOptions(multi_scale=True).apply(changed)
     with pytest.raises(UserError, match="choose one"):
         InferenceOptions(multi_scale=True, short_sides=[128])
@@ -152,15 +152,15 @@ def test_new_biases_forget_the_calibration_of_the_old(small_proposer):
 
 class TestSuppressionByName:
     def test_fields_change_and_the_others_stay(self, small_proposer):
-        before = small_proposer.suppression
+        before = small_proposer.postprocess_config
         changed = InferenceOptions(postprocess={"nms_iou": 0.9, "thresholds": [0.95, 0.8], "counts": [200, 10]})
-        assert changed.apply(small_proposer).suppression == dataclasses.replace(
+        assert changed.apply(small_proposer).postprocess_config == dataclasses.replace(
             before, nms_iou=0.9, thresholds=(0.95, 0.8), counts=(200, 10)
         )
 
     def test_settings_of_their_own_go_before(self, small_proposer):
         changed = InferenceOptions(postprocess={"max_proposals": 30, "vote_iou": 0.5}, max_proposals=20, vote_iou=0)
-        after = changed.apply(small_proposer).suppression
+        after = changed.apply(small_proposer).postprocess_config
         assert (after.max_proposals, after.vote_iou) == (20, None)
 
     def test_a_bias_forgets_the_calibration(self, small_proposer):
@@ -172,7 +172,7 @@ class TestSuppressionByName:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"level": 0.9}, "suppression has no 'level'; it has level_bias, pre_nms_top_n, nms_iou"),
+            ({"level": 0.9}, "postprocess has no 'level'; it has level_bias, pre_nms_top_n, nms_iou"),
             ({"nms_iou": 1.5}, "nms_iou must be from 0 to 1, not 1.5"),
             ({"thresholds": [0.9, 0.8]}, "thresholds and counts must be equally long, not 2 and"),
             ({"thresholds": [3.0, 0.8], "counts": [20, 10]}, "thresholds must be at most 1, not 3"),

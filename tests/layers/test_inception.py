@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from zip_keras.backbones.inception_bn import ROWS
 from zip_keras.layers.convolution import ConvNorm, batch_normalisation
 from zip_keras.layers.inception import AveragePooling, Inception, scale_width
-from zip_keras.backbones.inception_bn import ROWS
 
 
 def array(x):

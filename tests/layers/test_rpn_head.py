@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zip_keras.layers.rpn_head import RPNHead, RefiningRPNHead
+from zip_keras.layers.rpn_head import RefiningRPNHead, RPNHead
 
 
 def test_order_is_row_column_anchor():
     """Scores and deltas of a place are those that the 1x1 convolutions give it, anchor by anchor."""
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 6)).astype("float32")
-    head = RPNHead(anchors=10, classes=3, channels=8)
+    head = RPNHead(num_anchors=10, num_classes=3, channels=8)
     logits, deltas = map(ops.convert_to_numpy, head(x))
     hidden = head.convolution(x)
     scores, moves = ops.convert_to_numpy(head.score(hidden)), ops.convert_to_numpy(head.deltas(hidden))
@@ -20,7 +20,7 @@ def test_order_is_row_column_anchor():
 
 
 def test_starts_gaussian():
-    head = RPNHead(anchors=10, classes=3, channels=128)
+    head = RPNHead(num_anchors=10, num_classes=3, channels=128)
     head.build((None, None, None, 64))
     for layer in (head.convolution, head.score, head.deltas):
         kernel = ops.convert_to_numpy(layer.kernel)
@@ -30,14 +30,14 @@ def test_starts_gaussian():
 
 
 def test_the_paper_has_512_channels():
-    head = RPNHead(anchors=10, classes=3)
+    head = RPNHead(num_anchors=10, num_classes=3)
     head.build((None, None, None, 64))
     assert head.count_params() == (64 * 9 + 1) * 512 + 513 * 30 + 513 * 40
 
 
 def test_a_pass_knows_the_boxes_of_its_cell_and_nothing_else_of_the_past():
     rng = np.random.default_rng(1)
-    head = RefiningRPNHead(anchors=2, classes=3, channels=8, refinement_steps=1)
+    head = RefiningRPNHead(num_anchors=2, num_classes=3, channels=8, steps=1)
     head.build((None, None, None, 6))
     for layer in (head.refined_score, head.refined_deltas):
         layer.kernel.assign(rng.normal(size=layer.kernel.shape))
@@ -52,7 +52,7 @@ def test_a_pass_knows_the_boxes_of_its_cell_and_nothing_else_of_the_past():
 
 def test_a_recursive_head_answers_at_first_as_a_plain_one():
     x = np.random.default_rng(2).normal(size=(2, 3, 4, 6)).astype("float32")
-    plain, head = RPNHead(10, 3, channels=8), RefiningRPNHead(10, 3, channels=8, refinement_steps=3)
+    plain, head = RPNHead(10, 3, channels=8), RefiningRPNHead(10, 3, channels=8, steps=3)
     logits, deltas, _, passes = head(x)
     plain.build(x.shape)
     for name in ("convolution", "score", "deltas"):

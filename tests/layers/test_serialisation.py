@@ -6,17 +6,17 @@ import pytest
 from keras import ops
 
 import zip_keras.models.proposer  # noqa: F401  (registers every class of the network)
+from zip_keras.backbones.base import Preprocessing
+from zip_keras.backbones.inception_bn import ROWS
 from zip_keras.layers.attention import MapDecision, SqueezeExcitation
 from zip_keras.layers.convolution import ConvNorm
-from zip_keras.layers.rpn_head import RPNHead, RefiningRPNHead
 from zip_keras.layers.inception import AveragePooling, Inception
 from zip_keras.layers.inverted_bottleneck import InvertedBottleneck, MobileConvNorm
 from zip_keras.layers.padding import PadToMultiple
 from zip_keras.layers.registry import PACKAGE
 from zip_keras.layers.resizing import ShortSideResizing
+from zip_keras.layers.rpn_head import RefiningRPNHead, RPNHead
 from zip_keras.layers.upsampling import BilinearUpsampling
-from zip_keras.backbones.base import Preprocessing
-from zip_keras.backbones.inception_bn import ROWS
 
 REDUCTION = ROWS["3c"].scaled(0.125)
 
@@ -45,7 +45,7 @@ CASES = {
     "spatial mad": (lambda **options: MapDecision(12, spatial=True, output="sigmoid", **options), 16),
     "se": (lambda **options: SqueezeExcitation(4, **options), 16),
     "head": (lambda **options: RPNHead(10, 3, channels=8, **options), 16),
-    "recursive head": (lambda **options: RefiningRPNHead(10, 3, channels=8, refinement_steps=2, **options), 16),
+    "recursive head": (lambda **options: RefiningRPNHead(10, 3, channels=8, steps=2, **options), 16),
     "preprocessing": (lambda **options: Preprocessing((128, 117, 104), (2, 3, 4), bgr=True, **options), 3),
     "resizing": (lambda **options: ShortSideResizing(12, 20, **options), 3),
 }

@@ -7,7 +7,8 @@ from keras import ops
 
 from zip_keras.config import LossConfig
 from zip_keras.losses.rpn import level_losses
-from zip_keras.targets.anchors import BACKGROUND, GRAY, OBJECT, Sample
+from zip_keras.targets.matching import BACKGROUND, GRAY, OBJECT
+from zip_keras.targets.sampling import Sample
 
 ANCHORS = np.array([[0, 0, 10, 10], [0, 0, 20, 20], [5, 5, 15, 25]], "float32")
 
@@ -19,9 +20,7 @@ def sampled(anchors, labels, used=None):
 
 def losses(logits, deltas, drawn, matched=None, config=LossConfig()):  # noqa: B008
     matched = ANCHORS[drawn.anchors] if matched is None else np.array([matched], "float32")
-    result = level_losses(
-        np.array([logits], "float32"), np.array([deltas], "float32"), ANCHORS, matched, drawn, config
-    )
+    result = level_losses(np.array([logits], "float32"), np.array([deltas], "float32"), ANCHORS, matched, drawn, config)
     return [float(ops.convert_to_numpy(x)[0]) for x in result]
 
 

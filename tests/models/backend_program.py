@@ -20,7 +20,8 @@ from zip_keras.config import DataConfig, ModelConfig, PostprocessConfig, TargetC
 from zip_keras.data.pipeline.numpy_loader import NumpyLoader  # noqa: E402
 from zip_keras.data.records import Dataset, ImageRecord  # noqa: E402
 from zip_keras.layers.resizing import ShortSideResizing  # noqa: E402
-from zip_keras.targets.anchors import assign, random_numbers  # noqa: E402
+from zip_keras.targets.matching import assign  # noqa: E402
+from zip_keras.targets.sampling import random_numbers  # noqa: E402
 from zip_keras.training.optimizer import DecayedSGD  # noqa: E402
 from zip_keras.weights.npz import load_weights  # noqa: E402
 
@@ -46,9 +47,11 @@ def answers(narrow, small, inputs) -> dict[str, np.ndarray]:
     outputs = narrow.predict_on_batch(images)
     labels = compiled(lambda anchors, y: assign(anchors, y, TargetConfig(), gray=True))(inputs["anchors"], y).labels
     recursive = small.predict_on_batch(images)
-    refined_boxes, refined_scores = compiled(lambda outputs: small.scored_boxes(outputs, 70, 90, refinement_steps=2))(recursive)
+    refined_boxes, refined_scores = compiled(lambda outputs: small.scored_boxes(outputs, 70, 90, refinement_steps=2))(
+        recursive
+    )
     losses = compiled(small.image_losses)(images, y, recursive)
-    proposals = Proposer(small, SUPPRESSION, short_side=48, long_side=96).predict_on_batch(inputs["photographs"])
+    proposals = Proposer(small, SUPPRESSION, short_sides=48, long_side=96).predict_on_batch(inputs["photographs"])
     return {
         **{f"{kind}_{i}": x for kind, levels in outputs.items() for i, x in enumerate(levels)},
         **{f"loss_{name}": ops.convert_to_numpy(x) for name, x in losses.items()},

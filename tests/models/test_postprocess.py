@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zip_keras.models import postprocess
 from zip_keras.config import PostprocessConfig
-from zip_keras.models.postprocess import ABSENT, greedy_keep, multi_threshold, propose, nms_mask, vote
+from zip_keras.models.postprocess import multi_threshold, postprocess, vote
+from zip_keras.ops.nms import ABSENT, greedy_keep, nms_mask
 
 # --- oracles in plain Python, one box at a time, float32
 
@@ -21,7 +21,7 @@ def iou_of(a, b):
 
 
 def greedy(boxes, numbers, threshold):
-    """Numbers of `boxes` (given best first) that greedy suppression keeps."""
+    """Numbers of `boxes` (given best first) that greedy NMS keeps."""
     kept = []
     for i in numbers:
         if all(iou_of(boxes[i], boxes[j]) <= np.float32(threshold) for j in kept):
@@ -30,12 +30,12 @@ def greedy(boxes, numbers, threshold):
 
 
 def multi_threshold_list(boxes, thresholds, counts):
-    """METHOD section 6, step by step; boxes best first."""
+    """Multi-threshold NMS (AttractioNet), step by step; boxes best first."""
     first = greedy(boxes, range(len(boxes)), thresholds[0])[: counts[0]]  # 1
-    level_candidates = [first] + [greedy(boxes, first, threshold) for threshold in thresholds[1:]]  # 2
-    chosen = level_candidates[-1][: counts[-1]]  # 3
+    kept = [first] + [greedy(boxes, first, threshold) for threshold in thresholds[1:]]  # 2
+    chosen = kept[-1][: counts[-1]]  # 3
     for stage in reversed(range(len(thresholds) - 1)):  # 4
-        for i in level_candidates[stage]:
+        for i in kept[stage]:
             if len(chosen) >= counts[stage]:
                 break
             if i not in chosen:
@@ -135,7 +135,7 @@ def test_multi_threshold_equals_its_definition(seed):
 
 @pytest.mark.parametrize("integer", [False, True], ids=["smooth", "grid"])
 @pytest.mark.parametrize("threshold", [0.25, 0.5, 0.75])
-def test_both_suppressions_equal_the_oracle(threshold, integer):
+def test_both_kernels_equal_the_oracle(threshold, integer):
     """Boxes on a grid of whole pixels meet a threshold exactly, and equal scores tie; the earlier box wins."""
     rng = np.random.default_rng(5)
     boxes = np.stack([crowded_boxes(rng, 80, integer=integer) for _ in range(2)])
@@ -157,7 +157,12 @@ def test_a_long_chain_of_overlaps_settles():
 # --- the whole way from levels to a list
 
 CONFIG = PostprocessConfig(
-    pre_nms_top_n=150, post_nms_top_n=60, thresholds=(0.9, 0.7, 0.5), counts=(120, 50, 20), max_proposals=80, min_size=2.0
+    pre_nms_top_n=150,
+    post_nms_top_n=60,
+    thresholds=(0.9, 0.7, 0.5),
+    counts=(120, 50, 20),
+    max_proposals=80,
+    min_size=2.0,
 )
 HEIGHT, WIDTH = 90.0, 95.0
 
@@ -175,8 +180,8 @@ def generic(monkeypatch):
 
     def run(*arguments):
         with monkeypatch.context() as patch:
-            patch.setattr(suppression.keras.backend, "backend", lambda: "another")
-            return propose(*arguments)
+            patch.setattr(keras.backend, "backend", lambda: "another")
+            return postprocess(*arguments)
 
     return run
 
@@ -190,28 +195,34 @@ def assert_same(one, other):
 @pytest.mark.parametrize("digits", [None, 1], ids=["distinct", "ties"])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"pre_nms_top_n": None}, {"post_nms_top_n": 7}, {"level_bias": (0.3, -0.2, 0.0)}, {"level_bias": (-1.0, -1.2, -0.9)}],
+    [
+        {},
+        {"pre_nms_top_n": None},
+        {"post_nms_top_n": 7},
+        {"level_bias": (0.3, -0.2, 0.0)},
+        {"level_bias": (-1.0, -1.2, -0.9)},
+    ],
     ids=str,
 )
 def test_the_path_of_other_backends_gives_the_same_list(generic, changes, digits):
     config = PostprocessConfig(**{**vars(CONFIG), **changes})
     levels = made_levels(np.random.default_rng(6), digits=digits)
-    assert_same(generic(*levels, HEIGHT, WIDTH, config), propose(*levels, HEIGHT, WIDTH, config))
+    assert_same(generic(*levels, HEIGHT, WIDTH, config), postprocess(*levels, HEIGHT, WIDTH, config))
 
 
 @pytest.mark.parametrize("path", ["fast", "generic"])
 def test_of_equal_scores_the_finer_level_and_the_earlier_place_come_first(path, request):
-    find = propose if path == "fast" else request.getfixturevalue("generic")
+    find = postprocess if path == "fast" else request.getfixturevalue("generic")
     levels = [row(0, 20, 40), row(60), row(80, 1)], [np.full((1, n), 0.5, "float32") for n in (3, 1, 2)]
     result = find(*levels, 100, 100, PostprocessConfig(max_proposals=5))
     assert array(result.boxes)[0, :, 1].tolist() == [0, 20, 40, 60, 80]  # 1 is suppressed by 0
 
 
 def test_levels_are_suppressed_apart_then_together():
-    """Of three levels with the same boxes, one copy of each survivor is left after the last suppression."""
+    """Of three levels with the same boxes, one copy of each box is left after the last NMS."""
     level = HEAP[:, [0, 4]]
     config = PostprocessConfig(thresholds=(0.9, 0.5), counts=(6, 3), max_proposals=6)
-    result = propose([level] * 3, [HEAP_SCORES[:, :2] - x for x in (0.2, 0.0, 0.1)], 100, 100, config)
+    result = postprocess([level] * 3, [HEAP_SCORES[:, :2] - x for x in (0.2, 0.0, 0.1)], 100, 100, config)
     assert array(result.valid)[0].sum() == 2
     np.testing.assert_allclose(array(result.scores)[0, :2], [0.9, 0.8])
 
@@ -220,7 +231,7 @@ def test_a_box_keeps_the_level_of_its_group():
     config = PostprocessConfig(max_proposals=5)
     boxes = [row(0), row(30), row(60), row(0, 90)]
     scores = [np.array([s], "float32") for s in ([0.5], [0.6], [0.3], [0.4, 0.7])]
-    result = propose(boxes, scores, 100, 100, config, levels=(1, 2, 3, 1))
+    result = postprocess(boxes, scores, 100, 100, config, levels=(1, 2, 3, 1))
     assert array(result.boxes)[0, :, 1].tolist() == [90, 30, 0, 60, 0]
     assert array(result.levels)[0].tolist() == [1, 2, 1, 3, 0]
 
@@ -237,7 +248,7 @@ def test_voting_by_hand():
 
 @pytest.mark.parametrize("path", ["fast", "generic"])
 def test_voting_moves_boxes_and_nothing_else(path, request):
-    find = propose if path == "fast" else request.getfixturevalue("generic")
+    find = postprocess if path == "fast" else request.getfixturevalue("generic")
     levels = made_levels(np.random.default_rng(13))
     plain = find(*levels, HEIGHT, WIDTH, CONFIG)
     voted = find(*levels, HEIGHT, WIDTH, PostprocessConfig(**{**vars(CONFIG), "vote_iou": 0.7}))
@@ -249,14 +260,14 @@ def test_voting_moves_boxes_and_nothing_else(path, request):
 def test_level_bias_moves_scores_and_order():
     config = PostprocessConfig(level_bias=(0.0, 0.0, 0.5), max_proposals=3)
     levels = [row(0), row(30), row(60)], [np.array([[s]], "float32") for s in (0.5, 0.6, 0.3)]
-    result = propose(*levels, 100, 100, config)
+    result = postprocess(*levels, 100, 100, config)
     assert array(result.boxes)[0, :, 1].tolist() == [60, 30, 0]
     np.testing.assert_allclose(array(result.scores)[0], [0.8, 0.6, 0.5])
 
 
 def test_fewer_boxes_than_places():
     config = PostprocessConfig(max_proposals=5)  # pre_nms_top_n, post_nms_top_n, counts all larger than the levels
-    result = propose(
+    result = postprocess(
         [row(0), row(30), row(60, 61)], [np.full((1, n), 0.5, "float32") for n in (1, 1, 2)], 50, 65, config
     )
     assert array(result.valid)[0].tolist() == [True, True, True, False, False]  # 61 is suppressed by 60
@@ -270,7 +281,9 @@ def test_boxes_are_clipped_and_small_ones_dropped():
     )
     empty = np.array([[[0, 0, 0, 0]]], "float32"), np.array([[0.9]], "float32")
     config = PostprocessConfig(max_proposals=4, min_size=1.0)
-    result = propose([boxes, empty[0], empty[0]], [np.full((1, 5), 0.5, "float32"), empty[1], empty[1]], 50, 65, config)
+    result = postprocess(
+        [boxes, empty[0], empty[0]], [np.full((1, 5), 0.5, "float32"), empty[1], empty[1]], 50, 65, config
+    )
     assert array(result.valid)[0].tolist() == [True, True, False, False]
     assert array(result.boxes)[0, :2].tolist() == [[0, 0, 20, 20], [48, 10, 50, 30]]
 
@@ -286,7 +299,7 @@ def test_what_every_list_holds(path, request):
         level_boxes[:, 1::7] = np.inf
         level_boxes[:, 2::7, 1] = -np.inf
         level_boxes[:, 3::7] *= 1e6
-    find = propose if path == "fast" else request.getfixturevalue("generic")
+    find = postprocess if path == "fast" else request.getfixturevalue("generic")
     for result in (find(boxes, scores, HEIGHT, WIDTH, CONFIG), find(*broken, HEIGHT, WIDTH, CONFIG)):
         found, points, valid, _ = map(array, result)
         assert found.shape == (2, 80, 4)
@@ -306,21 +319,21 @@ def test_a_broken_score_costs_nothing_but_its_box():
     worst = [s.copy() for s in scores]
     for broken, low in zip(worse, worst, strict=True):
         broken[:, 4::6], low[:, 4::6] = np.nan, ABSENT
-    assert_same(propose(boxes, worse, HEIGHT, WIDTH, CONFIG), propose(boxes, worst, HEIGHT, WIDTH, CONFIG))
+    assert_same(postprocess(boxes, worse, HEIGHT, WIDTH, CONFIG), postprocess(boxes, worst, HEIGHT, WIDTH, CONFIG))
 
 
 def test_all_scores_broken_gives_an_empty_list():
     boxes, scores = made_levels(np.random.default_rng(9))
-    result = propose(boxes, [np.full_like(s, np.nan) for s in scores], HEIGHT, WIDTH, CONFIG)
+    result = postprocess(boxes, [np.full_like(s, np.nan) for s in scores], HEIGHT, WIDTH, CONFIG)
     assert not array(result.valid).any()
     assert np.abs(array(result.boxes)).max() == np.abs(array(result.scores)).max() == 0
 
 
 def test_a_batch_equals_its_images():
     boxes, scores = made_levels(np.random.default_rng(10), batch=3)
-    whole = propose(boxes, scores, HEIGHT, WIDTH, CONFIG)
+    whole = postprocess(boxes, scores, HEIGHT, WIDTH, CONFIG)
     for i in range(3):
-        part = propose([b[i : i + 1] for b in boxes], [s[i : i + 1] for s in scores], HEIGHT, WIDTH, CONFIG)
+        part = postprocess([b[i : i + 1] for b in boxes], [s[i : i + 1] for s in scores], HEIGHT, WIDTH, CONFIG)
         assert_same([x[i : i + 1] for x in map(array, whole)], part)
 
 
@@ -332,7 +345,7 @@ def test_order_of_the_boxes_does_not_matter():
         [b[:, o] for b, o in zip(boxes, orders, strict=True)],
         [s[:, o] for s, o in zip(scores, orders, strict=True)],
     )
-    assert_same(propose(*shuffled, HEIGHT, WIDTH, CONFIG), propose(boxes, scores, HEIGHT, WIDTH, CONFIG))
+    assert_same(postprocess(*shuffled, HEIGHT, WIDTH, CONFIG), postprocess(boxes, scores, HEIGHT, WIDTH, CONFIG))
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="traces with TensorFlow")
@@ -348,9 +361,11 @@ def test_sizes_may_be_unknown_until_run_time():
     @tf.function(input_signature=[*levels, tf.TensorSpec([]), tf.TensorSpec([])])
     def in_graph(boxes, scores, height, width):
         traces.append(boxes)
-        return propose(boxes, scores, height, width, CONFIG)
+        return postprocess(boxes, scores, height, width, CONFIG)
 
     for counts, batch in itertools.product(((200, 70, 9), (31, 7, 1)), (1, 2)):
         boxes, scores = made_levels(np.random.default_rng(12), batch, counts)
-        assert_same(in_graph(tuple(boxes), tuple(scores), HEIGHT, WIDTH), propose(boxes, scores, HEIGHT, WIDTH, CONFIG))
+        assert_same(
+            in_graph(tuple(boxes), tuple(scores), HEIGHT, WIDTH), postprocess(boxes, scores, HEIGHT, WIDTH, CONFIG)
+        )
     assert len(traces) == 1

@@ -48,7 +48,7 @@ def test_padding_with_the_mean_colour_changes_nothing(narrow):
         np.testing.assert_allclose(array(one), array(other), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{"classes": 2}, {"merge": "add"}, {"zoom_in": "none"}], ids=str)
+@pytest.mark.parametrize("changes", [{"num_classes": 2}, {"merge": "add"}, {"zoom_in": "none"}], ids=str)
 def test_other_structures_give_the_same_shapes(changes):
     network = ProposalNetwork(ModelConfig(width=0.0625, head_channels=8, **changes))
     outputs = network(np.zeros((1, 32, 32, 3), "float32"))

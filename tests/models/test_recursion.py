@@ -9,9 +9,9 @@ from keras import ops
 
 from zip_keras.config import AnchorConfig, ModelConfig, PostprocessConfig, TargetConfig
 from zip_keras.errors import UserError
+from zip_keras.inference.options import InferenceOptions
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
-from zip_keras.inference.options import InferenceOptions
 from zip_keras.weights.npz import load_weights, save_weights
 
 SUPPRESSION = PostprocessConfig(pre_nms_top_n=200, thresholds=(0.9, 0.6), counts=(60, 20), max_proposals=30)
@@ -42,7 +42,7 @@ def lively(network):
 
 @pytest.fixture(scope="module")
 def twice():
-    """A network with two passes."""
+    """A network with two steps."""
     return lively(network_of(2))
 
 
@@ -58,7 +58,7 @@ def decoded(deltas, boxes):
     return np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1)
 
 
-def test_each_pass_starts_from_the_boxes_of_the_one_before(twice):
+def test_each_step_starts_from_the_boxes_of_the_one_before(twice):
     outputs = twice(images_of(np.random.default_rng(0)))
     assert [x.shape for x in outputs["hidden"]] == [(2, 8, 12, 8), (2, 4, 6, 8), (2, 2, 3, 8)]
     for level, anchors in enumerate(map(array, twice.anchors(40, 70))):
@@ -71,25 +71,25 @@ def test_each_pass_starts_from_the_boxes_of_the_one_before(twice):
             boxes = decoded(deltas, boxes)
 
 
-@pytest.mark.parametrize("refinement_steps", [0, 1, 2])
-def test_boxes_and_scores_are_those_of_the_last_pass(twice, passes):
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_boxes_and_scores_are_those_of_the_last_step(twice, steps):
     outputs = twice(images_of(np.random.default_rng(1)))
-    answer = outputs if passes == 0 else outputs["refinements"][passes - 1]
-    boxes, scores = twice.scored_boxes(outputs, 40, 70, passes)
+    answer = outputs if steps == 0 else outputs["refinements"][steps - 1]
+    boxes, scores = twice.scored_boxes(outputs, 40, 70, steps)
     for level, anchors in enumerate(map(array, twice.anchors(40, 70))):
-        starts = anchors[None] if passes == 0 else decoded(array(answer["starts"][level]), anchors[None])
+        starts = anchors[None] if steps == 0 else decoded(array(answer["starts"][level]), anchors[None])
         expected = decoded(array(answer["deltas"][level]), starts)
         np.testing.assert_allclose(array(boxes[level]), expected, rtol=1e-4, atol=1e-2)
         logits = array(answer["logits"][level])
         expected = np.exp(logits[..., 1]) / np.exp(logits).sum(axis=-1)
         np.testing.assert_allclose(array(scores[level]), expected, atol=1e-5)
-    if passes == 2:
+    if steps == 2:
         for one, other in zip(boxes, twice.scored_boxes(outputs, 40, 70)[0], strict=True):
             np.testing.assert_array_equal(array(one), array(other))  # as often as in training
 
 
 def test_constant_offsets_by_hand():
-    """Every pass moves a box down by a tenth of its height and makes it 1.2 times as wide."""
+    """Every step moves a box down by a tenth of its height and makes it 1.2 times as wide."""
     network = network_of(1, anchors=SQUARES)
     for level in network.levels:
         head = network.get_layer(f"head_{level}")
@@ -97,8 +97,8 @@ def test_constant_offsets_by_hand():
         head.refined_deltas.kernel.assign(ops.zeros_like(head.refined_deltas.kernel))
         head.refined_deltas.bias.assign([0.1, 0.0, 0.0, math.log(1.2)])
     outputs = network(images_of(np.random.default_rng(2), size=(32, 32)))
-    for passes, (down, width) in enumerate([(0, 16), (1.6, 19.2), (3.2, 23.04), (4.8, 27.648)]):
-        boxes = array(network.scored_boxes(outputs, 32, 32, passes)[0][0])
+    for steps, (down, width) in enumerate([(0, 16), (1.6, 19.2), (3.2, 23.04), (4.8, 27.648)]):
+        boxes = array(network.scored_boxes(outputs, 32, 32, steps)[0][0])
         # the anchor of the first cell has its centre at (4, 4)
         expected = [4 + down - 8, 4 - width / 2, 4 + down + 8, 4 + width / 2]
         np.testing.assert_allclose(boxes[1, 0], expected, atol=1e-4)
@@ -158,7 +158,7 @@ def test_the_loss_is_the_sum_of_the_passes(twice, batch):
 
 
 def test_a_pass_learns_the_regressed_boxes_by_hand(batch):
-    """Where the head makes its anchors fit an object, the pass has that box as its positive, and nothing to move."""
+    """Where the head makes its anchors fit an object, the step has that box as its positive, and nothing to move."""
     network = network_of(1, anchors=SQUARES)
     head = network.get_layer("head_1")
     for layer in (head.deltas, head.score, head.refined_deltas, head.refined_score):
@@ -230,7 +230,7 @@ def test_compute_type_reaches_neither_outputs_nor_boxes(batch):
 
 def test_a_proposer_takes_the_passes_it_is_told(twice, tmp_path):
     images = images_of(np.random.default_rng(11), size=(32, 64)).astype("uint8")
-    proposers = {n: Proposer(twice, SUPPRESSION, short_side=None, refinement_steps=n) for n in (None, 0, 1, 2, 3)}
+    proposers = {n: Proposer(twice, SUPPRESSION, short_sides=None, refinement_steps=n) for n in (None, 0, 1, 2, 3)}
     answers = {n: array(proposer(images)["boxes"]) for n, proposer in proposers.items()}
     np.testing.assert_array_equal(answers[None], answers[2])
     for one, other in ((0, 1), (1, 2), (2, 3)):
@@ -242,25 +242,25 @@ def test_a_proposer_takes_the_passes_it_is_told(twice, tmp_path):
 
 
 def test_settings_change_the_passes_and_keep_them(twice):
-    proposer = Proposer(twice, SUPPRESSION, short_side=64, refinement_steps=1)
+    proposer = Proposer(twice, SUPPRESSION, short_sides=64, refinement_steps=1)
     assert InferenceOptions(max_proposals=5).apply(proposer).refinement_steps == 1
     assert InferenceOptions(refinement_steps=0).apply(proposer).refinement_steps == 0
-    with pytest.raises(UserError, match="passes is -2"):
+    with pytest.raises(UserError, match="refinement_steps is -2"):
         InferenceOptions(refinement_steps=-2).apply(proposer)
 
 
 def test_passes_that_cannot_be_are_refused(twice):
-    with pytest.raises(UserError, match=r"passes is 1, .* without recursion; train one with model\.refinement_steps=1"):
+    with pytest.raises(UserError, match=r"refinement_steps is 1, .* without; train one with model\.refinement_steps=1"):
         Proposer(network_of(0), refinement_steps=1)
-    with pytest.raises(UserError, match="passes is -1; it must be 0 or more"):
+    with pytest.raises(UserError, match="refinement_steps is -1; it must be 0 or more"):
         Proposer(twice, refinement_steps=-1)
-    with pytest.raises(UserError, match="recursion must not be negative"):
+    with pytest.raises(UserError, match="refinement_steps must not be negative"):
         ModelConfig(refinement_steps=-1)
 
 
 def test_sizes_share_one_trace(twice):
     tf = pytest.importorskip("tensorflow")
-    proposer = Proposer(twice, SUPPRESSION, short_side=None, refinement_steps=3)
+    proposer = Proposer(twice, SUPPRESSION, short_sides=None, refinement_steps=3)
     in_graph = tf.function(proposer, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
     for size in ((60, 80), (7, 5)):
         images = images_of(np.random.default_rng(12), size=size).astype("uint8")

@@ -11,10 +11,10 @@ from zip_keras.config import AnchorConfig, ModelConfig, PostprocessConfig, from_
 from zip_keras.config.files import read_config
 from zip_keras.errors import UserError
 from zip_keras.layers.inception import Inception
+from zip_keras.models.postprocess import postprocess
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
 from zip_keras.models.zoom import build_zoom
-from zip_keras.models.postprocess import propose
 from zip_keras.weights.npz import load_weights, save_weights
 
 EVERY_SCALE = (16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
@@ -54,7 +54,7 @@ def test_outputs_anchors_losses_and_proposals_agree(structure, batch):
     assert set(losses) == {"loss", *terms}
     assert all(np.isfinite(ops.convert_to_numpy(x)).all() for x in losses.values())
     suppression = PostprocessConfig(pre_nms_top_n=100, thresholds=(0.7,), counts=(30,), max_proposals=20)
-    assert Proposer(network, suppression, short_side=None)(images)["valid"][:, 0].numpy().all()
+    assert Proposer(network, suppression, short_sides=None)(images)["valid"][:, 0].numpy().all()
 
 
 def test_all_scales_on_the_last_map_are_its_only_anchors():
@@ -126,7 +126,7 @@ def test_another_backbone_cannot_be_deepened():
 
 def test_a_keras_file_keeps_the_structure(tmp_path):
     network = ProposalNetwork(config_of({"scales": ((), *SPLIT[1:])}))
-    Proposer(network, short_side=64).save(tmp_path / "proposer.keras")
+    Proposer(network, short_sides=64).save(tmp_path / "proposer.keras")
     loaded = keras.models.load_model(tmp_path / "proposer.keras")
     assert loaded.network.levels == (2, 3)
     image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
@@ -144,7 +144,7 @@ def test_a_level_bias_is_that_of_its_level():
     boxes = [np.array([[[0, 0, 9, 9]]], "float32"), np.array([[[20, 20, 39, 39]]], "float32")]
     scores = [np.array([[0.5]], "float32"), np.array([[0.25]], "float32")]
     config = PostprocessConfig(level_bias=(9.0, 0.0, 0.5), thresholds=(0.5,), counts=(5,), max_proposals=2)
-    result = propose(boxes, scores, 40, 40, config, levels=(2, 3))
+    result = postprocess(boxes, scores, 40, 40, config, levels=(2, 3))
     np.testing.assert_allclose(result.scores, [[0.75, 0.5]])
     np.testing.assert_allclose(result.boxes[0, 0], [20, 20, 39, 39])
 

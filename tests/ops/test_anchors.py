@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zip_keras.ops.anchors import anchor_shapes, anchors_of_image, level_sizes, place_anchors
 from zip_keras.config import AnchorConfig
+from zip_keras.ops.anchors import anchor_shapes, anchors_of_image, level_sizes, place_anchors
 
 
 def array(x):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zip_keras import boxes
+from zip_keras.ops import boxes
 
 
 def array(x):

@@ -13,6 +13,8 @@ from scenes import ground_truth, proposals, random_pair
 from zip_keras.cli import main
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
+from zip_keras.evaluation.ground_truth_files import read_ground_truth
+from zip_keras.predictions.container import Predictions
 from zip_keras.predictions.formats import (
     ReadOptions,
     check_ids,
@@ -21,8 +23,6 @@ from zip_keras.predictions.formats import (
     stream_predictions,
     write_predictions,
 )
-from zip_keras.evaluation.ground_truth_files import read_ground_truth
-from zip_keras.predictions.container import Predictions
 
 PICKLE = ReadOptions(allow_pickle=True)
 

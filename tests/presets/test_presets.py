@@ -113,6 +113,6 @@ def test_committed_configs_fit_the_preset_that_they_make_or_start_from(name):
     from zip_keras.config import ModelConfig, from_dict
     from zip_keras.config.files import read_config
 
-    config = read_config(Path(__file__).parents[1] / "configs" / f"{name}.yaml")
+    config = read_config(Path(__file__).parents[2] / "configs" / f"{name}.yaml")
     stored = presets.read_preset(presets.FOLDER / presets.DEFAULT_PRESET)["network"]["config"]
     assert config.model == from_dict(ModelConfig, stored)

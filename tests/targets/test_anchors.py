@@ -3,7 +3,8 @@ import pytest
 from keras import ops
 
 from zip_keras.config import TargetConfig
-from zip_keras.targets.anchors import BACKGROUND, GRAY, IGNORED, OBJECT, assign, random_numbers, sample
+from zip_keras.targets.matching import BACKGROUND, GRAY, IGNORED, OBJECT, assign
+from zip_keras.targets.sampling import random_numbers, sample
 
 # Anchors of width w and height 100 inside a 100 x 100 object have IoU w / 100.
 OBJECT_BOX = [0, 0, 100, 100]

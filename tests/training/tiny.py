@@ -7,11 +7,11 @@ import sys
 
 import keras
 
+from zip_keras.backbones import BACKBONES, Backbone, BackboneMaps
+from zip_keras.backbones.inception_bn import ROWS
 from zip_keras.config.files import read_config
 from zip_keras.layers.convolution import ConvNorm
 from zip_keras.training.run import train
-from zip_keras.backbones import BACKBONES, Backbone, BackboneMaps
-from zip_keras.backbones.inception_bn import ROWS
 
 
 def build(image, config):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from pytorch_oracle import module_of, padded, randomise, relative_difference, require, require_torch
 
+from zip_keras.backbones import get_backbone
 from zip_keras.cli import main
 from zip_keras.config import ModelConfig
 from zip_keras.errors import UserError
 from zip_keras.layers.padding import PadToMultiple
 from zip_keras.models.proposal_network import ProposalNetwork
-from zip_keras.backbones import get_backbone
 from zip_keras.weights.conversion import SOURCES, convert_state_dict
 from zip_keras.weights.npz import load_weights, save_weights
 

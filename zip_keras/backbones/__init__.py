@@ -3,11 +3,11 @@
 A backbone is an entry of `BACKBONES`: how it normalises pixels, and a function that builds its functional graph.
 """
 
-from zip_keras.errors import UserError
 from zip_keras.backbones.applications import PREFIX, application_backbone
-from zip_keras.backbones.base import Preprocessing, Backbone, BackboneMaps
+from zip_keras.backbones.base import Backbone, BackboneMaps, Preprocessing
 from zip_keras.backbones.efficientnet_lite import EFFICIENTNET_LITE0
 from zip_keras.backbones.inception_bn import INCEPTION_BN
+from zip_keras.errors import UserError
 
 BACKBONES: dict[str, Backbone] = {"efficientnet_lite0": EFFICIENTNET_LITE0, "inception_bn": INCEPTION_BN}
 
@@ -28,4 +28,4 @@ def get_backbone(name: str) -> Backbone:
     return BACKBONES[name]
 
 
-__all__ = ["BACKBONES", "Preprocessing", "Backbone", "BackboneMaps", "get_backbone"]
+__all__ = ["BACKBONES", "Backbone", "BackboneMaps", "Preprocessing", "get_backbone"]

@@ -14,10 +14,10 @@ import re
 
 import keras
 
-from zip_keras.config import ModelConfig
-from zip_keras.errors import UserError
 from zip_keras.backbones.base import Backbone, BackboneMaps
 from zip_keras.backbones.inception_bn import ROWS as INCEPTION_ROWS
+from zip_keras.config import ModelConfig
+from zip_keras.errors import UserError
 
 PREFIX = "keras:"
 # The modes of keras.applications' preprocess_input: mean, scale (both RGB), whether the channels are reversed.
@@ -39,7 +39,9 @@ def application_backbone(spec: str) -> Backbone:
     network, layers, *mode = [*spec.removeprefix(PREFIX).split(":"), ""][:3] if ":" in spec[len(PREFIX) :] else ("", "")
     taps = tuple(layers.split(","))
     if len(taps) != 3 or not all(taps) or spec.count(":") > 3:
-        raise UserError(f"backbone {spec!r}: write {PREFIX}NETWORK:LAYER,LAYER,LAYER with layers of stride 8, 16 and 32")
+        raise UserError(
+            f"backbone {spec!r}: write {PREFIX}NETWORK:LAYER,LAYER,LAYER with layers of stride 8, 16 and 32"
+        )
     networks = [n for n in dir(keras.applications) if n[0].isupper()]
     if network not in networks:
         raise UserError(f"backbone {spec!r}: keras.applications has no {network!r}{_nearest(network, networks)}")

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import keras
 
-from zip_keras.config import ModelConfig
-from zip_keras.layers.inverted_bottleneck import InvertedBottleneck, MobileConvNorm
 from zip_keras.backbones.base import Backbone, BackboneMaps
 from zip_keras.backbones.inception_bn import ROWS as INCEPTION_ROWS
+from zip_keras.config import ModelConfig
+from zip_keras.layers.inverted_bottleneck import InvertedBottleneck, MobileConvNorm
 
 
 class Stage(NamedTuple):

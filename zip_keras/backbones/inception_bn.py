@@ -6,10 +6,10 @@ Ioffe and Szegedy, *Batch Normalization*, arXiv 1502.03167, with the widths of t
 
 import keras
 
+from zip_keras.backbones.base import Backbone, BackboneMaps
 from zip_keras.config import ModelConfig
 from zip_keras.layers.convolution import ConvNorm, trained_batch_norm
 from zip_keras.layers.inception import Inception, InceptionRow, scale_width
-from zip_keras.backbones.base import Backbone, BackboneMaps
 
 # name, 1x1, (reduce, 3x3), (reduce, 3x3, 3x3), pool, projection, stride
 ROWS = {

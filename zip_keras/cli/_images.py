@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from zip_keras.utils.progress import with_progress
 from zip_keras.errors import UserError
 from zip_keras.inference.inputs import ImageFile
+from zip_keras.utils.progress import with_progress
 
 
 class ImageReader:

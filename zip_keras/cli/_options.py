@@ -15,17 +15,20 @@ def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("prediction (default: as trained)")
     group.add_argument("--max-proposals", type=int, metavar="N", help="boxes an image at most")
     group.add_argument(
-        "--scales", type=int, nargs="+", metavar="PIXELS", help="size or sizes at which the network looks"
+        "--scales", type=int, nargs="+", metavar="PIXELS", help="scale or scales of the image: pixels of its short side"
     )
-    group.add_argument("--long-side", type=int, metavar="PIXELS", help="cap of the longer side of every look")
+    group.add_argument("--long-side", type=int, metavar="PIXELS", help="cap of the longer side at every scale")
     group.add_argument(
         "--multi-scale",
         action="store_true",
-        help="four looks as in the paper: short sides 1000, 750, 500, 250 for a model that looks at 600",
+        help="the paper's four scales: 1000, 750, 500, 250 for a model of scale 600",
     )
-    group.add_argument("--flip", action="store_true", default=None, help="look at the mirrored image too")
+    group.add_argument("--flip", action="store_true", default=None, help="flip test-time augmentation")
     group.add_argument(
-        "--refinement-steps", type=int, metavar="T", help="feed boxes back and refine them T times (needs model.refinement_steps)"
+        "--refinement-steps",
+        type=int,
+        metavar="T",
+        help="feed boxes back and refine them T times (needs model.refinement_steps)",
     )
     group.add_argument("--vote", type=float, metavar="IOU", help="box voting among boxes that overlap so much; 0 = off")
     group.add_argument(
@@ -34,7 +37,7 @@ def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help="other fields of the config's suppression section, for example nms_iou=0.9 'thresholds=[0.95,0.8]'",
+        help="other fields of the config's postprocess section, for example nms_iou=0.9 'thresholds=[0.95,0.8]'",
     )
 
 
@@ -44,7 +47,7 @@ def read_inference_options(arguments: argparse.Namespace) -> "InferenceOptions":
 
     return InferenceOptions(
         max_proposals=arguments.max_proposals,
-        short_sides=arguments.short_side,
+        short_sides=arguments.scales,
         long_side=arguments.long_side,
         multi_scale=arguments.multi_scale,
         flip=arguments.flip,

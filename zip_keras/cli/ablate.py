@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from zip_keras.errors import UserError
-from zip_keras.utils.optional import library
 from zip_keras.experiments.report import collect, write_report
 from zip_keras.experiments.runs import commands, plan, run_table
 from zip_keras.experiments.table import AblationTable, read_table, refuse_equal_configs
+from zip_keras.utils.optional import optional_import
 
 DESCRIPTION = """\
 Trains and measures every row of a table with every seed under one budget, and writes the table: recall (mean and spread
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         _show_plan(chosen, arguments.output)
         return
-    library("matplotlib", "table.png", "train")  # before hours of work
-    library("tqdm", "training", "train")
+    optional_import("matplotlib", "table.png", "train")  # before hours of work
+    optional_import("tqdm", "training", "train")
     collect(table, arguments.output)  # the report is of all rows: another row's folder may hold another run
     failed = run_table(chosen, arguments.output, lambda: write_report(table, arguments.output), _say)
     print(write_report(table, arguments.output), end="")

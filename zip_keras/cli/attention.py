@@ -8,11 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from zip_keras.cli.evaluate import write_json
-from zip_keras.cli._images import ImageReader
-from zip_keras.errors import UserError
-from zip_keras.utils.optional import library
-from zip_keras.predictions.formats.common import atomic_write
 from zip_keras.analysis.attention.statistics import (
     STREAMS,
     DecisionSpread,
@@ -21,7 +16,12 @@ from zip_keras.analysis.attention.statistics import (
     gather_decisions,
     spread,
 )
+from zip_keras.cli._images import ImageReader
+from zip_keras.cli.evaluate import write_json
+from zip_keras.errors import UserError
 from zip_keras.inference.inputs import ImageFile, find_images
+from zip_keras.utils.files import atomic_write
+from zip_keras.utils.optional import optional_import
 
 DESCRIPTION = """\
 Shows what map attention (MAD, paper Figure 4) decides. For each image DIR/IMAGE_ID.png: the maps of F (zoom-out) and H
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     for option, value in (("--maps", arguments.maps), ("--pictures", arguments.pictures)):
         if value is not None and value < (option == "--maps"):
             raise UserError(f"{option} is {value}; it must be at least {int(option == '--maps')}")
-    library("matplotlib.figure", "zip-keras attention", "train")  # before minutes of work
+    optional_import("matplotlib.figure", "zip-keras attention", "train")  # before minutes of work
     images, passed_over = find_images(arguments.paths, arguments.on_bad_image)
     from zip_keras.analysis.attention.extraction import compile_attention  # TensorFlow, after the quick errors
     from zip_keras.inference.loading import load_keras_proposer

@@ -7,15 +7,15 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from zip_keras.utils.progress import with_progress
-from zip_keras.data.encoded import describe, read_encoded
 from zip_keras.data.checks.images import decode_rgb
+from zip_keras.data.encoded import describe, read_encoded
 from zip_keras.data.records import ImageRecord
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.inference.baselines import METHODS, scores_of
-from zip_keras.predictions.formats import check_ids, format_of, write_predictions
 from zip_keras.predictions.container import ImagePredictions, Predictions
+from zip_keras.predictions.formats import check_ids, format_of, write_predictions
+from zip_keras.utils.progress import with_progress
 
 DESCRIPTION = """\
 Proposals without training: Selective Search in its two settings (needs OpenCV's contrib modules: pip install

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     if arguments.repeats < 1:
         raise UserError(f"--repeats is {arguments.repeats}; it must be at least 1")
-    if arguments.flip or arguments.multi_scale or len(arguments.short_side or ()) > 1:
+    if arguments.flip or arguments.multi_scale or len(arguments.scales or ()) > 1:
         raise UserError("the parts are timed of one look that is not mirrored; leave --flip and further looks out")
     from zip_keras.analysis.cost import time_prediction
     from zip_keras.inference.inputs import find_images

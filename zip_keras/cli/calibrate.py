@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from zip_keras.cli._options import add_inference_arguments, read_inference_options
-from zip_keras.utils.progress import with_progress
 from zip_keras.errors import UserError
+from zip_keras.utils.progress import with_progress
 
 DESCRIPTION = """\
 Chooses what is added to the scores of each level (fine, middle, coarse) so that average recall on a calibration split

@@ -22,10 +22,10 @@ from zip_keras.evaluation.curves import (
     recall_curves,
     recall_of_groups,
 )
-from zip_keras.predictions.formats.common import atomic_write
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.predictions.container import Predictions
+from zip_keras.utils.files import atomic_write
 
 DESCRIPTION = """\
 Compares proposal files: average recall (protocol fast, equal to coco) with its 95 % bounds, every pair ("A is better

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Iterable, Iterator
 
 from zip_keras.data.annotations import PIXEL_CONVENTIONS
+from zip_keras.predictions.container import ImagePredictions
 from zip_keras.predictions.formats import ReadOptions, format_of, stream_predictions, write_predictions
 from zip_keras.predictions.formats.common import read_image_list
-from zip_keras.predictions.container import ImagePredictions
 
 DESCRIPTION = """\
 Turns a proposal file into another kind, told by the suffixes: .json (COCO results), .npz, .parquet, .pkl (Detectron2)

@@ -15,13 +15,13 @@ from zip_keras.cli.convert_proposals import add_reading_arguments, read_options
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import PROTOCOLS, average_recall
 from zip_keras.evaluation.checks import Checked, Policy, load_predictions
-from zip_keras.predictions.formats.common import atomic_write
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.per_level import level_name, per_level, refuse_without_levels
-from zip_keras.predictions.container import ImageId, Predictions
 from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.evaluation.voc import voc_average_precision
+from zip_keras.predictions.container import ImageId, Predictions
+from zip_keras.utils.files import atomic_write
 
 DETECTION_PROTOCOLS: dict[str, Callable[[GroundTruth, Predictions], dict[str, float]]] = {
     "coco-ap": coco_average_precision,
@@ -195,8 +195,8 @@ def _write_pictures(
 
 def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
     """Pictures of a data set; None for those that are not there: a report without pictures is still a report."""
-    from zip_keras.data.encoded import read_encoded
     from zip_keras.data.checks.images import decode_rgb
+    from zip_keras.data.encoded import read_encoded
     from zip_keras.data.sources import open_dataset
 
     try:

@@ -22,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from zip_keras.inference.loading import list_length, load_keras_proposer
     from zip_keras.export.saved_model import export_proposer
+    from zip_keras.inference.loading import load_keras_proposer
 
     proposer = read_inference_options(arguments).apply(load_keras_proposer(arguments.model))
     folder = export_proposer(proposer, arguments.output, arguments.version)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
     looks = ", ".join(map(str, proposer.short_sides)) + (", each mirrored too" if proposer.flip else "")
     print(
-        f"{folder}: {list_length(proposer.postprocess_config)} boxes an image, short side {looks}, long side "
+        f"{folder}: {proposer.postprocess_config.output_size} boxes an image, short side {looks}, long side "
         f"{proposer.long_side} ({size:.1f} MB)"
     )

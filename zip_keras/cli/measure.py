@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from zip_keras.cli.evaluate import print_numbers
-from zip_keras.utils.progress import with_progress
 from zip_keras.errors import UserError
+from zip_keras.utils.progress import with_progress
 
 DESCRIPTION = """\
 Measures a trained run: average recall on a data set (protocol fast, equal to coco), parameters, GFLOPs and the time of

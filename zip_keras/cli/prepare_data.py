@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 
 from zip_keras.analysis.anchor_fit.fit import fit_anchors
+from zip_keras.analysis.data_report import Report, make_report
 from zip_keras.data.annotations import PIXEL_CONVENTIONS
 from zip_keras.data.checks.defects import BOX_POLICIES, IMAGE_POLICIES, DefectLog
-from zip_keras.data.tfrecord.writing import write_shards
-from zip_keras.analysis.data_report import Report, make_report
 from zip_keras.data.sources import open_dataset
+from zip_keras.data.tfrecord.writing import write_shards
 from zip_keras.errors import UserError
 
 DESCRIPTION = """\
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", metavar="FILE", help="class names, one a line, in index order (default: those found)"
     )
-    parser.add_argument("--scales", type=float, metavar="N", help="measure the anchor fit at this image size")
+    parser.add_argument("--short-side", type=float, metavar="N", help="measure the anchor fit at this image size")
     parser.add_argument("--report", metavar="FILE.json", help="also write the report here (always in DIR/report.json)")
     parser.add_argument("--resume", action="store_true", help="go on where a stopped run left off")
     parser.add_argument("--synthetic", type=int, metavar="N", help="render N scenes as a VOC devkit instead")

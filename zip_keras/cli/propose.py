@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from zip_keras.cli._options import add_inference_arguments, read_inference_options
 from zip_keras.cli._images import ImageReader
+from zip_keras.cli._options import add_inference_arguments, read_inference_options
 from zip_keras.errors import UserError
-from zip_keras.utils.optional import library
-from zip_keras.predictions.formats import check_ids, format_of, write_predictions
-from zip_keras.predictions.container import ImagePredictions, Predictions
 from zip_keras.inference.inputs import ImageFile, find_images
+from zip_keras.predictions.container import ImagePredictions, Predictions
+from zip_keras.predictions.formats import check_ids, format_of, write_predictions
 from zip_keras.presets import DEFAULT_PRESET
+from zip_keras.utils.optional import optional_import
 
 DEFAULT_OUTPUT, DEFAULT_PICTURES = "proposals.json", "proposals"  # of the shortest command
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--pictures-count is {arguments.pictures_count}; it must be 0 or more")
     format_of(arguments.output)  # before minutes of work
     if arguments.pictures:
-        library("PIL.Image", "--pictures", "train")
+        optional_import("PIL.Image", "--pictures", "train")
     images, passed_over = find_images(arguments.paths, arguments.on_bad_image)
     check_ids(arguments.output, (image.image_id for image in images))
     from zip_keras.inference.loading import load_proposer  # TensorFlow, after the quick errors
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _default_pictures() -> str | None:
     """Where pictures go that were not asked for by name; None where they cannot be drawn."""
     try:
-        library("PIL.Image", "pictures", "train")
+        optional_import("PIL.Image", "pictures", "train")
     except UserError as error:
         print(f"no pictures: {error}", file=sys.stderr)
         return None

@@ -43,7 +43,7 @@ def config_text(config: ExperimentConfig) -> str:
     return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
-def non_default_values(before: ExperimentConfig, after: ExperimentConfig) -> list[str]:
+def config_differences(before: ExperimentConfig, after: ExperimentConfig) -> list[str]:
     """`"section.key: old -> new"` for every value that differs."""
     old, new = dict(_flat(to_dict(before))), dict(_flat(to_dict(after)))
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted(old | new) if old.get(key) != new.get(key)]

@@ -8,8 +8,8 @@ import numpy as np
 
 from zip_keras.data.annotations import ImageAnnotation, PixelConvention
 from zip_keras.data.checks.defects import BoxPolicy, DefectLog, ImagePolicy
-from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.data.checks.validation import to_record
+from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
 
 FORMATS = ("voc", "coco", "imagenet", "yolo", "records", "tfds")

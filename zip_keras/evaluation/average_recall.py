@@ -4,8 +4,8 @@ from zip_keras.data.records import Dataset
 from zip_keras.evaluation.ground_truth import GroundTruth, from_dataset
 from zip_keras.evaluation.hosang import best_overlaps, hosang_recall
 from zip_keras.evaluation.matching import match_ranks, recall_at
-from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.protocols import BUDGETS, SIZE_BUDGET, named_averages
+from zip_keras.predictions.container import Predictions
 
 PROTOCOLS = ("coco", "fast", "hosang")
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.predictions.formats import ReadOptions, read_predictions
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.predictions.container import ImageId, ImagePredictions, Predictions
+from zip_keras.predictions.formats import ReadOptions, read_predictions
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Policy:
 class Checked:
     """Proposals that passed, in the ground truth's image ids, and what was left out, counted by kind."""
 
-    proposals: Proposals
+    proposals: Predictions
     skipped: Counter[str] = field(default_factory=Counter)
     images_without_proposals: int = 0
 
@@ -47,7 +47,9 @@ def load_predictions(
     return check_predictions(read_predictions(file, options), ground_truth, policy, consume=True)
 
 
-def check_predictions(proposals: Predictions, ground_truth: GroundTruth, policy: Policy, consume: bool = False) -> Checked:
+def check_predictions(
+    proposals: Predictions, ground_truth: GroundTruth, policy: Policy, consume: bool = False
+) -> Checked:
     """Checks boxes, scores and image ids against the images that were annotated.
 
     Args:

@@ -9,8 +9,8 @@ import numpy as np
 from zip_keras.errors import UserError
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.matching import NEVER, match_ranks, recall_at
-from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.protocols import BUDGETS, IOU_THRESHOLDS, in_ranges
+from zip_keras.predictions.container import Predictions
 
 FINE_THRESHOLDS = np.linspace(0.5, 1.0, 51)
 FINE_THRESHOLDS[:46:5] = IOU_THRESHOLDS  # the thresholds of AR, to the last bit

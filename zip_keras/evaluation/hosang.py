@@ -8,8 +8,8 @@ import numpy as np
 
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.matching import counted_rows, overlaps, ranked_boxes
-from zip_keras.predictions.container import Predictions
 from zip_keras.evaluation.protocols import BUDGETS, in_ranges
+from zip_keras.predictions.container import Predictions
 
 
 def best_overlaps(ground_truth: GroundTruth, proposals: Predictions, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.predictions.container import ImagePredictions, Predictions
 from zip_keras.evaluation.protocols import BUDGETS, IOU_THRESHOLDS, in_ranges
+from zip_keras.predictions.container import ImagePredictions, Predictions
 
 NEVER = np.iinfo(np.int32).max
 _BLOCK = 2_000_000  # numbers in an array of a block of images; 16 MB each bounds the working memory

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from zip_keras.utils.optional import library
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.predictions.container import ImageId, Predictions
 from zip_keras.evaluation.protocols import AREA_RANGES, BUDGETS, IOU_THRESHOLDS
+from zip_keras.predictions.container import ImageId, Predictions
+from zip_keras.utils.optional import optional_import
 
 AP_NAMES = ("AP", "AP50", "AP75", "AP-S", "AP-M", "AP-L", "AR@1", "AR@10", "AR@100", "AR@100-S", "AR@100-M", "AR@100-L")
 
@@ -62,8 +62,8 @@ def _evaluator(ground_truth: GroundTruth, proposals: Predictions) -> Any:
 
     Images are numbered in the order of their ids: AP depends on it where detections of two images have equal scores.
     """
-    COCO = library("pycocotools.coco", "this protocol", "train").COCO
-    COCOeval = library("pycocotools.cocoeval", "this protocol", "train").COCOeval
+    COCO = optional_import("pycocotools.coco", "this protocol", "train").COCO
+    COCOeval = optional_import("pycocotools.cocoeval", "this protocol", "train").COCOeval
 
     truth, found = COCO(), COCO()
     images = [{"id": number + 1} for number in range(len(ground_truth))]

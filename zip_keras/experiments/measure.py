@@ -12,12 +12,12 @@ from zip_keras.config.files import read_config
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
-from zip_keras.predictions.formats import write_predictions
-from zip_keras.predictions.formats.common import atomic_write
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
+from zip_keras.predictions.formats import write_predictions
 from zip_keras.training.environment_file import read_starts
 from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
 from zip_keras.utils.environment import machine, versions
+from zip_keras.utils.files import atomic_write
 
 PROTOCOL = "fast"
 RESULT_FILE = "result.json"
@@ -41,7 +41,7 @@ def measure_run(
 
     Returns:
         What `result.json` holds: `config`, `seed`, `data`, `protocol`, `recall` (None where the data has no object of
-        a size), `images`, `objects`, `proposals`, `list_length`, `model`, `digests`, `cost`, `training`, `date`,
+        a size), `images`, `objects`, `proposals`, `max_boxes`, `model`, `digests`, `cost`, `training`, `date`,
         `machine`, `versions`.
 
     Raises:
@@ -55,9 +55,9 @@ def measure_run(
     dataset = open_dataset(data, on_defect=config.data.on_defect)
     records = dataset.records
 
-    from zip_keras.inference.calibration import refuse_calibration_images
     from zip_keras.analysis.cost import WARM_UP, measure_cost  # TensorFlow, after the quick errors
-    from zip_keras.inference.loading import find_model, list_length, load_keras_proposer, stored_calibration
+    from zip_keras.inference.calibration import refuse_calibration_images
+    from zip_keras.inference.loading import find_model, load_keras_proposer, stored_calibration
     from zip_keras.inference.runner import compile_proposer, propose_records
 
     file = find_model(run_dir)
@@ -77,7 +77,7 @@ def measure_run(
         "images": len(ground_truth),
         "objects": int(ground_truth.counted.sum()),
         "proposals": proposals.count,
-        "list_length": list_length(proposer.postprocess_config),
+        "max_boxes": proposer.postprocess_config.output_size,
         "model": file.name,
         "digests": {"training": training_images, "test": dataset.digest()},
         "cost": {

@@ -8,12 +8,12 @@ from typing import Any
 
 from zip_keras.config import ExperimentConfig
 from zip_keras.errors import UserError
-from zip_keras.utils.optional import library
-from zip_keras.predictions.formats.common import atomic_write
-from zip_keras.experiments.seeds import SeedDifference, Spread, paired_difference, spread
-from zip_keras.plots.experiments import ablation_figure
 from zip_keras.experiments.runs import Run, found_runs
+from zip_keras.experiments.seeds import SeedDifference, Spread, paired_difference, spread
 from zip_keras.experiments.table import AblationTable, Row
+from zip_keras.plots.experiments import ablation_figure
+from zip_keras.utils.files import atomic_write
+from zip_keras.utils.optional import optional_import
 
 RECALLS = {
     "AR@10": "AR@10",
@@ -85,7 +85,7 @@ def write_report(table: AblationTable, output: str | Path) -> str:
     with atomic_write(str(output / "table.json")) as unfinished:
         unfinished.write_text(json.dumps(as_json(table, reports), indent=1) + "\n", encoding="utf-8")
     if any(report.finished for report in reports):
-        library("matplotlib", "table.png", "train")
+        optional_import("matplotlib", "table.png", "train")
         values = {
             name: {report.row.name: list(report.recall(name).values()) for report in reports} for name in COMPARED
         }
@@ -167,7 +167,7 @@ def _header(table: AblationTable, reports: list[RowReport]) -> list[str]:
         return [*lines, "no run is finished yet"]
     first = results[0]
     lines[1] += f": {first.get('images')} images, {first.get('objects')} objects"
-    if (length := min(result.get("list_length", 1000) for result in results)) < 1000:
+    if (length := min(result.get("max_boxes", 1000) for result in results)) < 1000:
         lines[1] += f"; lists of {length} boxes, so recall beyond {length} is recall at {length}"
     for what, name in (("training", "training images"), ("test", "test images")):
         if len({result.get("digests", {}).get(what) for result in results} - {None}) > 1:

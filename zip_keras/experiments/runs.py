@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zip_keras.config import ExperimentConfig, from_dict
-from zip_keras.config.files import non_default_values, read_config
+from zip_keras.config.files import config_differences, read_config
 from zip_keras.errors import UserError
-from zip_keras.predictions.formats.common import atomic_write
+from zip_keras.experiments.measure import RESULT_FILE, read_result
 from zip_keras.experiments.subprocesses import PROGRAM, Subprocesses
 from zip_keras.experiments.table import AblationTable, Row
-from zip_keras.experiments.measure import RESULT_FILE, read_result
+from zip_keras.utils.files import atomic_write
 
 State = Literal["finished", "to measure", "to go on", "to start"]
 FAILED_FILE = "failed.json"
@@ -60,7 +60,7 @@ def find_run(table: AblationTable, output: str | Path, row: Row, seed: int) -> R
     saved = folder / "config.yaml"
     if not saved.exists():
         return Run(row, seed, folder, config, "to start", _error(folder))
-    if changed := non_default_values(read_config(saved), config):
+    if changed := config_differences(read_config(saved), config):
         raise UserError(
             f"{folder}: holds a run with another config than {table.file} gives row {row.name!r} "
             f"({'; '.join(changed)}, run -> table); undo the change, delete the folder or name another --output"

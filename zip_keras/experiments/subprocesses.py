@@ -101,7 +101,7 @@ def _environment() -> dict[str, str]:
     """This process's, with this very package first on the child's path."""
     package = str(Path(zip_keras.__file__).parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "ZIP_KERAS_LAZY": "1"}
 
 
 def _reason(code: int, tail: str) -> str:

@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from zip_keras.errors import UserError
-from zip_keras.models.proposer import Proposer
 from zip_keras.inference.decoding import decode_or_blank
-from zip_keras.inference.loading import KERAS_FILE, list_length, next_version
+from zip_keras.inference.loading import KERAS_FILE, next_version
+from zip_keras.models.proposer import Proposer
 
 
 class ServedProposer(tf.Module):
@@ -30,7 +30,7 @@ class ServedProposer(tf.Module):
         # TensorFlow variables themselves, and the Keras model where tracking does not look.
         self._weights = [variable.value for variable in proposer.variables]
         self._call_proposer = lambda images: proposer(images, training=False)
-        self._length = list_length(proposer.postprocess_config)
+        self._length = proposer.postprocess_config.output_size
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def serving_default(self, images):

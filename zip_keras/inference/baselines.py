@@ -68,8 +68,8 @@ def sliding_windows(image: np.ndarray, count: int = 1000, seed: int = 0) -> np.n
 
 def random_anchors(image: np.ndarray, count: int = 1000, seed: int = 0) -> np.ndarray:
     """The 30 anchors of the network on their grids, clipped, in random order: what an untrained network would say."""
-    from zip_keras.ops.anchors import anchors_of_image
     from zip_keras.config import AnchorConfig
+    from zip_keras.ops.anchors import anchors_of_image
 
     height, width = image.shape[:2]
     anchors = np.concatenate([np.asarray(level) for level in anchors_of_image(height, width, AnchorConfig())])

@@ -17,10 +17,10 @@ from zip_keras.data.records import Dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.curves import found_per_image
 from zip_keras.evaluation.ground_truth import GroundTruth, from_dataset
-from zip_keras.predictions.container import Predictions
-from zip_keras.models.proposer import Proposer
 from zip_keras.inference.runner import EncodedImage, load_image
 from zip_keras.models.postprocess import Candidates, biased, merge
+from zip_keras.models.proposer import Proposer
+from zip_keras.predictions.container import Predictions
 
 Bias = tuple[float, float, float]
 UNBIASED: Bias = (0.0, 0.0, 0.0)

@@ -10,10 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from zip_keras.config import PostprocessConfig
 from zip_keras.errors import UserError
-from zip_keras.models.proposer import Proposer
 from zip_keras.inference.options import InferenceOptions
+from zip_keras.models.proposer import Proposer
 from zip_keras.presets import FOLDER as PRESETS
 from zip_keras.presets import PRESET_FILE, list_presets, load_preset, read_preset
 
@@ -59,7 +58,9 @@ def find_model(model: str | Path) -> Path:
     )
 
 
-def load_proposer(model: str | Path, max_proposals: int | None = None, settings: InferenceOptions | None = None) -> Propose:
+def load_proposer(
+    model: str | Path, max_proposals: int | None = None, settings: InferenceOptions | None = None
+) -> Propose:
     """A model as a function of one image; valid boxes only, best first.
 
     Args:
@@ -128,16 +129,11 @@ def stored_calibration(model: str | Path) -> dict[str, Any] | None:
         raise UserError(f"{file}: cannot be loaded ({error}); was it written to its end?") from None
 
 
-def list_length(suppression: PostprocessConfig) -> int:
-    """How many boxes a proposer lists at most."""
-    return min(postprocess.max_proposals, postprocess.counts[0])
-
-
 def _of_keras_file(path: Path, settings: InferenceOptions) -> Propose:
     from zip_keras.inference.runner import compile_proposer
 
     proposer = load_keras_proposer(path)
-    longer = settings.max_proposals is not None and settings.max_proposals > list_length(proposer.postprocess_config)
+    longer = settings.max_proposals is not None and settings.max_proposals > proposer.postprocess_config.output_size
     if longer or not settings.only_length:
         proposer = settings.apply(proposer)
     return compile_proposer(proposer)

@@ -1,4 +1,4 @@
-"""How a loaded model shall look and list: length, sizes of look, mirrored look, suppression, biases."""
+"""Options of inference with a loaded model: scales, flip, NMS thresholds, number of boxes, level biases."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from zip_keras.config import PostprocessConfig, check_types, from_dict, to_dict
 from zip_keras.errors import UserError
 from zip_keras.models.proposer import Proposer
 
-# The paper's looks, short sides of 1000, 750, 500 and 250 pixels, relative to the 600 of a single look.
+# The paper's scales, short sides of 1000, 750, 500 and 250 pixels, relative to 600 at a single scale.
 PAPER_SCALES = (1000 / 600, 750 / 600, 500 / 600, 250 / 600)
 
 
@@ -19,16 +19,16 @@ class InferenceOptions:
 
     Attributes:
         max_proposals: boxes an image at most.
-        short_sides: sizes of look, pixels.
-        long_side: cap of the longer side of every look. None with new short sides: the old cap in proportion to the
+        short_sides: scales of the image, pixels of its short side.
+        long_side: cap of the longer side at every scale. None with new short sides: the old cap in proportion to the
             largest, so that shapes which were not capped before are not now.
-        multi_scale: four looks in the paper's proportions to the model's own (1000, 750, 500, 250 for a model that
-            looks at 600); excludes `short_sides`.
-        flip: look at the mirrored image too.
+        multi_scale: four scales in the paper's proportions to the model's own (1000, 750, 500, 250 for a model of
+            scale 600); excludes `short_sides`.
+        flip: flip test-time augmentation.
         vote_iou: box voting, see `PostprocessConfig`; 0 switches it off.
-        passes: how often boxes are fed back and refined, for a network trained with `model.refinement_steps`.
+        refinement_steps: how often boxes are fed back and refined, for a network trained with `model.refinement_steps`.
         level_bias: added to the scores of the three levels, fine to coarse.
-        suppression: fields of `PostprocessConfig` by name, before the changes above.
+        postprocess: fields of `PostprocessConfig` by name, before the changes above.
     """
 
     max_proposals: int | None = None
@@ -37,9 +37,9 @@ class InferenceOptions:
     multi_scale: bool = False
     flip: bool | None = None
     vote_iou: float | None = None
-    passes: int | None = None
+    refinement_steps: int | None = None
     level_bias: tuple[float, float, float] | None = None
-    suppression: Mapping[str, Any] | None = None
+    postprocess: Mapping[str, Any] | None = None
 
     def __post_init__(self):
         sides = [("short_sides", side) for side in self.short_sides or ()]
@@ -51,7 +51,7 @@ class InferenceOptions:
         if self.vote_iou is not None and not 0 <= self.vote_iou < 1:
             raise UserError(f"vote_iou is {self.vote_iou}; it must be at least 0 (off) and below 1")
         if self.multi_scale and self.short_sides is not None:
-            raise UserError("short sides and the paper's looks were both asked for; choose one")
+            raise UserError("scales and multi_scale were both given; choose one")
 
     @property
     def only_length(self) -> bool:
@@ -59,7 +59,7 @@ class InferenceOptions:
         return self == InferenceOptions(max_proposals=self.max_proposals)
 
     def apply(self, proposer: Proposer) -> Proposer:
-        """The same network with these settings.
+        """The same network with these options.
 
         Raises:
             UserError: the largest short side is longer than the long side, or the network has not learnt to refine.
@@ -69,8 +69,8 @@ class InferenceOptions:
         if longest is not None and longest > long:
             raise UserError(f"the short side, {longest}, is longer than the long side, {long}; set both")
         return proposer.with_options(
-            postprocess=self._suppression(proposer.postprocess_config),
-            short_side=short,
+            postprocess=self._postprocess(proposer.postprocess_config),
+            short_sides=short,
             long_side=long,
             flip=proposer.flip if self.flip is None else self.flip,
             refinement_steps=proposer.refinement_steps if self.refinement_steps is None else self.refinement_steps,
@@ -82,7 +82,7 @@ class InferenceOptions:
         own = proposer.short_sides[0]
         if self.multi_scale:
             if len(proposer.short_sides) > 1:
-                raise UserError(f"the model has several looks already: short sides {list(proposer.short_sides)}")
+                raise UserError(f"the model has several scales already: {list(proposer.short_sides)}")
             short = [round(factor * (own or 600)) for factor in PAPER_SCALES]
         if self.long_side is not None:
             return short, self.long_side
@@ -93,10 +93,10 @@ class InferenceOptions:
 
     @property
     def _sets_bias(self) -> bool:
-        return self.level_bias is not None or "level_bias" in (self.postprocess_config or {})
+        return self.level_bias is not None or "level_bias" in (self.postprocess or {})
 
-    def _suppression(self, config: PostprocessConfig) -> PostprocessConfig:
-        config = _replaced(config, self.postprocess_config or {})
+    def _postprocess(self, config: PostprocessConfig) -> PostprocessConfig:
+        config = _replaced(config, self.postprocess or {})
         if self.max_proposals is not None:  # the loosest threshold lets as many through
             counts = (max(self.max_proposals, config.counts[0]), *config.counts[1:])
             config = dataclasses.replace(config, max_proposals=self.max_proposals, counts=counts)
@@ -111,6 +111,6 @@ def _replaced(config: PostprocessConfig, changes: Mapping[str, Any]) -> Postproc
     known = to_dict(config)
     for name in changes:
         if name not in known:
-            raise UserError(f"suppression has no {name!r}; it has {', '.join(known)}")
+            raise UserError(f"postprocess has no {name!r}; it has {', '.join(known)}")
     check_types(PostprocessConfig, changes)
     return from_dict(PostprocessConfig, {**known, **changes})

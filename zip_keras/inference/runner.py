@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from zip_keras.data.encoded import describe, read_encoded, undecodable
 from zip_keras.data.records import ImageRecord
-from zip_keras.predictions.container import Predictions
 from zip_keras.inference.decoding import decode_rgb
+from zip_keras.predictions.container import Predictions
 
 # TensorFlow wraps a reason in the names of its node and operation.
 _WRAPPING = re.compile(r"^\{\{.*?\}\}\s*|\s*\[Op:.*$")

@@ -19,11 +19,16 @@ class PadToMultiple(keras.layers.Layer):
 
     def call(self, x):
         _, height, width, _ = ops.shape(x)
-        return ops.pad(x, [[0, 0], [0, -height % self.multiple], [0, -width % self.multiple], [0, 0]])
+        return ops.pad(x, [[0, 0], [0, self._missing(height)], [0, self._missing(width)], [0, 0]])
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
-        return (batch, height and height + -height % self.multiple, width and width + -width % self.multiple, channels)
+        height, width = (side and side + self._missing(side) for side in (height, width))
+        return (batch, height, width, channels)
+
+    def _missing(self, side):
+        """Pixels to the next multiple; no remainder of a negative number, which ONNX converters round another way."""
+        return (self.multiple - side % self.multiple) % self.multiple
 
     def get_config(self):
         return {**super().get_config(), "multiple": self.multiple}

@@ -2,9 +2,10 @@
 
 from keras import ops
 
-from zip_keras.ops import boxes as box_ops
 from zip_keras.config import LossConfig
-from zip_keras.targets.anchors import OBJECT, Sample
+from zip_keras.ops import boxes as box_ops
+from zip_keras.targets.matching import OBJECT
+from zip_keras.targets.sampling import Sample
 
 SMOOTH_L1_BETA = 1.0 / 9.0  # where the square turns into a line; sigma = 3 of Faster R-CNN's proposal network
 

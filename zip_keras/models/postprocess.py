@@ -1,7 +1,6 @@
-"""From the scored boxes of three levels to one list of proposals, inside the graph. METHOD sections 6; AttractioNet.
+"""From the scored boxes of the levels to one ranked list, inside the graph. Paper section 3.4; AttractioNet.
 
-Everything here works on one batch of any Keras backend. On TensorFlow the library's compiled suppression does the work
-(the same answers, several times faster, and it is what TensorFlow Serving runs); elsewhere `greedy_keep` does.
+Everything works on one batch of any Keras backend; see `zip_keras.ops.nms` for the kernels.
 """
 
 from collections.abc import Sequence
@@ -10,14 +9,21 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from zip_keras.ops import boxes as box_ops
 from zip_keras.config import PostprocessConfig
+from zip_keras.levels import LEVELS
+from zip_keras.ops import boxes as box_ops
+from zip_keras.ops.nms import (
+    ABSENT,
+    best_places,
+    greedy_keep,
+    keep_by_rank,
+    nms_mask,
+    sorted_by_score,
+    without_nan,
+)
 
-ABSENT = -1e9  # score of a place that holds no box
-LEVELS = (1, 2, 3)
 
-
-class Proposals(NamedTuple):
+class RankedBoxes(NamedTuple):
     """One list an image, best first; what is not valid is 0.
 
     `boxes` float32 `[B, n, 4]`, `scores` float32 `[B, n]` (decreasing), `valid` bool `[B, n]`, `levels` int32 `[B, n]`
@@ -38,36 +44,38 @@ class Candidates(NamedTuple):
     levels: Any
 
 
-def propose(boxes, scores, height, width, config: PostprocessConfig, levels: Sequence[int] = LEVELS) -> Proposals:
-    """From the scored boxes of levels and looks to one list: suppression of each, bias, merging, box voting.
+def postprocess(boxes, scores, height, width, config: PostprocessConfig, levels: Sequence[int] = LEVELS) -> RankedBoxes:
+    """From scored boxes to one ranked list: NMS of each group, level bias, merging, box voting.
 
     Args:
-        boxes: float32 `[B, N_g, 4]` for every group (a level of a look), unclipped, in pixels of one image.
+        boxes: float32 `[B, N_g, 4]` for every group (one level at one scale), unclipped, in pixels of one image.
         scores: float32 `[B, N_g]`, P(object).
         height, width: the image's pixels; boxes are clipped to it and those smaller than `config.min_size` dropped.
         config: biases, thresholds and counts.
         levels: the level of each group, 1 to 3.
     """
     prepared = [_prepare(*group, height, width, config) for group in zip(boxes, scores, strict=True)]
-    listed = merge(_nms_levels(prepared, levels, config), config)
+    ranked = merge(_nms_levels(prepared, levels, config), config)
     if config.vote_iou is None:
-        return listed
+        return ranked
     voters = [_best(group_boxes, group_scores, config.post_nms_top_n) for group_boxes, group_scores in prepared]
     voting_boxes, weights = (ops.concatenate(parts, axis=1) for parts in zip(*voters, strict=True))
-    return listed._replace(boxes=vote(listed.boxes, voting_boxes, weights, config.vote_iou))
+    return ranked._replace(boxes=vote(ranked.boxes, voting_boxes, weights, config.vote_iou))
 
 
-def level_candidates(boxes, scores, height, width, config: PostprocessConfig, levels: Sequence[int] = LEVELS) -> Candidates:
-    """What is left of every group after its own suppression, best first; the arguments are those of `propose`.
+def level_candidates(
+    boxes, scores, height, width, config: PostprocessConfig, levels: Sequence[int] = LEVELS
+) -> Candidates:
+    """The boxes of every group that its own NMS keeps, best first; the arguments are those of `postprocess`.
 
-    A level's bias does not change which of its boxes survive, so this is where calibrating the biases starts from.
+    A level's bias does not change which of its boxes survive, so calibration of the biases starts here.
     """
     prepared = [_prepare(*group, height, width, config) for group in zip(boxes, scores, strict=True)]
     return _nms_levels(prepared, levels, config)
 
 
-def merge(candidates: Candidates, config: PostprocessConfig) -> Proposals:
-    """Adds the levels' biases to the scores of level_candidates, best first, and lists them by multi-threshold suppression."""
+def merge(candidates: Candidates, config: PostprocessConfig) -> RankedBoxes:
+    """Adds the levels' biases to the scores and ranks all candidates by multi-threshold NMS."""
     if any(config.level_bias):
         candidates = biased(candidates, ops.convert_to_tensor(config.level_bias, "float32"))
     return multi_threshold(candidates.boxes, candidates.scores, config, candidates.levels)
@@ -80,15 +88,15 @@ def biased(candidates: Candidates, bias) -> Candidates:
     return _best_first(Candidates(boxes, ops.where(scores > ABSENT / 2, raised, ABSENT), levels))
 
 
-def vote(listed, boxes, scores, iou: float):
-    """Box voting: every listed box becomes the mean, weighted by score, of the boxes that overlap it by `iou` or more.
+def vote(chosen, boxes, scores, iou: float):
+    """Box voting: every chosen box becomes the mean, weighted by score, of the boxes that overlap it by `iou` or more.
 
-    Gidaris and Komodakis, arXiv 1505.01749. Which boxes are listed, their order and scores stay as they are.
+    Gidaris and Komodakis, arXiv 1505.01749. The choice of boxes, their order and scores stay as they are.
 
     Args:
-        listed: float32 `[B, n, 4]`.
+        chosen: float32 `[B, n, 4]`.
         boxes, scores: the voters, float32 `[B, N, 4]`, `[B, N]`; a score of 0 or less has no vote.
-        iou: least overlap of a voter with the listed box.
+        iou: least overlap of a voter with the chosen box.
     """
 
     def of_image(arguments):  # one image at a time: [n, N] overlaps of a batch would fill the memory
@@ -97,12 +105,12 @@ def vote(listed, boxes, scores, iou: float):
         total = ops.sum(weights, axis=1, keepdims=True)
         return ops.where(total > 0.0, ops.matmul(weights, others) / ops.maximum(total, 1e-12), own)
 
-    return ops.map(of_image, (listed, boxes, scores))
+    return ops.map(of_image, (chosen, boxes, scores))
 
 
 def _prepare(boxes, scores, height, width, config: PostprocessConfig):
     """Clips a level's boxes, marks the too small ones absent, keeps the best `pre_nms_top_n`: `[B, q, 4]`, `[B, q]`."""
-    scores = _without_nan(scores)
+    scores = without_nan(scores)
     if config.pre_nms_top_n not in (None, boxes.shape[1]):  # else all of them, or chosen before they were decoded
         boxes, scores = _best(boxes, scores, config.pre_nms_top_n)
     boxes = box_ops.clip(boxes, height, width)
@@ -117,33 +125,17 @@ def _best(boxes, scores, count: int):
     return ops.take_along_axis(boxes, order[..., None], axis=1), scores
 
 
-def best_places(scores, count: int):
-    """The best `count` of scores `[B, N]`, best first, and their places, int32 `[B, count]`.
-
-    NaN is no score. Where there are fewer, `ABSENT` follows, with any place.
-    """
-    scores = _without_nan(scores)
-    batch, last = ops.shape(scores)[0], ops.shape(scores)[1] - 1
-    scores, order = ops.top_k(ops.concatenate([scores, ops.full((batch, count), ABSENT)], axis=1), count)
-    return scores, ops.minimum(order, last)
-
-
-def _without_nan(scores):
-    """NaN compares false: a broken score can never be returned, nor upset the order of the others."""
-    return ops.where(scores > ABSENT / 2, scores, ABSENT)
-
-
 def _nms_levels(groups, levels: Sequence[int], config: PostprocessConfig) -> Candidates:
-    """Suppression within each group; all level_candidates, best first, `groups * post_nms_top_n` places."""
+    """NMS within each group; all boxes kept, best first, `groups * post_nms_top_n` places."""
     if keras.backend.backend() == "tensorflow":
         return _nms_levels_tensorflow(groups, levels, config)
-    level_candidates = []
+    kept = []
     for (boxes, scores), level in zip(groups, levels, strict=True):
-        boxes, scores = _sorted_by_score(boxes, scores)
+        boxes, scores = sorted_by_score(boxes, scores)
         keep = greedy_keep(boxes, scores > ABSENT / 2, config.nms_iou)
         boxes, scores = _best(boxes, ops.where(keep, scores, ABSENT), config.post_nms_top_n)
-        level_candidates.append((boxes, scores, ops.full_like(scores, level, dtype="int32")))
-    return _best_first(Candidates(*(ops.concatenate(parts, axis=1) for parts in zip(*level_candidates, strict=True))))
+        kept.append((boxes, scores, ops.full_like(scores, level, dtype="int32")))
+    return _best_first(Candidates(*(ops.concatenate(parts, axis=1) for parts in zip(*kept, strict=True))))
 
 
 def _best_first(candidates: Candidates) -> Candidates:
@@ -169,7 +161,7 @@ def _nms_levels_tensorflow(groups, levels: Sequence[int], config: PostprocessCon
     for (group_boxes, _), group_rank, length in zip(groups, tf.split(rank, lengths, axis=1), lengths, strict=True):
         boxes.append(tf.pad(group_boxes, [[0, 0], [0, longest - length], [0, 0]]))
         ranks.append(tf.pad(group_rank, [[0, 0], [0, longest - length]]))
-    kept_boxes, kept_ranks = _keep_by_rank(
+    kept_boxes, kept_ranks = keep_by_rank(
         tf.stack(boxes, axis=2), tf.stack(ranks, axis=2), config.nms_iou, config.post_nms_top_n
     )
     number = tf.minimum(count - tf.cast(kept_ranks, "int32"), count - 1)  # from the best on
@@ -178,48 +170,19 @@ def _nms_levels_tensorflow(groups, levels: Sequence[int], config: PostprocessCon
     return Candidates(kept_boxes, scores, tf.gather(level_of, place))
 
 
-def _keep_by_rank(boxes, ranks, iou: float, keep: int):
-    """Suppression within each class by CombinedNonMaxSuppression, the fastest kernel of TensorFlow.
-
-    It orders equal scores as it likes and puts its padding, which scores 0, before negative ones. So it is given ranks
-    from the end instead: 1 for the worst box, 0 for an absent one.
-
-    Args:
-        boxes, ranks: float32 `[B, N, classes, 4]`, `[B, N, classes]`.
-        keep: level_candidates of a class at most.
-
-    Returns:
-        the level_candidates of all classes, best first, float32 `[B, classes * keep, 4]`, `[B, classes * keep]`; rank 0 where
-        there are no more.
-    """
-    import tensorflow as tf
-
-    result = tf.raw_ops.CombinedNonMaxSuppression(
-        boxes=boxes,
-        scores=ranks,
-        max_output_size_per_class=keep,
-        max_total_size=ranks.shape[2] * keep,
-        iou_threshold=iou,
-        score_threshold=0.5,
-        pad_per_class=False,
-        clip_boxes=False,
-    )
-    return result.nmsed_boxes, result.nmsed_scores
-
-
-def multi_threshold(boxes, scores, config: PostprocessConfig, levels=None) -> Proposals:
-    """AttractioNet's multi-threshold suppression: one list that serves every budget.
+def multi_threshold(boxes, scores, config: PostprocessConfig, levels=None) -> RankedBoxes:
+    """AttractioNet's multi-threshold NMS: one list that serves every budget.
 
     1. S_1 = the best n_1 of NMS(all, t_1). 2. S_i = NMS(S_1, t_i), each from S_1. 3. The list starts with the best n_K
-    of S_K. 4. For i = K-1 .. 1, those of S_i not yet listed follow in score order until n_i are out.
+    of S_K. 4. For i = K-1 .. 1, those of S_i not yet in the list follow in score order until n_i are out.
 
     Args:
         boxes, scores: float32 `[B, N, 4]`, `[B, N]`, best first; absent places score `ABSENT`.
         config: `thresholds`, `counts` (both decreasing) and `max_proposals`.
-        levels: int32 `[B, N]`, handed through to the listed boxes; None = 0.
+        levels: int32 `[B, N]`, handed through to the returned boxes; None = 0.
 
     Returns:
-        `min(max_proposals, counts[0])` places. The scores are those of the listed boxes, sorted again, so that they
+        `min(max_proposals, counts[0])` places. The scores are those of the returned boxes, sorted again, so that they
         decrease.
     """
     thresholds, counts = config.thresholds, config.counts
@@ -228,19 +191,19 @@ def multi_threshold(boxes, scores, config: PostprocessConfig, levels=None) -> Pr
     boxes, scores, levels = _loosest(boxes, scores, levels, config)  # S_1
 
     present = scores > ABSENT / 2
-    listed = ops.zeros_like(present)
-    number = ops.zeros_like(scores[:, 0], dtype="int32")  # listed so far
-    stage = ops.full_like(scores, float(len(counts)))  # when a box was listed; len(counts) = never
+    chosen = ops.zeros_like(present)
+    number = ops.zeros_like(scores[:, 0], dtype="int32")  # chosen so far
+    stage = ops.full_like(scores, float(len(counts)))  # when a box was chosen; len(counts) = never
     for i in reversed(range(len(thresholds))):
-        # Boxes listed earlier come from fewer than n_i places, so the first n_i of S_i hold every one that can follow;
+        # Boxes chosen earlier come from fewer than n_i places, so the first n_i of S_i hold every one that can follow;
         # and nothing beyond max_proposals is returned.
         budget = min(counts[i], config.max_proposals)
         survives = present if i == 0 else nms_mask(boxes, scores, thresholds[i], budget)
-        fresh = ops.logical_and(survives, ops.logical_not(listed))
+        fresh = ops.logical_and(survives, ops.logical_not(chosen))
         place = ops.cumsum(ops.cast(fresh, "int32"), axis=1)
         taken = ops.logical_and(fresh, place <= (budget - number)[:, None])
         number = number + ops.sum(ops.cast(taken, "int32"), axis=1)
-        listed = ops.logical_or(listed, taken)
+        chosen = ops.logical_or(chosen, taken)
         stage = ops.where(taken, float(len(counts) - 1 - i), stage)
     # Places are in score order already: sorting by stage, then by place, is the list.
     rank = stage * counts[0] + ops.cast(ops.arange(counts[0]), "float32")[None]
@@ -250,7 +213,7 @@ def multi_threshold(boxes, scores, config: PostprocessConfig, levels=None) -> Pr
     boxes = ops.where(valid[..., None], ops.take_along_axis(boxes, order[..., None], axis=1), 0.0)
     scores = ops.where(valid, ops.take_along_axis(scores, order, axis=1), ABSENT)
     scores = ops.where(valid, ops.top_k(scores, size)[0], 0.0)
-    return Proposals(boxes, scores, valid, ops.where(valid, ops.take_along_axis(levels, order, axis=1), 0))
+    return RankedBoxes(boxes, scores, valid, ops.where(valid, ops.take_along_axis(levels, order, axis=1), 0))
 
 
 def _loosest(boxes, scores, levels, config: PostprocessConfig) -> Candidates:
@@ -261,7 +224,7 @@ def _loosest(boxes, scores, levels, config: PostprocessConfig) -> Candidates:
 
         length = tf.shape(scores)[1]
         rank = tf.where(scores > ABSENT / 2, tf.cast(length - tf.range(length), "float32"), 0.0)
-        boxes, rank = _keep_by_rank(boxes[:, :, None], rank[:, :, None], iou, count)
+        boxes, rank = keep_by_rank(boxes[:, :, None], rank[:, :, None], iou, count)
         place = tf.minimum(length - tf.cast(rank, "int32"), length - 1)
         scores = tf.where(rank > 0, tf.gather(scores, place, batch_dims=1), ABSENT)
         return Candidates(boxes, scores, tf.gather(levels, place, batch_dims=1))
@@ -269,62 +232,3 @@ def _loosest(boxes, scores, levels, config: PostprocessConfig) -> Candidates:
     scores, order = best_places(ops.where(keep, scores, ABSENT), count)
     boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
     return Candidates(boxes, scores, ops.take_along_axis(levels, order, axis=1))
-
-
-def nms_mask(boxes, scores, iou: float, limit: int):
-    """Which boxes greedy suppression keeps: `[B, N, 4]`, `[B, N]` (best first) -> bool `[B, N]`, at most `limit` each.
-
-    A box is dropped when its IoU with a kept box before it is greater than `iou`.
-    """
-    present = scores > ABSENT / 2
-    if keras.backend.backend() != "tensorflow":
-        keep = greedy_keep(boxes, present, iou)
-        return ops.logical_and(keep, ops.cumsum(ops.cast(keep, "int32"), axis=1) <= limit)
-    import tensorflow as tf
-
-    def of_image(arguments):
-        image_boxes, image_scores = arguments
-        kept = tf.raw_ops.NonMaxSuppressionV5(
-            boxes=image_boxes,
-            scores=image_scores,
-            max_output_size=limit,
-            iou_threshold=iou,
-            score_threshold=ABSENT / 2,
-            soft_nms_sigma=0.0,
-        ).selected_indices
-        return tf.tensor_scatter_nd_update(
-            tf.zeros_like(image_scores, dtype=tf.bool), kept[:, None], tf.ones_like(kept, dtype=tf.bool)
-        )
-
-    keep = tf.map_fn(of_image, (boxes, scores), fn_output_signature=tf.TensorSpec([None], tf.bool))
-    return ops.logical_and(keep, present)
-
-
-def greedy_keep(boxes, present, iou: float):
-    """Greedy suppression in plain tensor operations: boxes `[B, N, 4]` best first, present `[B, N]` -> keep `[B, N]`.
-
-    `keep_j = present_j and no kept i < j has IoU > iou` is solved by iterating from "all kept"; after k rounds the
-    first k links of every chain are final, so the fixed point is the greedy answer. It takes a few `[B, N, N]` float32.
-    """
-    count = ops.shape(boxes)[1]
-    earlier = ops.arange(count)[:, None] < ops.arange(count)[None, :]  # i before j
-    conflict = ops.cast(ops.logical_and(box_ops.iou(boxes, boxes) > iou, earlier), "float32")  # [B, i, j]
-
-    def following(keep):
-        hits = ops.einsum("bi,bij->bj", ops.cast(keep, "float32"), conflict)
-        return ops.logical_and(present, hits == 0)
-
-    def unsettled(keep, settled):
-        return ops.logical_not(settled)
-
-    def step(keep, settled):
-        after = following(keep)
-        return after, ops.all(after == keep)
-
-    keep, _ = ops.while_loop(unsettled, step, (present, ops.convert_to_tensor(False)))
-    return keep
-
-
-def _sorted_by_score(boxes, scores):
-    order = ops.argsort(-scores, axis=1)
-    return ops.take_along_axis(boxes, order[..., None], axis=1), ops.take_along_axis(scores, order, axis=1)

@@ -5,16 +5,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from zip_keras.ops import boxes as box_ops
-from zip_keras.ops.anchors import anchors_of_image
 from zip_keras.config import LossConfig, ModelConfig, TargetConfig, from_dict, to_dict
 from zip_keras.errors import UserError
-from zip_keras.layers.rpn_head import RPNHead, RefiningRPNHead
 from zip_keras.layers.registry import serializable
+from zip_keras.layers.rpn_head import RefiningRPNHead, RPNHead
 from zip_keras.losses.rpn import level_losses
 from zip_keras.models.zoom import MirrorReport, build_zoom, copy_mirror_weights
-from zip_keras.models.postprocess import best_places
-from zip_keras.targets.anchors import OBJECT, assign, sample
+from zip_keras.ops import boxes as box_ops
+from zip_keras.ops.anchors import anchors_of_image
+from zip_keras.ops.nms import best_places
+from zip_keras.targets.matching import OBJECT, assign
+from zip_keras.targets.sampling import sample
 
 
 @serializable
@@ -23,8 +24,8 @@ class ProposalNetwork(keras.Model):
 
     Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (of each level [B, N_m, K]), "deltas": (of
     each level [B, N_m, 4])}`, float32, fine to coarse; the anchors are `zip_keras.ops.anchors.anchors_of_image(H, W, ...)`.
-    With `config.refinement_steps` also `"refinements"`, for each pass a dict of such tuples `logits`, `deltas` and `starts`,
-    and `"hidden"`, the heads' maps (see `RefiningRPNHead`); `scored_boxes` makes boxes of it all.
+    With `config.refinement_steps` also `"refinements"`, for each step a dict of such tuples `logits`, `deltas` and
+    `starts`, and `"hidden"`, the heads' maps (see `RefiningRPNHead`); `scored_boxes` makes boxes of it all.
 
     `model.compile(optimizer)` and `model.fit(batches)` train it on any Keras backend; a batch is `(images, targets)` as
     in docs/ARCHITECTURE.md.
@@ -45,8 +46,8 @@ class ProposalNetwork(keras.Model):
         outputs = {"logits": tuple(head[0] for head in heads), "deltas": tuple(head[1] for head in heads)}
         if config.refinement_steps:
             outputs["hidden"] = tuple(head[2] for head in heads)
-            passes = zip(*(head[3] for head in heads), strict=True)
-            outputs["refinements"] = tuple(_pass(zip(*levels, strict=True)) for levels in passes)
+            steps = zip(*(head[3] for head in heads), strict=True)
+            outputs["refinements"] = tuple(_step(zip(*levels, strict=True)) for levels in steps)
         super().__init__(inputs=image, outputs=outputs, **kwargs)
         self.config = config
         self.target_config = _as(TargetConfig, targets)
@@ -77,31 +78,29 @@ class ProposalNetwork(keras.Model):
             outputs: what the network gave.
 
         Returns:
-            float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m. With recursion,
-            "loss" is the sum over the passes, each of which learns the boxes it was given as if they were anchors, and
+            float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m. With refinement steps,
+            "loss" is the sum over the steps, each of which learns the boxes it was given as if they were anchors, and
             "loss_step_t", "positives_step_t" for t = 1, 2, ... follow; those of the levels are of the anchors alone.
         """
         _, height, width, _ = ops.shape(images)
         anchors = self.anchors(height, width)
-        result = self._pass_losses(anchors, outputs["logits"], outputs["deltas"], targets, number=0)
+        result = self._step_losses(anchors, outputs["logits"], outputs["deltas"], targets, number=0)
         for number, refined in enumerate(outputs.get("refinements", ()), 1):
             boxes = _decoded(refined["starts"], anchors)
-            losses = self._pass_losses(boxes, refined["logits"], refined["deltas"], targets, number)
+            losses = self._step_losses(boxes, refined["logits"], refined["deltas"], targets, number)
             result["loss"] = result["loss"] + losses["loss"]
             result[f"loss_step_{number}"] = losses["loss"]
             result[f"positives_step_{number}"] = sum(losses[f"positives_{level}"] for level in self.levels)
         return result
 
-    def _pass_losses(self, level_anchors, level_logits, level_deltas, targets, number: int) -> dict[str, Any]:
-        """The losses of one answer about boxes: the anchors `[N_m, 4]` (pass 0), or regressed ones `[B, N_m, 4]`."""
-        gray = self.config.classes == 3
+    def _step_losses(self, level_anchors, level_logits, level_deltas, targets, number: int) -> dict[str, Any]:
+        """The losses of one answer about boxes: the anchors `[N_m, 4]` (step 0), or regressed ones `[B, N_m, 4]`."""
+        gray = self.config.num_classes == 3
         assignment = assign(ops.concatenate(level_anchors, axis=-2), targets, self.target_config, gray=gray)
         boxes = ops.cast(targets["boxes"], "float32")
         result: dict[str, Any] = {}
         total, start = 0.0, 0
-        for level, anchors, logits, deltas in zip(
-            self.levels, level_anchors, level_logits, level_deltas, strict=True
-        ):
+        for level, anchors, logits, deltas in zip(self.levels, level_anchors, level_logits, level_deltas, strict=True):
             stop = start + ops.shape(anchors)[-2]
             labels, matches = assignment.labels[:, start:stop], assignment.matches[:, start:stop]
             start = stop
@@ -116,29 +115,29 @@ class ProposalNetwork(keras.Model):
         return {"loss": total, **result}
 
     def scored_boxes(
-        self, outputs, height, width, passes: int | None = None, best: int | None = None
+        self, outputs, height, width, steps: int | None = None, best: int | None = None
     ) -> tuple[list[Any], list[Any]]:
         """What the network says about images, as boxes.
 
         Args:
             outputs: what the network gave for them.
             height, width: their pixels.
-            passes: how often boxes are fed back and refined; None: as often as in training.
+            steps: how often boxes are fed back and refined; None: as often as in training.
             best: decode only so many boxes of a level, those with the best scores, best first; None: all, in anchor
-                order. Where a level has fewer, places with the score `suppression.ABSENT` follow.
+                order. Where a level has fewer, places with the score `zip_keras.ops.nms.ABSENT` follow.
 
         Returns:
             of each level boxes float32 `[B, N_m, 4]`, pixels, unclipped, and scores float32 `[B, N_m]`, P(object).
-            After a pass the scores are that pass's: of the boxes it was given, as those without one are the anchors'.
+            After a step the scores are that step's, of the boxes it was given; without one they are the anchors'.
 
         Raises:
             UserError: see `check_refinement_steps`.
         """
-        passes = self.check_refinement_steps(passes)
+        steps = self.check_refinement_steps(steps)
         outputs = keras.tree.map_structure(ops.convert_to_tensor, outputs)  # `predict` gives NumPy arrays
         answer, boxes = outputs, self.anchors(height, width)
-        if passes:
-            answer = self._after(outputs, passes)
+        if steps:
+            answer = self._after(outputs, steps)
             boxes = _decoded(answer["starts"], boxes)
         scores = [ops.softmax(logits, axis=-1)[..., OBJECT] for logits in answer["logits"]]
         deltas = answer["deltas"]
@@ -146,38 +145,37 @@ class ProposalNetwork(keras.Model):
             chosen = [best_places(of_level, best) for of_level in scores]
             scores = [of_level for of_level, _ in chosen]
             deltas = [
-                ops.take_along_axis(x, places[..., None], axis=1)
-                for x, (_, places) in zip(deltas, chosen, strict=True)
+                ops.take_along_axis(x, places[..., None], axis=1) for x, (_, places) in zip(deltas, chosen, strict=True)
             ]
             boxes = [_taken(of_level, places) for of_level, (_, places) in zip(boxes, chosen, strict=True)]
         return _decoded(deltas, boxes), scores
 
-    def check_refinement_steps(self, passes: int | None) -> int:
-        """How many passes `passes` means, None being those of training.
+    def check_refinement_steps(self, steps: int | None) -> int:
+        """The number of refinement steps that `steps` means; None: as many as in training.
 
         Raises:
             UserError: it is negative, or the network has not learnt to refine.
         """
-        if passes is None:
+        if steps is None:
             return self.config.refinement_steps
-        if passes < 0:
-            raise UserError(f"passes is {passes}; it must be 0 or more")
-        if passes and not self.config.refinement_steps:
+        if steps < 0:
+            raise UserError(f"refinement_steps is {steps}; it must be 0 or more")
+        if steps and not self.config.refinement_steps:
             raise UserError(
-                f"passes is {passes}, but this network was trained without recursion; train one with model.refinement_steps=1"
+                f"refinement_steps is {steps}, but this network was trained without; train one with model.refinement_steps=1"
             )
-        return passes
+        return steps
 
-    def _after(self, outputs, passes: int) -> dict[str, Any]:
-        """Pass number `passes`, from 1 on; those that `outputs` do not hold are run here."""
-        answer = outputs["refinements"][min(passes, self.config.refinement_steps) - 1]
-        for _ in range(passes - self.config.refinement_steps):
+    def _after(self, outputs, steps: int) -> dict[str, Any]:
+        """Step number `steps`, from 1 on; those that `outputs` do not hold are run here."""
+        answer = outputs["refinements"][min(steps, self.config.refinement_steps) - 1]
+        for _ in range(steps - self.config.refinement_steps):
             levels = []
             for i, level in enumerate(self.levels):
                 head = self.get_layer(f"head_{level}")
                 starts = head.advance(answer["deltas"][i], answer["starts"][i])
                 levels.append((*head.refine(outputs["hidden"][i], starts), starts))
-            answer = _pass(zip(*levels, strict=True))
+            answer = _step(zip(*levels, strict=True))
         return answer
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -199,14 +197,14 @@ class ProposalNetwork(keras.Model):
 
 def _head(level: int, config: ModelConfig) -> RPNHead:
     anchors = len(config.anchors.scales[level - 1]) * len(config.anchors.ratios)
-    sizes = (anchors, config.classes, config.head_channels)
+    sizes = (anchors, config.num_classes, config.head_channels)
     if config.refinement_steps:
-        return RefiningRPNHead(*sizes, refinement_steps=config.refinement_steps, name=f"head_{level}")
+        return RefiningRPNHead(*sizes, steps=config.refinement_steps, name=f"head_{level}")
     return RPNHead(*sizes, name=f"head_{level}")
 
 
-def _pass(columns) -> dict[str, Any]:
-    """A pass as tuples over levels, of (logits of each level, deltas ..., starts ...)."""
+def _step(columns) -> dict[str, Any]:
+    """A step as tuples over levels, of (logits of each level, deltas ..., starts ...)."""
     return dict(zip(("logits", "deltas", "starts"), columns, strict=True))
 
 

@@ -1,14 +1,14 @@
-"""Images in, proposals out: resizing, the network, decoding and suppression in one Keras model."""
+"""Images in, proposals out: resizing, the network, decoding and NMS in one Keras model."""
 
 from collections.abc import Sequence
 
 import keras
 from keras import ops
 
-from zip_keras.models import postprocess
 from zip_keras.config import PostprocessConfig, from_dict, to_dict
 from zip_keras.layers.registry import serializable
 from zip_keras.layers.resizing import ShortSideResizing
+from zip_keras.models.postprocess import Candidates, RankedBoxes, level_candidates, postprocess
 from zip_keras.models.proposal_network import ProposalNetwork
 
 
@@ -18,43 +18,43 @@ class Proposer(keras.Model):
 
     Input: RGB images `[B, H, W, 3]`, uint8 or float 0..255, any size, all of one size. Output: `{"boxes" [B, n, 4]
     float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "valid" [B, n] bool, "levels" [B, n] int32}` (1, 2, 3:
-    the level that found the box), n = `postprocess.max_proposals`; places beyond the image's proposals are zero and
+    the level that found the box), n = `postprocess_config.output_size`; places beyond the image's proposals are zero and
     not valid.
 
-    With several short sides the network looks at the image at each of them; every level of every look is suppressed
-    alone, then all are merged (paper section 5). With `flip` it looks at the mirrored image too, and the boxes that a
-    level finds in both are suppressed together.
+    With several short sides (multi-scale testing) the network runs once at each; NMS runs within every level of every
+    scale, then all are merged (paper section 5). With `flip` it also runs on the mirrored image, and the boxes that a
+    level finds in both go through NMS together.
 
     This is the model that is exported, loaded with `keras.models.load_model` and served.
 
     Args:
         network: a `ProposalNetwork`.
-        suppression: `PostprocessConfig` or its dict.
-        short_side: the size or sizes at which the network looks, pixels; None keeps the image's.
-        long_side: cap of the longer side of every look.
-        flip: look at the mirrored image too.
-        calibration: what `zip-keras calibrate` did, see `prediction/calibration.py`; kept with the model.
-        passes: how often boxes are fed back and refined; None: as often as in training. `UserError` where the network
-            has not learnt it.
+        postprocess: `PostprocessConfig` or its dict; `postprocess_config` afterwards.
+        short_sides: the scale or scales of the image, pixels of its short side; None keeps its size.
+        long_side: cap of the longer side at every scale, pixels.
+        flip: flip test-time augmentation.
+        calibration: what `zip-keras calibrate` did, see `inference/calibration.py`; kept with the model.
+        refinement_steps: how often boxes are fed back and refined; None: as often as in training. `UserError` where the
+            network has not learnt it.
     """
 
     def __init__(
         self,
         network,
         postprocess=None,
-        short_side: int | Sequence[int | None] | None = 600,
+        short_sides: int | Sequence[int | None] | None = 600,
         long_side: int = 1000,
         flip: bool = False,
         calibration: dict | None = None,
-        passes: int | None = None,
+        refinement_steps: int | None = None,
         **kwargs,
     ):
         super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
         self.network = network
-        network.check_refinement_steps(passes)
-        self.refinement_steps = passes
-        self.postprocess_config = _postprocess_config(suppression)
-        self.short_sides = tuple(short_side) if isinstance(short_side, Sequence) else (short_side,)
+        network.check_refinement_steps(refinement_steps)
+        self.refinement_steps = refinement_steps
+        self.postprocess_config = _postprocess_config(postprocess)
+        self.short_sides = tuple(short_sides) if isinstance(short_sides, Sequence) else (short_sides,)
         self.long_side, self.flip, self.calibration = long_side, flip, calibration
         self.resizings = [
             ShortSideResizing(side, long_side, dtype="float32", name="resizing" if not i else f"resizing_{i}")
@@ -63,15 +63,15 @@ class Proposer(keras.Model):
         self.built = True  # the network is functional, so all variables are there
 
     def call(self, images, training=False):
-        found = suppression.propose(*self._looks(images))
+        found = postprocess(*self._scored(images))
         return {"boxes": found.boxes, "scores": found.scores, "valid": found.valid, "levels": found.levels}
 
-    def level_candidates(self, images) -> suppression.Candidates:
-        """What the looks' levels give before they are merged, for images as in a call; `suppression.merge` goes on."""
-        return suppression.level_candidates(*self._looks(images))
+    def level_candidates(self, images) -> Candidates:
+        """The boxes of every level and scale before they are merged by `postprocess.merge`, for images as in a call."""
+        return level_candidates(*self._scored(images))
 
-    def listed(self, outputs, resized, height, width) -> suppression.Proposals:
-        """The list that one look gives: what comes after the network.
+    def postprocess(self, outputs, resized, height, width) -> RankedBoxes:
+        """The ranked list of one scale: everything that follows the network.
 
         Args:
             outputs: the network's, for `resized [B, H, W, 3]`.
@@ -79,22 +79,22 @@ class Proposer(keras.Model):
         """
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
         boxes, scores = self._boxes(outputs, resized, height, width)
-        return suppression.propose(boxes, scores, height, width, self.postprocess_config, self.network.levels)
+        return postprocess(boxes, scores, height, width, self.postprocess_config, self.network.levels)
 
-    def _looks(self, images):
-        """The arguments of `suppression.propose`."""
+    def _scored(self, images):
+        """The arguments of `postprocess.postprocess`."""
         images = ops.cast(images, "float32")
         _, height, width, _ = ops.shape(images)
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
         boxes, scores = [], []
         for resizing in self.resizings:
-            look_boxes, look_scores = self._look(resizing(images), height, width)
-            boxes += look_boxes
-            scores += look_scores
+            scale_boxes, scale_scores = self._at_scale(resizing(images), height, width)
+            boxes += scale_boxes
+            scores += scale_scores
         return boxes, scores, height, width, self.postprocess_config, self.network.levels * len(self.resizings)
 
-    def _look(self, resized, height, width):
-        """One look: boxes `[B, N_m, 4]` in pixels of the image, not clipped, and scores `[B, N_m]`, of each level."""
+    def _at_scale(self, resized, height, width):
+        """One scale: boxes `[B, N_m, 4]` in pixels of the image, not clipped, and scores `[B, N_m]`, of each level."""
         boxes, scores = self._score(resized, height, width)
         if not self.flip:
             return boxes, scores
@@ -120,7 +120,7 @@ class Proposer(keras.Model):
         return [of_level * ops.stack([y, x, y, x]) for of_level in boxes], scores
 
     def compute_output_spec(self, images, training=False):
-        batch, count = images.shape[0], min(self.postprocess_config.max_proposals, self.postprocess_config.counts[0])
+        batch, count = images.shape[0], self.postprocess_config.output_size
         return {
             "boxes": keras.KerasTensor((batch, count, 4), "float32"),
             "scores": keras.KerasTensor((batch, count), "float32"),
@@ -128,19 +128,19 @@ class Proposer(keras.Model):
             "levels": keras.KerasTensor((batch, count), "int32"),
         }
 
-    def changed(self, **changes) -> "Proposer":
-        """A proposer with the same network; arguments of the constructor that are not named stay as they are."""
-        return Proposer(self.network, **{**self._settings(), **changes})
+    def with_options(self, **changes) -> "Proposer":
+        """A proposer with the same network and other constructor arguments; those not named stay as they are."""
+        return Proposer(self.network, **{**self._options(), **changes})
 
     def get_config(self):
-        return {"network": keras.saving.serialize_keras_object(self.network), **self._settings()}
+        return {"network": keras.saving.serialize_keras_object(self.network), **self._options()}
 
-    def _settings(self) -> dict:
+    def _options(self) -> dict:
         """The arguments of the constructor but for the network, as plain values."""
         return {
             "name": self.name,
             "postprocess": to_dict(self.postprocess_config),
-            "short_side": self.short_sides[0] if len(self.short_sides) == 1 else list(self.short_sides),
+            "short_sides": self.short_sides[0] if len(self.short_sides) == 1 else list(self.short_sides),
             "long_side": self.long_side,
             "flip": self.flip,
             "calibration": self.calibration,

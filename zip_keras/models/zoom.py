@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from zip_keras.backbones import Preprocessing, get_backbone
 from zip_keras.config import ModelConfig
 from zip_keras.errors import UserError
 from zip_keras.layers.attention import merge_level
@@ -12,7 +13,6 @@ from zip_keras.layers.convolution import trained_batch_norm
 from zip_keras.layers.inception import Inception
 from zip_keras.layers.padding import PadToMultiple
 from zip_keras.layers.upsampling import upsampling
-from zip_keras.backbones import Preprocessing, get_backbone
 
 # The released code mirrors two blocks a level and changes level by a plain 1x1 convolution.
 FULL_MIRROR = (("5b", "5a"), ("4d", "4c", "4b", "4a"), ("3b", "3a"))
@@ -42,7 +42,9 @@ def build_zoom(image, config: ModelConfig) -> ZoomMaps:
     """Builds the network on a symbolic image `[batch, H, W, 3]`, RGB 0..255, of any size."""
     backbone = get_backbone(config.backbone)
     if config.deepen and not backbone.deepens:
-        raise UserError(f"model.deepen repeats inception blocks, and backbone {config.backbone!r} has none; set it to 0")
+        raise UserError(
+            f"model.deepen repeats inception blocks, and backbone {config.backbone!r} has none; set it to 0"
+        )
     x = Preprocessing(backbone.mean, backbone.scale, backbone.bgr, name="preprocessing")(image)
     x = PadToMultiple(32, name="pad")(x)
     built = backbone.build(x, config)
@@ -50,7 +52,9 @@ def build_zoom(image, config: ModelConfig) -> ZoomMaps:
     if config.zoom_in == "none" or levels == (3,):
         return ZoomMaps(built.maps, (), tuple(built.maps[level - 1] for level in levels), built.layers, {})
     if config.attention_sources == 4 and built.neighbours is None:
-        raise UserError(f"model.attention_sources 4: backbone {config.backbone!r} names no maps beside F1 and F2; use 2")
+        raise UserError(
+            f"model.attention_sources 4: backbone {config.backbone!r} names no maps beside F1 and F2; use 2"
+        )
     f3 = built.maps[2]
     zoom_in, mirror_layers = _zoom_in(f3, config, finest=min(levels))
     options: dict[str, Any] = {

@@ -2,26 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from keras import ops
 
 from zip_keras.config import AnchorConfig
-
-STRIDES = (8, 16, 32)  # pixels between the cells of F1, F2, F3
-
-
-def anchor_shapes(scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
-    """Heights and widths of a cell's anchors.
-
-    Args:
-        scales: square roots of areas, pixels.
-        ratios: height / width; 0.25 is four times as wide as high.
-
-    Returns:
-        float32 `[len(scales) * len(ratios), 2]`, (height, width) in pixels, scale by scale.
-    """
-    shapes = [(scale * ratio**0.5, scale / ratio**0.5) for scale in scales for ratio in ratios]
-    return np.asarray(shapes, "float32")
+from zip_keras.levels import STRIDES, anchor_shapes
 
 
 def place_anchors(height, width, stride: int, scales: Sequence[float], ratios: Sequence[float]):
@@ -45,8 +29,9 @@ def place_anchors(height, width, stride: int, scales: Sequence[float], ratios: S
 
 def level_sizes(height, width):
     """Cells (height, width) of the three levels for an image of `height` x `width` pixels, padded to 32 inside."""
-    rows, columns = -(-height // STRIDES[-1]), -(-width // STRIDES[-1])
-    return [(rows * (STRIDES[-1] // stride), columns * (STRIDES[-1] // stride)) for stride in STRIDES]
+    coarsest = STRIDES[-1]  # no division of negative numbers: ONNX converters round it another way
+    rows, columns = (height + coarsest - 1) // coarsest, (width + coarsest - 1) // coarsest
+    return [(rows * (coarsest // stride), columns * (coarsest // stride)) for stride in STRIDES]
 
 
 def anchors_of_image(height, width, config: AnchorConfig):

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zip_keras.utils.optional import library
 from zip_keras.evaluation.matching import overlaps
-from zip_keras.predictions.container import to_xywh
 from zip_keras.plots.colours import EDGE, FOUND, MISSED, Colour, level_colour
+from zip_keras.predictions.container import to_xywh
+from zip_keras.utils.optional import optional_import
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,8 +41,8 @@ def draw_boxes(
         UserError: Pillow is not installed.
         ValueError: not as many levels as boxes.
     """
-    pictures = library("PIL.Image", "a picture of boxes", "train")
-    draws = library("PIL.ImageDraw", "a picture of boxes", "train")
+    pictures = optional_import("PIL.Image", "a picture of boxes", "train")
+    draws = optional_import("PIL.ImageDraw", "a picture of boxes", "train")
     if levels is not None and len(levels) != len(boxes):
         raise ValueError(f"{len(levels)} levels for {len(boxes)} boxes")
     picture = pictures.fromarray(image)
@@ -98,7 +98,9 @@ def _entries(levels: np.ndarray, found: np.ndarray) -> list[tuple[Colour, str]]:
 
 def _with_legend(picture: "Image", entries: list[tuple[Colour, str]]) -> "Image":
     """The picture above a dark strip with a swatch and a text for each entry, in as many rows as they need."""
-    images, draws, fonts = (library(f"PIL.{name}", "a legend", "train") for name in ("Image", "ImageDraw", "ImageFont"))
+    images, draws, fonts = (
+        optional_import(f"PIL.{name}", "a legend", "train") for name in ("Image", "ImageDraw", "ImageFont")
+    )
     height = min(18, max(11, round(picture.width / 40)))  # of the letters, pixels
     font, gap = fonts.load_default(height), height // 2
     places: list[tuple[int, int]] = []

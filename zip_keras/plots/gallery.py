@@ -7,10 +7,10 @@ import numpy as np
 
 from zip_keras.errors import UserError
 from zip_keras.evaluation.curves import found_per_image
-from zip_keras.utils.optional import library
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.predictions.container import ImageId, Predictions, corners
 from zip_keras.plots.boxes import draw_boxes
+from zip_keras.predictions.container import ImageId, Predictions, corners
+from zip_keras.utils.optional import optional_import
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +53,7 @@ def gallery(
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(tile.height for tile in row) for row in rows]
     width = _GAP + (_WIDTH + _GAP) * min(columns, len(tiles))
-    sheet = library("PIL.Image", "a gallery", "train").new(
+    sheet = optional_import("PIL.Image", "a gallery", "train").new(
         "RGB", (width, sum(heights) + _GAP * (len(rows) + 1)), _PAPER
     )
     top = _GAP
@@ -79,7 +79,7 @@ def _tile(
 ) -> "Image":
     """One image of the gallery's width, its legend and its caption below it."""
     names = ("Image", "ImageDraw", "ImageFont")
-    pictures, draws, fonts = (library(f"PIL.{name}", "a gallery", "train") for name in names)
+    pictures, draws, fonts = (optional_import(f"PIL.{name}", "a gallery", "train") for name in names)
     image_id = ground_truth.image_ids[number]
     scale = _WIDTH / image.shape[1]
     rows = slice(int(ground_truth.starts[number]), int(ground_truth.starts[number + 1]))

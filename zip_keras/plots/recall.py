@@ -10,7 +10,7 @@ from zip_keras.evaluation.curves import (
     NUMBERS,
     Curves,
 )
-from zip_keras.utils.optional import library
+from zip_keras.utils.optional import optional_import
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +26,8 @@ def recall_figure(
     Returns:
         a matplotlib figure of its own, not pyplot's; `figure.savefig(path)` writes .png, .svg or .pdf.
     """
-    canvas = library("matplotlib.backends.backend_agg", "a picture of recall curves", "train").FigureCanvasAgg
-    figure_type = library("matplotlib.figure", "a picture of recall curves", "train").Figure
+    canvas = optional_import("matplotlib.backends.backend_agg", "a picture of recall curves", "train").FigureCanvasAgg
+    figure_type = optional_import("matplotlib.figure", "a picture of recall curves", "train").Figure
     panels = len(budgets) + len(thresholds) + 1
     columns = 3
     rows = -(-panels // columns)

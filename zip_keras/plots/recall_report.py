@@ -15,11 +15,11 @@ import numpy as np
 
 from zip_keras.evaluation.curves import class_groups, found_per_image, recall_curves, recall_of_groups, size_groups
 from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.evaluation.per_level import has_levels, level_name, per_level
 from zip_keras.evaluation.matching import NEVER, match_ranks, overlaps
-from zip_keras.predictions.container import ImageId, Predictions
+from zip_keras.evaluation.per_level import has_levels, level_name, per_level
 from zip_keras.plots.colours import FOUND, LEVEL_COLOURS, MISSED, NO_LEVEL, css
 from zip_keras.plots.recall import recall_figure
+from zip_keras.predictions.container import ImageId, Predictions
 
 BUDGET = 100  # proposals an image by which images are judged
 LOOSE = np.array([0.5])  # the IoU from which a picture shows an object as found
@@ -127,7 +127,9 @@ def _key(kind: str, text: str) -> str:
     return f'<b class="key {kind}">{text}</b>'
 
 
-def _worst_images(ground_truth: GroundTruth, proposals: Predictions, load_image: LoadImage, images: int) -> Iterable[str]:
+def _worst_images(
+    ground_truth: GroundTruth, proposals: Predictions, load_image: LoadImage, images: int
+) -> Iterable[str]:
     found, objects = found_per_image(ground_truth, proposals, BUDGET)
     everything = np.ones((1, len(ground_truth.xywh)), bool)
     ranks = match_ranks(ground_truth, proposals, BUDGET, LOOSE, everything)[0, 0]

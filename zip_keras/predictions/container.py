@@ -98,7 +98,7 @@ class Predictions:
         """Takes an image out."""
         return self._images.pop(image_id)
 
-    def of_level(self, level: int) -> "Proposals":
+    def of_level(self, level: int) -> "Predictions":
         """The proposals of one level, in their order; every image stays, also where none of its boxes is left."""
         result = Predictions(self.name)
         result._images = {part.image_id: part.choose(part.levels == level) for part in self}

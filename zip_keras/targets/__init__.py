@@ -1,1 +1,1 @@
-"""What anchors learn."""
+"""What each anchor learns: matching to objects, sampling into the loss."""

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from zip_keras.data.records import Dataset
 from zip_keras.evaluation.average_recall import average_recall
-from zip_keras.models.proposer import Proposer
 from zip_keras.inference.runner import compile_proposer, load_image, propose_records
+from zip_keras.models.proposer import Proposer
 
 PICTURES = 4
 GREEN, ORANGE = (0.1, 0.9, 0.2, 1.0), (1.0, 0.6, 0.0, 1.0)

@@ -14,6 +14,7 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
+from zip_keras.backbones import get_backbone
 from zip_keras.config import ExperimentConfig
 from zip_keras.data.checks.defects import ALL_KINDS
 from zip_keras.data.pipeline.tf_data import training_batches
@@ -21,9 +22,9 @@ from zip_keras.data.records import Dataset
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.ground_truth import from_dataset
+from zip_keras.inference.inputs import IMAGE_SUFFIXES
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
-from zip_keras.inference.inputs import IMAGE_SUFFIXES
 from zip_keras.presets import weights_file
 from zip_keras.training.averaging import WeightAverage
 from zip_keras.training.evaluator import RecallEvaluator
@@ -32,7 +33,6 @@ from zip_keras.training.progress import RunProgress
 from zip_keras.training.run_folder import RunFolder
 from zip_keras.training.strategies import is_chief, make_strategy
 from zip_keras.training.trainer import NonFiniteLossError, ProposalTrainer
-from zip_keras.backbones import get_backbone
 from zip_keras.weights.npz import load_weights
 
 
@@ -261,7 +261,9 @@ def build_network(config: ExperimentConfig, say: Callable[[str], None] = _say, l
     if settings.freeze:
         names = list(network.backbone_layers)
         if settings.freeze != "backbone" and settings.freeze not in names:
-            raise UserError(f"train.freeze {settings.freeze!r} is no block of the backbone; there are {', '.join(names)}")
+            raise UserError(
+                f"train.freeze {settings.freeze!r} is no block of the backbone; there are {', '.join(names)}"
+            )
         last = len(names) if settings.freeze == "backbone" else names.index(settings.freeze) + 1
         for name in names[:last]:
             network.backbone_layers[name].trainable = False

@@ -21,12 +21,12 @@ from typing import Any
 import keras
 
 from zip_keras.config import ExperimentConfig, to_dict
-from zip_keras.config.files import non_default_values, config_text, read_config
+from zip_keras.config.files import config_differences, config_text, read_config
 from zip_keras.errors import UserError
-from zip_keras.predictions.formats.common import atomic_write
 from zip_keras.training.environment_file import ENVIRONMENT_FILE, read_starts
 from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
 from zip_keras.utils.environment import versions
+from zip_keras.utils.files import atomic_write
 
 # What may differ between the starts of one run: where it runs, how it is measured, what it writes; not what it learns.
 FREE_ON_RESUME = (
@@ -122,7 +122,7 @@ class RunFolder:
 
     def _check_same_run(self, saved: Path, config: ExperimentConfig, images: str) -> None:
         before = read_config(saved)
-        changed = [line for line in non_default_values(before, config) if not line.startswith(FREE_ON_RESUME)]
+        changed = [line for line in config_differences(before, config) if not line.startswith(FREE_ON_RESUME)]
         if changed:
             raise UserError(
                 f"{saved}: the run was started with another config ({'; '.join(changed)}); "

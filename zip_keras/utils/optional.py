@@ -6,7 +6,7 @@ from typing import Any
 from zip_keras.errors import UserError
 
 
-def library(module: str, needed_by: str, extra: str) -> Any:
+def optional_import(module: str, needed_by: str, extra: str) -> Any:
     """Imports a library that belongs to one of the project's extras.
 
     Args:

@@ -12,11 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from zip_keras.backbones import get_backbone
 from zip_keras.config import ModelConfig
 from zip_keras.errors import UserError
 from zip_keras.layers.inception import Inception
 from zip_keras.layers.inverted_bottleneck import InvertedBottleneck
-from zip_keras.backbones import get_backbone
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import zip_keras
-from zip_keras.errors import UserError
 from zip_keras.analysis.attention.extraction import attention_network, compile_attention
+from zip_keras.errors import UserError
 
 OPTIONS = {"width": 0.125, "head_channels": 16, "zoom_in": "released"}
 
@@ -16,7 +16,7 @@ def proposer():
     """Looks at images of 64 x 96 as they are; mu is set by `say`."""
     keras.utils.set_random_seed(0)
     network = zip_keras.ProposalNetwork(zip_keras.ModelConfig(**OPTIONS))
-    return zip_keras.Proposer(network, zip_keras.PostprocessConfig(max_proposals=10), short_side=None)
+    return zip_keras.Proposer(network, zip_keras.PostprocessConfig(max_proposals=10), short_sides=None)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_before_is_f_then_h_and_after_is_what_the_heads_see(proposer, attend):
 
 
 def test_the_image_is_looked_at_in_the_proposers_size(proposer):
-    half = zip_keras.Proposer(proposer.network, proposer.postprocess_config, short_side=32, long_side=96)
+    half = zip_keras.Proposer(proposer.network, proposer.postprocess_config, short_sides=32, long_side=96)
     assert compile_attention(half)(image())[1].before.shape == (4, 6, 96)
 
 
@@ -83,7 +83,7 @@ def test_half_precision_comes_out_as_float32():
         network = zip_keras.ProposalNetwork(zip_keras.ModelConfig(**OPTIONS))
     finally:
         keras.config.set_dtype_policy(policy)
-    level = compile_attention(zip_keras.Proposer(network, short_side=None))(image())[2]
+    level = compile_attention(zip_keras.Proposer(network, short_sides=None))(image())[2]
     assert {level.before.dtype, level.mu.dtype, level.after.dtype} == {np.dtype("float32")}
 
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from zip_keras.config import DataConfig
 from zip_keras.data.pipeline.batch_targets import boxes_of
 from zip_keras.data.pipeline.batches import BatchMaker
-from zip_keras.data.pipeline.tf_data import describe_failure, training_batches
 from zip_keras.data.pipeline.plan import plan_epoch
+from zip_keras.data.pipeline.tf_data import describe_failure, training_batches
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
 

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from zip_keras.data.checks.defects import DefectLog
-from zip_keras.data.tfrecord.writing import write_shards
 from zip_keras.data.sources import open_dataset
 from zip_keras.data.tfrecord.shards import INDEX_SUFFIX, shard_paths
+from zip_keras.data.tfrecord.writing import write_shards
 from zip_keras.errors import UserError
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from zip_keras.data import prepare
 from zip_keras.data.checks.defects import DefectLog
-from zip_keras.data.encoded import read_encoded
 from zip_keras.data.checks.images import decode_rgb, inspect
-from zip_keras.data.tfrecord.writing import write_shards
+from zip_keras.data.encoded import read_encoded
 from zip_keras.data.sources import open_dataset
+from zip_keras.data.tfrecord.writing import write_shards
 from zip_keras.errors import UserError
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from zip_keras.analysis.anchor_fit.fit import STRIDES, AnchorFit
+from zip_keras.analysis.anchor_fit.fit import AnchorFit
+from zip_keras.levels import STRIDES
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green")
 MOST_POINTS = 20_000  # more only make the file large

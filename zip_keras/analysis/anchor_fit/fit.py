@@ -7,8 +7,8 @@ import numpy as np
 
 from zip_keras.config import AnchorConfig
 from zip_keras.data.records import ImageRecord
+from zip_keras.levels import STRIDES, anchor_shapes
 
-STRIDES = (8, 16, 32)  # as zip_keras.ops.anchors.STRIDES, which would import Keras
 THRESHOLDS = (0.5, 0.6)  # 0.6 is where an anchor counts as positive
 
 
@@ -81,7 +81,7 @@ def fit_anchors(
         boxes = record.boxes[~(record.difficult | record.crowd)] * np.float32(scale)
         size = boxes[:, 2:] - boxes[:, :2]
         image = (round(record.height * scale), round(record.width * scale))
-        levels = [(stride, _shapes(s, anchors.ratios)) for stride, s in zip(STRIDES, anchors.scales, strict=True)]
+        levels = [(stride, anchor_shapes(s, anchors.ratios)) for stride, s in zip(STRIDES, anchors.scales, strict=True)]
         sizes.append(size)
         shape_iou.append(np.stack([_best(size, np.zeros_like(size), shapes) for _, shapes in levels], 1))
         offsets = [_offset_from_grid(boxes, stride, image) for stride, _ in levels]
@@ -95,12 +95,6 @@ def fit_anchors(
         anchors,
         short_side,
     )
-
-
-def _shapes(scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
-    """Heights and widths `[A, 2]`; area = scale squared, ratio = height / width."""
-    shapes = [(scale * ratio**0.5, scale / ratio**0.5) for scale in scales for ratio in ratios]
-    return np.array(shapes, np.float32).reshape(-1, 2)  # a level may have none
 
 
 def _offset_from_grid(boxes: np.ndarray, stride: int, image: tuple[int, int]) -> np.ndarray:

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zip_keras.errors import UserError
 from zip_keras.analysis.attention.statistics import LevelAttention
+from zip_keras.errors import UserError
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zip_keras.utils.optional import library
 from zip_keras.analysis.attention.statistics import STREAMS, LevelAttention, MapDecisions, spread
 from zip_keras.predictions.container import ImageId
+from zip_keras.utils.optional import optional_import
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def spread_figure(decisions: MapDecisions) -> "Figure":
 
 def _name_images(panel: "Axes", image_ids: tuple[ImageId, ...]) -> None:
     """The image axis of a heat map: ids where there is room, else numbers in the order given."""
-    whole_numbers = library("matplotlib.ticker", _NEEDED_BY, "train").MaxNLocator
+    whole_numbers = optional_import("matplotlib.ticker", _NEEDED_BY, "train").MaxNLocator
     if len(image_ids) <= _NAMED_ROWS:
         names = [name if len(name) <= 16 else f"…{name[-15:]}" for name in map(str, image_ids)]
         panel.set_yticks(range(len(names)), names, fontsize=8)
@@ -183,7 +183,7 @@ def _shares(count: int) -> np.ndarray:
 
 
 def _figure(size: tuple[float, float]) -> "Figure":
-    canvas = library("matplotlib.backends.backend_agg", _NEEDED_BY, "train").FigureCanvasAgg
-    figure = library("matplotlib.figure", _NEEDED_BY, "train").Figure(figsize=size, layout="constrained")
+    canvas = optional_import("matplotlib.backends.backend_agg", _NEEDED_BY, "train").FigureCanvasAgg
+    figure = optional_import("matplotlib.figure", _NEEDED_BY, "train").Figure(figsize=size, layout="constrained")
     canvas(figure)
     return figure

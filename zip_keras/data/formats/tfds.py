@@ -10,12 +10,12 @@ import numpy as np
 
 from zip_keras.data.annotations import ImageAnnotation, ObjectAnnotation
 from zip_keras.data.checks.defects import DefectLog
-from zip_keras.data.tfrecord.examples import to_example, write_label_map
 from zip_keras.data.checks.images import inspect
+from zip_keras.data.checks.validation import to_record
 from zip_keras.data.records import ImageRecord, image_id_of
 from zip_keras.data.tfrecord.container import write_record
+from zip_keras.data.tfrecord.examples import to_example, write_label_map
 from zip_keras.data.tfrecord.shards import LABEL_MAP_FILE, write_index
-from zip_keras.data.checks.validation import to_record
 from zip_keras.errors import UserError
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zip_keras.data.pipeline.batch_targets import box_capacity, example_targets
-from zip_keras.data.encoded import check_size, describe, jpeg_reduction, read_encoded, undecodable
 from zip_keras.data.checks.images import EXIF_ORIENTATION
+from zip_keras.data.encoded import check_size, describe, jpeg_reduction, read_encoded, undecodable
+from zip_keras.data.pipeline.batch_targets import box_capacity, example_targets
 from zip_keras.data.pipeline.plan import GRAY_WEIGHTS, ExamplePlan, batches_per_epoch, plan_epoch
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError

@@ -18,10 +18,10 @@ import numpy as np
 
 from zip_keras.data.annotations import ImageAnnotation, PixelConvention
 from zip_keras.data.checks.defects import Defect, DefectLog
-from zip_keras.data.tfrecord.examples import annotation_of, read_label_map
+from zip_keras.data.checks.validation import to_record
 from zip_keras.data.records import ImageRecord
 from zip_keras.data.tfrecord.container import scan_records
-from zip_keras.data.checks.validation import to_record
+from zip_keras.data.tfrecord.examples import annotation_of, read_label_map
 from zip_keras.errors import UserError
 
 INDEX_SUFFIX = ".index.npz"

@@ -20,11 +20,11 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from zip_keras.data.checks.defects import DefectLog
-from zip_keras.data.encoded import read_encoded
-from zip_keras.data.tfrecord.examples import to_example, write_label_map
 from zip_keras.data.checks.images import repair, verify
+from zip_keras.data.encoded import read_encoded
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.data.tfrecord.container import write_record
+from zip_keras.data.tfrecord.examples import to_example, write_label_map
 from zip_keras.data.tfrecord.shards import (
     DATASET_FILE,
     JOB_FILE,

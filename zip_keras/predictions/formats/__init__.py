@@ -20,10 +20,18 @@ from pathlib import Path
 from types import ModuleType
 
 from zip_keras.errors import UserError
-from zip_keras.predictions.formats.common import ReadOptions
 from zip_keras.predictions.container import ImageId, ImagePredictions, Predictions, gather
+from zip_keras.predictions.formats.common import ReadOptions
 
-__all__ = ["SUFFIXES", "ReadOptions", "check_ids", "format_of", "read_predictions", "stream_predictions", "write_predictions"]
+__all__ = [
+    "SUFFIXES",
+    "ReadOptions",
+    "check_ids",
+    "format_of",
+    "read_predictions",
+    "stream_predictions",
+    "write_predictions",
+]
 
 SUFFIXES = {
     ".json": "coco_results",

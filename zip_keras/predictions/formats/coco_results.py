@@ -12,8 +12,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.predictions.formats.common import ReadOptions, by_image, atomic_write, refuse_not_finite
 from zip_keras.predictions.container import ImagePredictions
+from zip_keras.predictions.formats.common import ReadOptions, by_image, refuse_not_finite
+from zip_keras.utils.files import atomic_write
 
 _PIECE = 1 << 22  # characters parsed at once, about 30,000 rows
 # Nested objects may be in a row, but not a list of them; run-length masks hold no braces.

@@ -1,7 +1,5 @@
-"""What the formats share: options of reading, files that appear complete or not at all, checks before writing."""
+"""What the formats share: options of reading, checks before writing."""
 
-import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,26 +41,6 @@ def read_image_list(file: str) -> tuple[ImageId, ...]:
     if not ids:
         raise UserError(f"{file}: the list of images is empty")
     return ids
-
-
-@contextlib.contextmanager
-def atomic_write(file: str) -> Iterator[Path]:
-    """Gives a path beside `file` to write to, and moves it to `file` when the block ends without an exception.
-
-    Raises:
-        UserError: the folder cannot be made or written.
-    """
-    target = Path(file)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        unfinished.replace(target)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
 
 
 def refuse_not_finite(part: ImagePredictions) -> None:

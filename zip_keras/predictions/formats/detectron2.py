@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.predictions.formats.common import ReadOptions, atomic_write, refuse_not_finite
 from zip_keras.predictions.container import ImagePredictions, corners, gather
+from zip_keras.predictions.formats.common import ReadOptions, refuse_not_finite
+from zip_keras.utils.files import atomic_write
 
 _XYXY, _XYWH = 0, 1  # detectron2.structures.BoxMode.XYXY_ABS and XYWH_ABS
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.utils.optional import library
-from zip_keras.predictions.formats.common import ReadOptions, atomic_write, refuse_not_finite
 from zip_keras.predictions.container import ImageId, ImagePredictions, gather
+from zip_keras.predictions.formats.common import ReadOptions, refuse_not_finite
+from zip_keras.utils.files import atomic_write
+from zip_keras.utils.optional import optional_import
 
 
 def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
@@ -25,7 +26,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
     Raises:
         UserError: SciPy is missing, the file is not MATLAB's, has no `aboxes`, or no ids are known for its images.
     """
-    io = library("scipy.io", file, "interchange")
+    io = optional_import("scipy.io", file, "interchange")
     try:
         content = io.loadmat(file)
     except NotImplementedError:
@@ -52,7 +53,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
 
 def write(file: str, parts: Iterable[ImagePredictions]) -> int:
     """Writes `aboxes` as doubles and the ids as texts in `image_ids`."""
-    io = library("scipy.io", file, "interchange")
+    io = optional_import("scipy.io", file, "interchange")
     proposals = gather(parts, file)
     cells = np.empty((len(proposals), 1), object)
     ids = np.empty((len(proposals), 1), object)

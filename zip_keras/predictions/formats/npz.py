@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.predictions.formats.common import ReadOptions, atomic_write, refuse_not_finite
 from zip_keras.predictions.container import ImagePredictions, gather
+from zip_keras.predictions.formats.common import ReadOptions, refuse_not_finite
+from zip_keras.utils.files import atomic_write
 
 _ARRAYS = ("image_ids", "starts", "xywh", "scores", "categories")
 

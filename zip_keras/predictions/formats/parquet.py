@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.utils.optional import library
-from zip_keras.predictions.formats.common import ReadOptions, by_image, atomic_write, refuse_not_finite
 from zip_keras.predictions.container import ImageId, ImagePredictions
+from zip_keras.predictions.formats.common import ReadOptions, by_image, refuse_not_finite
+from zip_keras.utils.files import atomic_write
+from zip_keras.utils.optional import optional_import
 
 _NUMBERS = ("x", "y", "width", "height", "score")
 _ROWS = 100_000  # of a row group: what is in memory at once
@@ -114,7 +115,7 @@ class _Writer:
 
 
 def _libraries(file: str) -> tuple[Any, Any]:
-    return library("pyarrow", file, "interchange"), library("pyarrow.parquet", file, "interchange")
+    return optional_import("pyarrow", file, "interchange"), optional_import("pyarrow.parquet", file, "interchange")
 
 
 def _parts(batch: Any, file: str) -> Iterator[ImagePredictions]:

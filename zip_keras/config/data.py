@@ -1,0 +1,63 @@
+"""Images and how they are scaled."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from zip_keras.config.checks import check_choices, check_positive, check_range, require
+
+Resize = Literal["fixed", "random", "dynamic"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Training and validation images and how they are scaled.
+
+    Attributes:
+        train, val: data set specs, see docs/ARCHITECTURE.md.
+        train_images: only the first so many training images; 0 = all.
+        on_defect: what a defect in them does: "error", "skip" the object or image, or "clip" the box.
+        resize: "fixed" short side, "random" short side (one draw a batch), or "dynamic" train scale.
+        short_side: of "fixed", of validation and of the exported model.
+        long_side: cap of the longer side.
+        random_short_sides: the choices of "random".
+        dynamic_variant: the drawn target side, "paper" 64-128 or "released" 72-128 pixels.
+        dynamic_min_short, dynamic_max_long: bounds of "dynamic", in pixels (released 800).
+        flip: mirror half of the images.
+        colour_jitter: largest relative change of brightness, contrast and saturation; 0 = off.
+        crop: probability of a random crop.
+        bucket_multiple: padded sides are multiples of it, so that few shapes occur.
+        max_boxes: boxes an image may have; None = the most in the data set.
+    """
+
+    train: str = ""
+    val: str = ""
+    train_images: int = 0
+    on_defect: Literal["error", "skip", "clip"] = "error"
+    resize: Resize = "dynamic"
+    short_side: int = 600
+    long_side: int = 1000
+    random_short_sides: tuple[int, ...] = (400, 500, 600)
+    dynamic_variant: Literal["paper", "released"] = "paper"
+    dynamic_min_short: int = 100
+    dynamic_max_long: int = 800
+    flip: bool = True
+    colour_jitter: float = 0.0
+    crop: float = 0.0
+    bucket_multiple: int = 64
+    max_boxes: int | None = None
+
+    def __post_init__(self):
+        check_choices(self)
+        check_positive(self, "short_side", "long_side", "dynamic_min_short", "dynamic_max_long", "bucket_multiple")
+        check_positive(self, "max_boxes")
+        check_range(self, 0, math.inf, "train_images")
+        check_range(self, 0, 1, "colour_jitter", "crop")
+        require(
+            len(self.random_short_sides) > 0 and min(self.random_short_sides) > 0,
+            f"random_short_sides must be numbers above 0, not {list(self.random_short_sides)}",
+        )
+        require(
+            self.short_side <= self.long_side,
+            f"short_side {self.short_side} is larger than long_side {self.long_side}",
+        )

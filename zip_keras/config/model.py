@@ -1,0 +1,93 @@
+"""The network: anchors and architecture."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from zip_keras.config.checks import check_choices, check_positive, require
+
+Merge = Literal["mad", "conv", "spatial_mad", "se", "add"]
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """Anchors of the three levels, fine to coarse.
+
+    Attributes:
+        scales: square roots of the anchors' areas in pixels, one tuple a level. A level with an empty tuple has no
+            head; of the zoom-in stream no more is built than the other levels need.
+        ratios: height / width; 0.25 is four times as wide as high. Paper says five and lists six
+            (0.25 0.5 0.75 1 2 4); released has 0.25 0.5 1 2 3.
+    """
+
+    scales: tuple[tuple[float, ...], ...] = ((16.0, 32.0), (64.0, 128.0), (256.0, 512.0))
+    ratios: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+    def __post_init__(self):
+        require(len(self.scales) == 3, f"scales must be three lists, one a level, not {len(self.scales)}")
+        numbers = [*self.ratios, *(scale for level in self.scales for scale in level)]
+        require(bool(self.ratios) and any(self.scales), "there must be a ratio, and a scale at one level at least")
+        require(all(number > 0 for number in numbers), f"scales and ratios must be above 0, not {min(numbers)}")
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels that have anchors, of 1, 2, 3 (strides 8, 16, 32), fine to coarse."""
+        return tuple(level for level, scales in enumerate(self.scales, 1) if scales)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network.
+
+    Attributes:
+        backbone: name of the zoom-out network (`zip_keras.backbones.BACKBONES`), or `keras:NETWORK:LAYER,LAYER,LAYER`.
+        width: multiplies the backbone's widths (rounded to multiples of 8).
+        deepen: how often each block of the backbone that keeps the stride is repeated (paper's Table 1, structure e: once,
+            for about 40 layers); only backbones of inception blocks can be deepened.
+        pool_border: average pools count the zero padding ("count": Caffe and PyTorch Inception-BN) or not ("ignore").
+        batch_norm: "frozen" (statistics and scale fixed; for a pretrained backbone), "synchronized" or "local".
+        zoom_in: "full" mirror (paper), "released" (shorter), or "none" (zoom-out alone).
+        zoom_in_width: width of the zoom-in stream relative to its mirror.
+        upsampling: "bilinear" (paper's choice) or "deconv".
+        mirror_initialisation: start each mirrored block from its mirror's weights where the shapes agree.
+        merge: how F and H become the input of a level's head.
+        attention_sources: maps of which a level's merged map is made (paper's lambda): 2, F and H; 4, also the block
+            next to each in its stream (docs/method.md says which), for which `zoom_in` must be "full".
+        attention_width: channels of MAD's hidden convolutions relative to those it decides on, 2 C(m) in the paper.
+        attention_activation: after MAD's hidden convolutions (the paper gives none).
+        attention_normalisation: batch normalisation after MAD's hidden convolutions.
+        attention_output: what makes mu of MAD's last convolution: "linear", "sigmoid" (twice the sigmoid), "softplus".
+        head_channels: width of the 3x3 convolution that opens a level's head (paper: 512).
+        num_classes: of a head's softmax: 3 with the gray class, 2 without.
+        refinement_steps: how often regressed boxes are fed back, scored and refined again in training; prediction may
+            take more or fewer steps where it is above 0.
+    """
+
+    backbone: str = "inception_bn"
+    width: float = 1.0
+    deepen: int = 0
+    pool_border: Literal["count", "ignore"] = "count"
+    batch_norm: Literal["frozen", "synchronized", "local"] = "synchronized"
+    zoom_in: Literal["full", "released", "none"] = "full"
+    zoom_in_width: float = 1.0
+    upsampling: Literal["bilinear", "deconv"] = "bilinear"
+    mirror_initialisation: bool = True
+    merge: Merge = "mad"
+    attention_sources: Literal[2, 4] = 2
+    attention_width: float = 1.0
+    attention_activation: Literal["linear", "relu"] = "relu"
+    attention_normalisation: bool = False
+    attention_output: Literal["linear", "sigmoid", "softplus"] = "linear"
+    head_channels: int = 512
+    num_classes: Literal[2, 3] = 3
+    refinement_steps: int = 0
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)
+
+    def __post_init__(self):
+        check_choices(self)
+        check_positive(self, "width", "zoom_in_width", "attention_width", "head_channels")
+        require(
+            self.attention_sources == 2 or self.zoom_in != "released",
+            "attention_sources 4 takes a block that the released zoom-in stream has not; set zoom_in to full",
+        )
+        for name in ("deepen", "refinement_steps"):
+            require(getattr(self, name) >= 0, f"{name} must not be negative, but is {getattr(self, name)}")

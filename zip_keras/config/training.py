@@ -1,0 +1,66 @@
+"""The run."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from zip_keras.config.checks import check_choices, check_positive, check_range
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The run.
+
+    Attributes:
+        steps: optimizer steps in all.
+        batch_size: images a step, over all replicas.
+        learning_rate: at the start, after the warm-up.
+        backbone_rate: learning rate of the backbone relative to the rest; below 1 for a pretrained one.
+        schedule: "halve" every `halve_every` steps (paper), or "cosine" to zero.
+        warmup_steps: linear rise from a tenth.
+        momentum, weight_decay: SGD; the decay is Caffe's (added to the gradient), not on biases and batch norms.
+        clip_norm: global norm to which the all-reduced gradient is clipped; 0 = off.
+        ema: decay of the averaged weights that are evaluated and saved; 0 = off.
+        dtype: "float32", "mixed_bfloat16" or "mixed_float16"; boxes and losses stay float32.
+        seed: of weights, order, augmentation and anchor sampling.
+        deterministic: also ask TensorFlow for deterministic kernels (slower).
+        strategy: "auto" (one device or all local GPUs), "one", "mirrored", "multi_worker" (TF_CONFIG).
+        devices: for "mirrored": number of devices; 0 = all GPUs, or logical CPU devices of that number.
+        log_every, evaluate_every, checkpoint_every: in steps.
+        evaluate_images: validation images of an evaluation during training; 0 = all.
+        weights: starts from this `.npz` or `.keras` file or preset where names and shapes agree; None = from scratch.
+        freeze: names of the backbone's blocks to keep fixed, from its input on; "backbone" freezes all of it.
+        keep_checkpoints: besides the best.
+    """
+
+    steps: int = 56000
+    batch_size: int = 4
+    learning_rate: float = 1e-4
+    backbone_rate: float = 1.0
+    schedule: Literal["halve", "cosine"] = "halve"
+    halve_every: int = 7000
+    warmup_steps: int = 0
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    dtype: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    seed: int = 0
+    deterministic: bool = False
+    strategy: Literal["auto", "one", "mirrored", "multi_worker"] = "auto"
+    devices: int = 0
+    log_every: int = 20
+    evaluate_every: int = 1000
+    checkpoint_every: int = 500
+    evaluate_images: int = 0
+    weights: str | None = None
+    freeze: str | None = None
+    keep_checkpoints: int = 2
+
+    def __post_init__(self):
+        check_choices(self)
+        check_positive(self, "steps", "batch_size", "learning_rate", "backbone_rate", "halve_every")
+        check_positive(self, "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints")
+        not_negative = ("warmup_steps", "weight_decay", "clip_norm", "seed", "devices", "evaluate_images")
+        check_range(self, 0, math.inf, *not_negative)
+        check_range(self, 0, 0.999999, "momentum", "ema")  # at 1 nothing is ever learnt

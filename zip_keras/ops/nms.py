@@ -1,0 +1,115 @@
+"""Non-maximum suppression (NMS): kernels on scored boxes of a batch, for any Keras backend.
+
+On TensorFlow its compiled kernels do the work, several times faster and with the same answers; elsewhere `greedy_keep`.
+"""
+
+import keras
+from keras import ops
+
+from zip_keras.ops import boxes as box_ops
+
+ABSENT = -1e9  # score of a place that holds no box
+
+
+def best_places(scores, count: int):
+    """The best `count` of scores `[B, N]`, best first, and their places, int32 `[B, count]`.
+
+    NaN is no score. Where there are fewer, `ABSENT` follows, with any place.
+    """
+    scores = without_nan(scores)
+    batch, last = ops.shape(scores)[0], ops.shape(scores)[1] - 1
+    scores, order = ops.top_k(ops.concatenate([scores, ops.full((batch, count), ABSENT)], axis=1), count)
+    return scores, ops.minimum(order, last)
+
+
+def without_nan(scores):
+    """NaN compares false: a broken score can never be returned, nor upset the order of the others."""
+    return ops.where(scores > ABSENT / 2, scores, ABSENT)
+
+
+def sorted_by_score(boxes, scores):
+    order = ops.argsort(-scores, axis=1)
+    return ops.take_along_axis(boxes, order[..., None], axis=1), ops.take_along_axis(scores, order, axis=1)
+
+
+def keep_by_rank(boxes, ranks, iou: float, keep: int):
+    """NMS within each class by CombinedNonMaxSuppression, the fastest kernel of TensorFlow.
+
+    It orders equal scores as it likes and puts its padding, which scores 0, before negative ones. So it is given ranks
+    from the end instead: 1 for the worst box, 0 for an absent one.
+
+    Args:
+        boxes, ranks: float32 `[B, N, classes, 4]`, `[B, N, classes]`.
+        keep: boxes kept of a class at most.
+
+    Returns:
+        the boxes kept of all classes, best first, float32 `[B, classes * keep, 4]`, `[B, classes * keep]`; rank 0 where
+        there are no more.
+    """
+    import tensorflow as tf
+
+    result = tf.raw_ops.CombinedNonMaxSuppression(
+        boxes=boxes,
+        scores=ranks,
+        max_output_size_per_class=keep,
+        max_total_size=ranks.shape[2] * keep,
+        iou_threshold=iou,
+        score_threshold=0.5,
+        pad_per_class=False,
+        clip_boxes=False,
+    )
+    return result.nmsed_boxes, result.nmsed_scores
+
+
+def nms_mask(boxes, scores, iou: float, limit: int):
+    """Which boxes greedy NMS keeps: `[B, N, 4]`, `[B, N]` (best first) -> bool `[B, N]`, at most `limit` each.
+
+    A box is dropped when its IoU with a kept box before it is greater than `iou`.
+    """
+    present = scores > ABSENT / 2
+    if keras.backend.backend() != "tensorflow":
+        keep = greedy_keep(boxes, present, iou)
+        return ops.logical_and(keep, ops.cumsum(ops.cast(keep, "int32"), axis=1) <= limit)
+    import tensorflow as tf
+
+    def of_image(arguments):
+        image_boxes, image_scores = arguments
+        kept = tf.raw_ops.NonMaxSuppressionV5(
+            boxes=image_boxes,
+            scores=image_scores,
+            max_output_size=limit,
+            iou_threshold=iou,
+            score_threshold=ABSENT / 2,
+            soft_nms_sigma=0.0,
+        ).selected_indices
+        return tf.tensor_scatter_nd_update(
+            tf.zeros_like(image_scores, dtype=tf.bool), kept[:, None], tf.ones_like(kept, dtype=tf.bool)
+        )
+
+    keep = tf.map_fn(of_image, (boxes, scores), fn_output_signature=tf.TensorSpec([None], tf.bool))
+    return ops.logical_and(keep, present)
+
+
+def greedy_keep(boxes, present, iou: float):
+    """Greedy NMS in plain tensor operations: boxes `[B, N, 4]` best first, present `[B, N]` -> keep `[B, N]`.
+
+    `keep_j = present_j and no kept i < j has IoU > iou` is solved by iterating from "all kept"; after k rounds the
+    first k links of every chain are final, so the fixed point is the greedy answer. It takes a few `[B, N, N]` float32.
+    """
+    count = ops.shape(boxes)[1]
+    earlier = ops.arange(count)[:, None] < ops.arange(count)[None, :]  # i before j
+    conflict = ops.cast(ops.logical_and(box_ops.iou(boxes, boxes) > iou, earlier), "float32")  # [B, i, j]
+
+    def following(keep):
+        hits = ops.einsum("bi,bij->bj", ops.cast(keep, "float32"), conflict)
+        return ops.logical_and(present, hits == 0)
+
+    def unsettled(keep, settled):
+        return ops.logical_not(settled)
+
+    def step(keep, settled):
+        after = following(keep)
+        return after, ops.all(after == keep)
+
+    keep, _ = ops.while_loop(unsettled, step, (present, ops.convert_to_tensor(False)))
+    return keep
