@@ -221,7 +221,7 @@ def test_compute_type_reaches_neither_outputs_nor_boxes(batch):
     assert {array(x).dtype for x in keras.tree.flatten(outputs)} == {np.dtype("float32")}
     assert network.get_layer("head_1").refinement.compute_dtype == "bfloat16"
     assert np.isfinite(array(network.image_losses(images, y, outputs)["loss"])).all()
-    for boxes in network.scored_boxes(outputs, 70, 90, refinement_steps=3)[0]:
+    for boxes in network.scored_boxes(outputs, 70, 90, steps=3)[0]:
         assert array(boxes).dtype == np.float32
 
 
