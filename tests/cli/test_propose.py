@@ -108,7 +108,7 @@ def test_levels_go_into_the_file_and_colour_the_pictures(photos, tmp_path, monke
             "levels": np.array([3, 1, 2], np.int32),
         }
 
-    monkeypatch.setattr("zip_keras.inference.loading.load_proposer", lambda model, settings: propose)
+    monkeypatch.setattr("zip_keras.inference.loading.load_proposer", lambda model, options: propose)
     arguments = ["--model", "any", "--output", str(tmp_path / "out.json"), "--pictures", str(tmp_path / "pictures")]
     arguments += ["--pictures-count", "1", "--allow-calibration-images"]  # there is no model to ask for its own
     assert main(["propose", str(photos), *arguments]) == 0

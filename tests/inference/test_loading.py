@@ -85,7 +85,7 @@ def test_a_saved_models_list_is_fixed(small_export):
         load_proposer(small_export, 51)
 
 
-def test_settings_that_cannot_be(small_proposer, small_run):
+def test_options_that_cannot_be(small_proposer, small_run):
     with pytest.raises(UserError, match="max_proposals is 0"):
         load_proposer(small_run, 0)
     with pytest.raises(UserError, match="short_sides is -1"):
@@ -123,8 +123,8 @@ def test_broken_and_foreign_files(small_run, small_proposer, small_export, tmp_p
         load_proposer(tmp_path / "damaged")
 
 
-def test_looks_in_the_papers_proportions(small_proposer):
-    changed = InferenceOptions(multi_scale=True).apply(small_proposer)  # it looks at 128, at most 256
+def test_scales_in_the_papers_proportions(small_proposer):
+    changed = InferenceOptions(multi_scale=True).apply(small_proposer)  # its scale is 128, at most 256
     assert changed.short_sides == (213, 160, 107, 53)
     assert changed.long_side == 426
     with pytest.raises(UserError, match="several scales already"):
@@ -133,12 +133,12 @@ def test_looks_in_the_papers_proportions(small_proposer):
         InferenceOptions(multi_scale=True, short_sides=[128])
 
 
-def test_settings_reach_the_function_of_one_image(small_run, small_export, small_proposer, image):
-    settings = InferenceOptions(short_sides=[96, 128], flip=True, vote_iou=0.7, max_proposals=20)
-    expected = compile_proposer(settings.apply(small_proposer))(image)
+def test_options_reach_every_form(small_run, small_export, small_proposer, image):
+    options = InferenceOptions(short_sides=[96, 128], flip=True, vote_iou=0.7, max_proposals=20)
+    expected = compile_proposer(options.apply(small_proposer))(image)
     assert len(expected["boxes"]) == 20
     for model in (small_run, small_export):
-        found = load_proposer(model, settings=settings)(image)
+        found = load_proposer(model, options=options)(image)
         np.testing.assert_allclose(found["boxes"], expected["boxes"], rtol=1e-5, atol=1e-3)
 
 
@@ -150,7 +150,7 @@ def test_new_biases_forget_the_calibration_of_the_old(small_proposer):
     assert (changed.calibration, changed.postprocess_config.level_bias) == (None, (0.1, 0.0, 0.0))
 
 
-class TestSuppressionByName:
+class TestPostprocessByName:
     def test_fields_change_and_the_others_stay(self, small_proposer):
         before = small_proposer.postprocess_config
         changed = InferenceOptions(postprocess={"nms_iou": 0.9, "thresholds": [0.95, 0.8], "counts": [200, 10]})
@@ -158,7 +158,7 @@ class TestSuppressionByName:
             before, nms_iou=0.9, thresholds=(0.95, 0.8), counts=(200, 10)
         )
 
-    def test_settings_of_their_own_go_before(self, small_proposer):
+    def test_options_of_their_own_go_before(self, small_proposer):
         changed = InferenceOptions(postprocess={"max_proposals": 30, "vote_iou": 0.5}, max_proposals=20, vote_iou=0)
         after = changed.apply(small_proposer).postprocess_config
         assert (after.max_proposals, after.vote_iou) == (20, None)

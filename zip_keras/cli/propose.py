@@ -75,10 +75,10 @@ def run(arguments: argparse.Namespace) -> None:
     check_ids(arguments.output, (image.image_id for image in images))
     from zip_keras.inference.loading import load_proposer  # TensorFlow, after the quick errors
 
-    settings = read_inference_options(arguments)
+    options = read_inference_options(arguments)
     if not arguments.allow_calibration_images:
         _refuse_calibration_images(arguments.model, images)
-    work = _Work(load_proposer(arguments.model, settings=settings), arguments)
+    work = _Work(load_proposer(arguments.model, options=options), arguments)
     started = time.perf_counter()
     boxes = write_predictions(arguments.output, work.over(images))
     seconds = time.perf_counter() - started

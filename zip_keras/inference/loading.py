@@ -59,20 +59,20 @@ def find_model(model: str | Path) -> Path:
 
 
 def load_proposer(
-    model: str | Path, max_proposals: int | None = None, settings: InferenceOptions | None = None
+    model: str | Path, max_proposals: int | None = None, options: InferenceOptions | None = None
 ) -> Propose:
     """A model as a function of one image; valid boxes only, best first.
 
     Args:
         model: see `find_model`.
         max_proposals: boxes an image at most; None: as many as the model lists. A longer list than the model's own
-            can be had but from a SavedModel, whose suppression is fixed.
-        settings: other changes to its prediction; then the `.keras` file inside of a SavedModel is used.
+            can be had but from a SavedModel, whose NMS is fixed.
+        options: other changes to its prediction; then the `.keras` file inside of a SavedModel is used.
 
     Raises:
-        UserError: no such model, it cannot be loaded, it cannot list as many, or the settings do not fit it.
+        UserError: no such model, it cannot be loaded, it cannot list as many, or the options do not fit it.
     """
-    asked = settings or InferenceOptions()
+    asked = options or InferenceOptions()
     if max_proposals is not None:
         asked = dataclasses.replace(asked, max_proposals=max_proposals)
     path = find_model(model)
@@ -129,13 +129,13 @@ def stored_calibration(model: str | Path) -> dict[str, Any] | None:
         raise UserError(f"{file}: cannot be loaded ({error}); was it written to its end?") from None
 
 
-def _of_keras_file(path: Path, settings: InferenceOptions) -> Propose:
+def _of_keras_file(path: Path, options: InferenceOptions) -> Propose:
     from zip_keras.inference.runner import compile_proposer
 
     proposer = load_keras_proposer(path)
-    longer = settings.max_proposals is not None and settings.max_proposals > proposer.postprocess_config.output_size
-    if longer or not settings.only_length:
-        proposer = settings.apply(proposer)
+    longer = options.max_proposals is not None and options.max_proposals > proposer.postprocess_config.output_size
+    if longer or not options.only_length:
+        proposer = options.apply(proposer)
     return compile_proposer(proposer)
 
 
