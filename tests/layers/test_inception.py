@@ -12,7 +12,7 @@ def array(x):
 
 
 def test_table_of_the_paper():
-    """Output widths of METHOD section 1, from the input of 3a on."""
+    """Output widths of docs/method.md (Zoom-out backbone), from the input of 3a on."""
     widths, x = {}, 192
     for name, row in ROWS.items():
         widths[name] = x = row.output_width(x)
@@ -91,7 +91,7 @@ def test_an_unknown_batch_norm_is_refused():
 
 
 def test_a_block_is_its_branches_side_by_side():
-    """The branches of METHOD section 1, composed here from the block's own convolutions."""
+    """The branches of docs/method.md (Zoom-out backbone), composed here from the block's own convolutions."""
     x = np.random.default_rng(0).normal(size=(1, 6, 6, 16)).astype("float32")
     block = Inception(ROWS["3a"].scaled(0.125))
     result = array(block(x))

@@ -22,8 +22,8 @@ def get_backbone(name: str) -> Backbone:
         return application_backbone(name)
     if name not in BACKBONES:
         raise UserError(
-            f"unknown backbone {name!r}; there are {', '.join(sorted(BACKBONES))}, and {PREFIX}NETWORK:LAYER,LAYER,LAYER for "
-            "a network of keras.applications"
+            f"unknown backbone {name!r}; there are {', '.join(sorted(BACKBONES))}, and "
+            f"{PREFIX}NETWORK:LAYER,LAYER,LAYER for a network of keras.applications"
         )
     return BACKBONES[name]
 

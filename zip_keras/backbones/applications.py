@@ -71,8 +71,8 @@ def _build(image, config: ModelConfig, *, spec: str, network: str, taps: tuple[s
         wanted = tuple(side // stride for side in _CHECKED_SIZE)
         if tuple(shape[1:3]) != wanted:
             raise UserError(
-                f"backbone {spec!r}: layer {tap!r} must have stride {stride}, so {wanted[0]} x {wanted[1]} cells for an "
-                f"image of {_CHECKED_SIZE[0]} x {_CHECKED_SIZE[1]}, but its output is {tuple(shape[1:])}"
+                f"backbone {spec!r}: layer {tap!r} must have stride {stride}, so {wanted[0]} x {wanted[1]} cells for "
+                f"an image of {_CHECKED_SIZE[0]} x {_CHECKED_SIZE[1]}, but its output is {tuple(shape[1:])}"
             )
 
     def copy(layer):

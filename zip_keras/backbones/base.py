@@ -13,7 +13,7 @@ from zip_keras.layers.registry import serializable
 
 @serializable
 class Preprocessing(keras.layers.Layer):
-    """RGB pixels 0..255 of any dtype become a backbone's input: `(x - mean) / scale`, channels reversed for BGR backbones.
+    """Turns RGB pixels 0..255 of any dtype into a backbone's input: `(x - mean) / scale`, and BGR order where needed.
 
     Args:
         mean, scale: three numbers each, in RGB order.

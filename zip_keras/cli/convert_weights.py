@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.input}: {error}") from None
     save_weights(conversion.backbone, output)
     print(
-        f"{output}: backbone {arguments.backbone}, {conversion.convolutions} convolutions with their batch normalisation, "
+        f"{output}: backbone {arguments.backbone}, {conversion.convolutions} convolutions with batch normalisation, "
         f"{conversion.backbone.count_params():,} numbers"
     )
     if conversion.unused:

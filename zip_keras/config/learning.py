@@ -10,7 +10,7 @@ from zip_keras.config.checks import check_choices, check_positive, check_range, 
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """What an anchor shall learn (METHOD section 5).
+    """What an anchor shall learn (docs/method.md, Training strategies).
 
     Attributes:
         positive_iou: at or above it an anchor is positive.

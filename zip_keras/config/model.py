@@ -41,8 +41,8 @@ class ModelConfig:
     Attributes:
         backbone: name of the zoom-out network (`zip_keras.backbones.BACKBONES`), or `keras:NETWORK:LAYER,LAYER,LAYER`.
         width: multiplies the backbone's widths (rounded to multiples of 8).
-        deepen: how often each block of the backbone that keeps the stride is repeated (paper's Table 1, structure e: once,
-            for about 40 layers); only backbones of inception blocks can be deepened.
+        deepen: how often each block of the backbone that keeps the stride is repeated (structure e of the paper's
+            Table 1: once, for about 40 layers); only backbones of inception blocks can be deepened.
         pool_border: average pools count the zero padding ("count": Caffe and PyTorch Inception-BN) or not ("ignore").
         batch_norm: "frozen" (statistics and scale fixed; for a pretrained backbone), "synchronized" or "local".
         zoom_in: "full" mirror (paper), "released" (shorter), or "none" (zoom-out alone).

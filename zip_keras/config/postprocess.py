@@ -9,7 +9,7 @@ from zip_keras.config.checks import check_positive, check_range, require
 
 @dataclass(frozen=True)
 class PostprocessConfig:
-    """From scored boxes of three levels to one list (METHOD section 6).
+    """From scored boxes of three levels to one list (docs/method.md, Prediction).
 
     Attributes:
         level_bias: added to a level's scores before anything else, strides 8, 16, 32; that of a level without anchors
@@ -20,7 +20,8 @@ class PostprocessConfig:
         min_size: boxes with a side below it, in pixels of the image, are dropped.
         thresholds, counts: the multi-threshold table: the first counts[-1] boxes are diverse at thresholds[-1], ...
         max_proposals: length of the returned list.
-        vote_iou: box voting: a returned box becomes the score-weighted mean of those overlapping it so much; None = off.
+        vote_iou: box voting: a returned box becomes the score-weighted mean of the boxes with at least this IoU; None =
+            off.
     """
 
     level_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)

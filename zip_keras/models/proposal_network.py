@@ -23,9 +23,9 @@ class ProposalNetwork(keras.Model):
     """Images to anchor scores and box deltas of the levels with anchors: `levels`, three unless the config says less.
 
     Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (of each level [B, N_m, K]), "deltas": (of
-    each level [B, N_m, 4])}`, float32, fine to coarse; the anchors are `zip_keras.ops.anchors.anchors_of_image(H, W, ...)`.
-    With `config.refinement_steps` also `"refinements"`, for each step a dict of such tuples `logits`, `deltas` and
-    `starts`, and `"hidden"`, the heads' maps (see `RefiningRPNHead`); `scored_boxes` makes boxes of it all.
+    each level [B, N_m, 4])}`, float32, fine to coarse; `zip_keras.ops.anchors.anchors_of_image(H, W, ...)` gives the
+    anchors. With `config.refinement_steps` also `"refinements"`, for each step a dict of such tuples `logits`, `deltas`
+    and `starts`, and `"hidden"`, the heads' maps (see `RefiningRPNHead`); `scored_boxes` makes boxes of all outputs.
 
     `model.compile(optimizer)` and `model.fit(batches)` train it on any Keras backend; a batch is `(images, targets)` as
     in docs/ARCHITECTURE.md.
@@ -78,9 +78,9 @@ class ProposalNetwork(keras.Model):
             outputs: what the network gave.
 
         Returns:
-            float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m. With refinement steps,
-            "loss" is the sum over the steps, each of which learns the boxes it was given as if they were anchors, and
-            "loss_step_t", "positives_step_t" for t = 1, 2, ... follow; those of the levels are of the anchors alone.
+            float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m. With refinement
+            steps, "loss" is the sum over the steps, each of which treats the boxes it was given as anchors, and
+            "loss_step_t", "positives_step_t" for t = 1, 2, ... follow; the values per level count the anchors only.
         """
         _, height, width, _ = ops.shape(images)
         anchors = self.anchors(height, width)
@@ -162,7 +162,8 @@ class ProposalNetwork(keras.Model):
             raise UserError(f"refinement_steps is {steps}; it must be 0 or more")
         if steps and not self.config.refinement_steps:
             raise UserError(
-                f"refinement_steps is {steps}, but this network was trained without; train one with model.refinement_steps=1"
+                f"refinement_steps is {steps}, but this network was trained without; "
+                "train one with model.refinement_steps=1"
             )
         return steps
 

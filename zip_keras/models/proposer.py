@@ -17,9 +17,9 @@ class Proposer(keras.Model):
     """Proposals of images, in the pixels of the images given.
 
     Input: RGB images `[B, H, W, 3]`, uint8 or float 0..255, any size, all of one size. Output: `{"boxes" [B, n, 4]
-    float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "valid" [B, n] bool, "levels" [B, n] int32}` (1, 2, 3:
-    the level that found the box), n = `postprocess_config.output_size`; places beyond the image's proposals are zero and
-    not valid.
+    float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "valid" [B, n] bool, "levels" [B, n] int32}`, with n =
+    `postprocess_config.output_size`. A level of 1, 2 or 3 says which level found the box. Places beyond the image's
+    proposals are zero and not valid.
 
     With several short sides (multi-scale testing) the network runs once at each; NMS runs within every level of every
     scale, then all are merged (paper section 5). With `flip` it also runs on the mirrored image, and the boxes that a

@@ -28,7 +28,7 @@ def list_presets() -> dict[str, str]:
 
 
 def from_preset(name: str) -> "Proposer":
-    """The trained `Proposer` of a preset; `zip_keras.inference.options.InferenceOptions(...).apply` changes how it looks.
+    """The trained `Proposer` of a preset; change its options with `zip_keras.inference.options.InferenceOptions`.
 
     Args:
         name: one of `list_presets()`.

@@ -24,7 +24,7 @@ class Sample(NamedTuple):
 
 
 def sample(labels, seed, config: TargetConfig, *, gray: bool) -> Sample:
-    """Draws the anchors of one level that enter the loss (METHOD section 5, `equilibrium`).
+    """Draws the anchors of one level that enter the loss (`equilibrium` in docs/method.md, Training strategies).
 
     Args:
         labels: int32 `[B, N]` of one level.

@@ -1,4 +1,4 @@
-"""SGD as the method uses it, with its schedules. METHOD section 5."""
+"""SGD as the method uses it, with its schedules (docs/method.md, Training strategies)."""
 
 import math
 from collections.abc import Iterable

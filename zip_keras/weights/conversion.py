@@ -47,7 +47,7 @@ class Conversion:
     """A backbone with the weights of a state dict.
 
     Attributes:
-        backbone: functional model, preprocessed image to F1, F2, F3; its variables have the paths they have in a network.
+        backbone: functional model, preprocessed image to F1, F2, F3; its variables have the same paths as in a network.
         convolutions: how many were filled, each with its batch normalisation.
         unused: names of tensors that the backbone does not need (the classifier).
     """

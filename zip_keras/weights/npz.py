@@ -1,7 +1,8 @@
 """Weight files: arrays by variable path, loaded where name and shape agree, with a report of what was not.
 
-A `.npz` file holds one array for each variable, named by its path in the network ("backbone_3a/three/convolution/kernel").
-It is read without executing anything, works on every Keras backend, and may be float16. A `.keras` file works too.
+A `.npz` file holds one array for each variable, named by its path in the network, for example
+"backbone_3a/three/convolution/kernel". It is read without executing anything, works on every Keras backend, and may be
+float16. A `.keras` file works too.
 """
 
 import zipfile

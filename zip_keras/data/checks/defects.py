@@ -17,7 +17,7 @@ ImagePolicy = Literal["error", "skip", "repair"]
 BOX_POLICIES: tuple[BoxPolicy, ...] = ("error", "skip", "clip")
 IMAGE_POLICIES: tuple[ImagePolicy, ...] = ("error", "skip", "repair")
 
-# Defects of one object. `clip` repairs "outside_image" alone; the others have no box to repair and are skipped under it.
+# Defects of one object. `clip` repairs "outside_image" only; an object with another defect is skipped.
 BOX_DEFECTS = {
     "unreadable_box": "a coordinate is missing or not a number",
     "negative_size": "a box whose end lies before its start",

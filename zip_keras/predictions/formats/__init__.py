@@ -1,9 +1,9 @@
 """Proposal files of several kinds, read and written as streams of `ImagePredictions`.
 
-A format is a module with `read(file, options) -> Iterator[ImagePredictions]` and `write(file, parts) -> boxes`. An image
-may come in several parts, in the file's order and not yet sorted by score: `gather` puts them together. Readers check
-the structure of a file; whether its boxes make sense is for `evaluation.checks`. The level that made a box is kept
-where the format has a place for it; files without it, our own of before too, give level 0: not known.
+A format is a module with `read(file, options) -> Iterator[ImagePredictions]` and `write(file, parts) -> boxes`. An
+image may come in several parts, in the file's order and not yet sorted by score: `gather` puts them together. Readers
+check the structure of a file; `evaluation.checks` decides whether its boxes make sense. The level that made a box is
+kept where the format has a place for it. Boxes of files without it have level 0, which means unknown.
 
 | suffix | what | memory |
 |---|---|---|
