@@ -6,8 +6,10 @@ import pytest
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
 from zip_keras.inference import calibration
-from zip_keras.inference.calibration import calibrate, calibrated, image_digest, refuse_calibration_images
-from zip_keras.inference.loading import load_proposer, stored_calibration
+from zip_keras.inference.calibration import calibrate, calibrated
+from zip_keras.inference.calibration_images import image_digest, refuse_calibration_images
+from zip_keras.inference.loading import load_proposer
+from zip_keras.inference.model_files import stored_calibration
 from zip_keras.inference.runner import load_image
 from zip_keras.models.postprocess import Candidates
 

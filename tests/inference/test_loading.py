@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from zip_keras.errors import UserError
-from zip_keras.inference.loading import (
-    KERAS_FILE,
-    find_model,
-    load_keras_proposer,
-    load_proposer,
-)
+from zip_keras.inference.loading import load_keras_proposer, load_proposer
+from zip_keras.inference.model_files import KERAS_FILE, find_model
 from zip_keras.inference.options import InferenceOptions
 from zip_keras.inference.runner import compile_proposer
 

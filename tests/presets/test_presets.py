@@ -23,7 +23,7 @@ def folder(small_proposer, tmp_path_factory):
 @pytest.fixture
 def installed(folder, monkeypatch):
     monkeypatch.setattr(presets, "FOLDER", folder)
-    monkeypatch.setattr("zip_keras.inference.loading.PRESETS", folder)
+    monkeypatch.setattr("zip_keras.inference.model_files.PRESETS", folder)
 
 
 @pytest.fixture(scope="module")

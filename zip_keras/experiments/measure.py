@@ -13,6 +13,8 @@ from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
+from zip_keras.inference.calibration_images import refuse_calibration_images
+from zip_keras.inference.model_files import find_model, stored_calibration
 from zip_keras.predictions.formats import write_predictions
 from zip_keras.training.environment_file import read_starts
 from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
@@ -29,6 +31,7 @@ def measure_run(
     size: tuple[int, int] | None = None,
     repeats: int = 20,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+    prepare: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Proposes on a data set, measures average recall and cost, and writes `result.json` and `proposals.npz`.
 
@@ -38,6 +41,7 @@ def measure_run(
         size: height and width at which cost is measured; None: the config's `data.short_side` x `data.long_side`.
         repeats: forward passes that are timed.
         progress: wraps the records, of which the number is given, in a progress bar.
+        prepare: called when the paths and files were checked, before TensorFlow is used.
 
     Returns:
         What `result.json` holds: `config`, `seed`, `data`, `protocol`, `recall` (None where the data has no object of
@@ -54,14 +58,14 @@ def measure_run(
         raise UserError(f"{data}: no object to find: recall is not defined; name another split")
     dataset = open_dataset(data, on_defect=config.data.on_defect)
     records = dataset.records
-
-    from zip_keras.analysis.cost import WARM_UP, measure_cost  # TensorFlow, after the quick errors
-    from zip_keras.inference.calibration import refuse_calibration_images
-    from zip_keras.inference.loading import find_model, load_keras_proposer, stored_calibration
-    from zip_keras.inference.runner import compile_proposer, propose_records
-
     file = find_model(run_dir)
     refuse_calibration_images(stored_calibration(file), records)
+
+    prepare()
+    from zip_keras.analysis.cost import WARM_UP, measure_cost
+    from zip_keras.inference.loading import load_keras_proposer
+    from zip_keras.inference.runner import compile_proposer, propose_records
+
     proposer = load_keras_proposer(file)
     cost = measure_cost(proposer.network, *(size or (config.data.short_side, config.data.long_side)), repeats)
     proposals = propose_records(compile_proposer(proposer), progress(records, len(records)))

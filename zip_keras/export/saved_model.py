@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from zip_keras.errors import UserError
 from zip_keras.inference.decoding import decode_or_blank
-from zip_keras.inference.loading import KERAS_FILE, next_version
+from zip_keras.inference.model_files import KERAS_FILE, next_version
 from zip_keras.models.proposer import Proposer
 
 

@@ -5,19 +5,18 @@ that serve no other purpose; the model remembers these images by their bytes and
 """
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from zip_keras.data.encoded import describe, read_encoded
 from zip_keras.data.records import Dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.curves import found_per_image
 from zip_keras.evaluation.ground_truth import GroundTruth, from_dataset
-from zip_keras.inference.runner import EncodedImage, load_image
+from zip_keras.inference.calibration_images import image_digest
+from zip_keras.inference.runner import load_image
 from zip_keras.models.postprocess import Candidates, biased, merge
 from zip_keras.models.proposer import Proposer
 from zip_keras.predictions.container import Predictions
@@ -96,31 +95,6 @@ def calibrated(proposer: Proposer, dataset: Dataset, result: Calibration) -> Pro
             "digests": sorted(image_digest(record) for record in dataset.records),
         },
     )
-
-
-def image_digest(image: EncodedImage) -> str:
-    """Tells images apart by their encoded bytes, whatever their names: 16 hexadecimal digits."""
-    encoded = read_encoded(image.file, image.offset, image.length)
-    return hashlib.blake2b(encoded, digest_size=8).hexdigest()
-
-
-def refuse_calibration_images(calibration: dict | None, images: Sequence[EncodedImage]) -> None:
-    """Raises `UserError` if the biases were chosen on one of these images: a measure on it would be too good."""
-    digests = set((calibration or {}).get("digests", ()))
-    if not digests:
-        return
-    data = (calibration or {})["data"]
-    for image in images:
-        try:
-            known = image_digest(image) in digests
-        except UserError:  # whoever reads the image reports it
-            continue
-        if known:
-            raise UserError(
-                f"{describe(image.file, image.offset, image.length)}: the model's level biases were chosen on this "
-                f"image (calibrated on {data}), so a measure on it would be too good; take "
-                f"images of another split, or add --allow-calibration-images when nothing is to be measured"
-            )
 
 
 class _RecallOfBias:

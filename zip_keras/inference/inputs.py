@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -17,9 +17,20 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 BadImage = Literal["error", "skip"]
 
 
+class EncodedImage(Protocol):
+    """Where the bytes of an image are: an `ImageRecord` or an `ImageFile`."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class ImageFile:
-    """An image to look at.
+    """An image to propose on.
 
     Attributes:
         image_id: see `image_id_of`; for data sets their own.
@@ -91,23 +102,25 @@ def _of_list(path: str, on_bad_image: BadImage) -> tuple[list[ImageFile], dict[s
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: the list of images cannot be read: {error}") from None
-    names, missing = [], 0
+    names: list[str] = []
+    missing: list[str] = []
     for number, line in enumerate(map(str.strip, lines), 1):
         beside = os.path.join(os.path.dirname(path), line)
         if not line:
             continue
         if os.path.isfile(line) or os.path.isfile(beside):
             names.append(line if os.path.isfile(line) else beside)
-        elif on_bad_image == "skip":
-            missing += 1
         else:
-            raise UserError(
-                f"{path}: line {number}: no file {line!r}, neither from here nor from the list's folder; write paths "
-                f"of image files, or name a data set by its spec, or add --on-bad-image skip"
-            )
+            missing.append(f"line {number}: no file {line!r}")
+    if missing and on_bad_image == "error":
+        more = f" and {len(missing) - 20} more" if len(missing) > 20 else ""
+        raise UserError(
+            f"{path}: {', '.join(missing[:20])}{more}, neither from here nor from the list's folder; write paths of "
+            "image files, or name a data set by its spec, or add --on-bad-image skip"
+        )
     if not names:
         raise UserError(f"{path}: no image in the list")
-    return _plain(names), {"missing images": missing} if missing else {}
+    return _plain(names), {"missing images": len(missing)} if missing else {}
 
 
 def _of_dataset(spec: str, on_bad_image: BadImage) -> tuple[list[ImageFile], dict[str, int]]:

@@ -3,11 +3,13 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zip_keras.config import PostprocessConfig, check_types, from_dict, to_dict
 from zip_keras.errors import UserError
-from zip_keras.models.proposer import Proposer
+
+if TYPE_CHECKING:
+    from zip_keras.models.proposer import Proposer
 
 # The paper's scales, short sides of 1000, 750, 500 and 250 pixels, relative to 600 at a single scale.
 PAPER_SCALES = (1000 / 600, 750 / 600, 500 / 600, 250 / 600)
@@ -58,7 +60,7 @@ class InferenceOptions:
         """Whether nothing but the length of the list may change: that much a SavedModel can be asked for."""
         return self == InferenceOptions(max_proposals=self.max_proposals)
 
-    def apply(self, proposer: Proposer) -> Proposer:
+    def apply(self, proposer: "Proposer") -> "Proposer":
         """The same network with these options.
 
         Raises:
@@ -77,7 +79,7 @@ class InferenceOptions:
             calibration=None if self._sets_bias else proposer.calibration,
         )
 
-    def _sides(self, proposer: Proposer) -> tuple[Sequence[int | None], int]:
+    def _sides(self, proposer: "Proposer") -> tuple[Sequence[int | None], int]:
         short: Sequence[int | None] = self.short_sides or proposer.short_sides
         own = proposer.short_sides[0]
         if self.multi_scale:

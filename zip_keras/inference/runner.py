@@ -1,30 +1,25 @@
 """Runs a proposer over images."""
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from zip_keras.data.encoded import describe, read_encoded, undecodable
 from zip_keras.data.records import ImageRecord
+from zip_keras.errors import UserError
 from zip_keras.inference.decoding import decode_rgb
+from zip_keras.inference.inputs import EncodedImage
 from zip_keras.predictions.container import Predictions
+
+Item = TypeVar("Item", bound=EncodedImage)
 
 # TensorFlow wraps a reason in the names of its node and operation.
 _WRAPPING = re.compile(r"^\{\{.*?\}\}\s*|\s*\[Op:.*$")
-
-
-class EncodedImage(Protocol):
-    """Where the bytes of an image are: an `ImageRecord`, or an `ImageFile` of `zip_keras.inference.inputs`."""
-
-    @property
-    def file(self) -> str: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def length(self) -> int: ...
 
 
 def decode_image(encoded: bytes, shown: str) -> np.ndarray:
@@ -51,6 +46,35 @@ def load_image(record: EncodedImage) -> np.ndarray:
     return decode_image(encoded, describe(record.file, record.offset, record.length))
 
 
+def load_images(records: Iterable[Item], ahead: int = 2) -> Iterator[tuple[Item, np.ndarray | UserError]]:
+    """Each record with its image, or with the error if it is missing or broken; read in other threads.
+
+    Args:
+        records: of which `load_image` reads the images.
+        ahead: images that are read while the caller works on one; they are in memory at once.
+    """
+
+    def load(record: Item) -> np.ndarray | UserError:
+        try:
+            return load_image(record)
+        except UserError as error:
+            return error
+
+    readers = ThreadPoolExecutor(ahead, "image")
+    try:
+        waiting: deque[tuple[Item, Future]] = deque()
+        for record in records:
+            waiting.append((record, readers.submit(load, record)))
+            if len(waiting) > ahead:
+                first, image = waiting.popleft()
+                yield first, image.result()
+        while waiting:
+            first, image = waiting.popleft()
+            yield first, image.result()
+    finally:
+        readers.shutdown(cancel_futures=True)
+
+
 def compile_proposer(proposer) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """A `Proposer` as a function of one image: uint8 `[H, W, 3]` -> `boxes [n, 4]`, `scores [n]`, `levels [n]` of the
     valid places.
@@ -74,7 +98,9 @@ def propose_records(
 ) -> Predictions:
     """The proposals of every record, in pixels of its image; `propose` is what `compile_proposer` returns."""
     proposals = Predictions(name)
-    for record in records:
-        result = propose(load_image(record))
+    for record, image in load_images(records):
+        if isinstance(image, UserError):
+            raise image
+        result = propose(image)
         proposals.add(record.image_id, result["boxes"], result["scores"], result.get("levels"))
     return proposals

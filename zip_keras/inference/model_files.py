@@ -1,0 +1,78 @@
+"""The files of models: what a model's name stands for, and what its file says. Without TensorFlow."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from zip_keras.errors import UserError
+from zip_keras.presets import FOLDER as PRESETS
+from zip_keras.presets import PRESET_FILE, list_presets, read_preset
+
+SAVED_MODEL_FILE = "saved_model.pb"
+KERAS_FILE = Path("assets.extra") / "proposer.keras"  # in a SavedModel folder; TensorFlow Serving leaves it alone
+RUN_FILES = ("best.keras", "last.keras")
+
+
+def find_model(model: str | Path) -> Path:
+    """The `.keras` file, SavedModel folder or preset folder that a model's name stands for.
+
+    Args:
+        model: a run folder (its `best.keras`, else its `last.keras`), a `.keras` file, a SavedModel folder, or a folder
+            of numbered SavedModels, of which the highest number counts; else the name of a preset.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    path = Path(model)
+    if path.is_file() and path.suffix == ".keras":
+        return path
+    if path.is_dir():
+        versions = [folder for folder in [path, *_versions(path)] if (folder / SAVED_MODEL_FILE).is_file()]
+        files = [path / name for name in RUN_FILES if (path / name).is_file()]
+        if (path / PRESET_FILE).is_file():
+            return path
+        for found in (*versions, *files):
+            return found
+        if (path / "config.yaml").is_file():
+            raise UserError(
+                f"{path}: the run has saved no model yet; it does at every train.evaluate_every steps and at its end"
+            )
+    if not path.exists() and str(model) in list_presets():
+        return PRESETS / str(model)
+    what = "holds no model" if path.is_dir() else "is no model" if path.exists() else "no such model"
+    raise UserError(
+        f"{path}: {what}; name a run folder (best.keras or last.keras in it), a .keras file, the folder of an exported "
+        f"SavedModel (exported/NAME or exported/NAME/VERSION), or a preset ({', '.join(list_presets())})"
+    )
+
+
+def stored_calibration(model: str | Path) -> dict[str, Any] | None:
+    """What the model's file says about its calibration, without building the model; None for an uncalibrated one.
+
+    Raises:
+        UserError: no such model, or its file is broken.
+    """
+    path = find_model(model)
+    if (path / PRESET_FILE).is_file():
+        return read_preset(path)["proposer"].get("calibration")
+    file = path / KERAS_FILE if path.is_dir() else path
+    if not file.is_file():  # a SavedModel of another make: it says so when it is loaded
+        return None
+    try:
+        with zipfile.ZipFile(file) as content:
+            return json.loads(content.read("config.json"))["config"].get("calibration")
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{file}: cannot be loaded ({error}); was it written to its end?") from None
+
+
+def _versions(folder: Path) -> list[Path]:
+    """Subfolders named by integers, the highest first."""
+    numbered = [entry for entry in folder.iterdir() if entry.name.isascii() and entry.name.isdigit()]
+    return sorted(numbered, key=lambda entry: int(entry.name), reverse=True)
+
+
+def next_version(folder: Path) -> int:
+    """One more than the highest version in a folder of exports; 1 where there is none."""
+    taken = _versions(folder) if folder.is_dir() else []
+    return int(taken[0].name) + 1 if taken else 1
