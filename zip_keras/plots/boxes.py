@@ -22,6 +22,7 @@ def draw_boxes(
     boxes: np.ndarray,
     ground_truth: np.ndarray | None = None,
     levels: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
 ) -> "Image":
     """The image with proposals and objects: white where a drawn box overlaps them by IoU .5, magenta where none does.
 
@@ -33,24 +34,29 @@ def draw_boxes(
         boxes: `[n, 4]` `[y1, x1, y2, x2]` in pixels, best first; later ones are drawn below earlier ones.
         ground_truth: `[M, 4]` likewise, drawn on top.
         levels: integers `[n]`, the level that made each box, 1 the finest; 0: not known.
+        scores: `[n]`; each is written into its box.
 
     Returns:
         a Pillow image of the same size; with `levels` as wide, and higher by its legend.
 
     Raises:
         UserError: Pillow is not installed.
-        ValueError: not as many levels as boxes.
+        ValueError: not as many levels or scores as boxes.
     """
     pictures = optional_import("PIL.Image", "a picture of boxes", "train")
     draws = optional_import("PIL.ImageDraw", "a picture of boxes", "train")
     if levels is not None and len(levels) != len(boxes):
         raise ValueError(f"{len(levels)} levels for {len(boxes)} boxes")
+    if scores is not None and len(scores) != len(boxes):
+        raise ValueError(f"{len(scores)} scores for {len(boxes)} boxes")
     picture = pictures.fromarray(image)
     draw = draws.Draw(picture)
     width = max(1, round(min(image.shape[:2]) / 200))
     for rank in reversed(range(len(boxes))):
         colour = rank_colour(rank, len(boxes)) if levels is None else level_colour(int(levels[rank]))
         _outline(draw, boxes[rank], colour, width)
+        if scores is not None:
+            _label(draw, boxes[rank], f"{float(scores[rank]):.2f}", colour)
     objects = np.zeros((0, 4)) if ground_truth is None else np.asarray(ground_truth, np.float64).reshape(-1, 4)
     found = found_by(boxes, objects)
     for box, is_found in zip(objects, found, strict=True):
@@ -81,6 +87,15 @@ def _outline(draw, box: np.ndarray, colour: Colour, width: int) -> None:
     """A box's edges lie between pixels; the last pixel inside is drawn."""
     y1, x1, y2, x2 = np.round(np.asarray(box, np.float64)).astype(int).tolist()
     draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=colour, width=width)
+
+
+def _label(draw, box: np.ndarray, text: str, colour: Colour) -> None:
+    """A text on the colour of its box, in the box's upper left corner."""
+    font = optional_import("PIL.ImageFont", "a picture of scores", "train").load_default(11)
+    y, x = (max(0, round(float(edge))) for edge in box[:2])
+    left, top, right, bottom = draw.textbbox((x + 2, y + 1), text, font=font)
+    draw.rectangle((left - 2, top - 1, right + 1, bottom + 1), fill=colour)
+    draw.text((x + 2, y + 1), text, EDGE, font)
 
 
 def _entries(levels: np.ndarray, found: np.ndarray) -> list[tuple[Colour, str]]:

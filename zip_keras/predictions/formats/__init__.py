@@ -8,6 +8,7 @@ kept where the format has a place for it. Boxes of files without it have level 0
 | suffix | what | memory |
 |---|---|---|
 | `.json` | COCO results; every digit kept; key `level` where it is known | streams both ways |
+| `.csv` | one row a box, columns image_id, category_id, x, y, width, height, score, level | streams both ways |
 | `.parquet` | one row a box, columns image_id, category_id, x, y, width, height, score, level | streams both ways |
 | `.npz` | image_ids, starts, xywh, scores, categories, levels | 56 bytes a box |
 | `.pkl` | Detectron2's proposal file: ids, boxes (float32), objectness_logits, bbox_mode; no levels | the whole file |
@@ -35,6 +36,7 @@ __all__ = [
 
 SUFFIXES = {
     ".json": "coco_results",
+    ".csv": "csv",
     ".npz": "npz",
     ".parquet": "parquet",
     ".pkl": "detectron2",
@@ -97,8 +99,8 @@ def check_ids(file: str, ids: Iterable[ImageId]) -> None:
     Raises:
         UserError: unknown suffix, or the format cannot hold these image ids.
     """
-    if format_of(file) == "parquet":
-        _module("parquet").check_ids(file, ids)
+    if (name := format_of(file)) in ("parquet", "csv"):
+        _module(name).check_ids(file, ids)
 
 
 def _module(name: str) -> ModuleType:
