@@ -9,6 +9,7 @@ result = proposer(images)  # uint8 [B, H, W, 3] -> {"boxes" [B, n, 4], "scores" 
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from zip_keras.errors import UserError
@@ -55,5 +56,6 @@ def __getattr__(name: str) -> Any:
 
 # Importing the models registers their classes with Keras. The command line sets ZIP_KERAS_LAZY=1 before it imports the
 # package, for itself and its worker processes: most commands start in a moment without TensorFlow.
-if os.environ.get("ZIP_KERAS_LAZY") != "1":
+# `python -m zip_keras` imports the package before any line of the command runs; sys.argv[0] is "-m" meanwhile.
+if os.environ.get("ZIP_KERAS_LAZY") != "1" and sys.argv[:1] != ["-m"]:
     importlib.import_module("zip_keras.models.proposer")

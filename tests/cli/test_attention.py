@@ -68,7 +68,10 @@ def test_bad_images_stop_or_are_counted(command, photos, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--maps", "0"], "--maps is 0; it must be at least 1"), (["--pictures", "-1"], "--pictures is -1")],
+    [
+        (["--maps", "0"], "--maps must be at least 1"),
+        (["--pictures", "-1"], "--pictures must be at least 0"),
+    ],
 )
 def test_numbers_that_cannot_be(command, arguments, message, capsys):
     assert command(*arguments) == 2

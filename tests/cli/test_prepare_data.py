@@ -40,7 +40,7 @@ def test_scenes_become_records_with_report_and_picture(scenes, tmp_path, capsys)
         ([], "give either SPEC or --synthetic N"),
         (["x:train", "--synthetic", "10"], "give either SPEC or --synthetic N"),
         (["nowhere:train"], "nowhere: no such folder"),
-        (["nowhere:train", "--workers", "-1"], "--workers is -1"),
+        (["nowhere:train", "--workers", "-1"], "--workers must be at least 1, not -1"),
         (["nowhere:train", "--classes", "none.txt"], "none.txt: cannot be read"),
     ],
 )

@@ -1,6 +1,7 @@
 import functools
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from zip_keras.cli import main
 from zip_keras.inference.loading import load_proposer
-from zip_keras.inference.runner import decode_image
+from zip_keras.inference.runner import decode_image, load_image
 from zip_keras.predictions.formats import read_predictions
 
 
@@ -58,21 +59,47 @@ def test_the_suffix_names_the_format_and_the_count_cuts(command, photos, tmp_pat
     assert {image.image_id: len(image) for image in proposals} == {"cat": 3, "dog": 3}
 
 
-def test_a_bad_image_stops_or_is_counted(command, photos, tmp_path, capsys):
-    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
+def test_bad_images_are_named_together_and_the_others_kept(command, photos, tmp_path, monkeypatch, capsys):
+    for name in ("broken.jpg", "dark.png"):
+        (photos / name).write_bytes(b"\xff\xd8\xff no more")
     (tmp_path / "out.json").write_text("the file of an earlier run")
     assert command() == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: ")
-    assert "broken.jpg: does not decode" in error
-    assert "--on-bad-image skip" in error
+    error = capsys.readouterr().err
+    assert "error: 2 of 4 images cannot be read" in error
+    assert error.count("broken.jpg: does not decode") == error.count("dark.png: does not decode") == 2
+    assert "--on-bad-image skip" in error.splitlines()[-1]
     assert (tmp_path / "out.json").read_text() == "the file of an earlier run"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "photos"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".out.json.unfinished", "out.json", "photos"]
+    read = []
+    monkeypatch.setattr("zip_keras.inference.runner.load_image", lambda image: read.append(image) or load_image(image))
     assert command("--on-bad-image", "skip") == 0
+    assert {Path(image.file).name for image in read} == {"broken.jpg", "dark.png"}  # the others are done
     printed = capsys.readouterr()
-    assert "skipped, cannot be read: 1" in printed.out
+    assert "boxes of 2 images" in printed.out
+    assert "skipped, cannot be read: 2" in printed.out
     assert "broken.jpg" in printed.err
     assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {12, "cat"}
+    assert not (tmp_path / ".out.json.unfinished").exists()
+
+
+def test_an_interrupted_command_continues_with_equal_numbers(command, photos, tmp_path, monkeypatch, capsys):
+    assert command("--top", "3") == 0
+    expected = (tmp_path / "out.json").read_text()
+    (tmp_path / "out.json").unlink()
+
+    def interrupted(image):
+        if image.image_id == "cat":
+            raise KeyboardInterrupt
+        return load_image(image)
+
+    monkeypatch.setattr("zip_keras.inference.runner.load_image", interrupted)
+    assert command("--top", "3") == 130
+    assert not (tmp_path / "out.json").exists()
+    assert "1 images are kept" in capsys.readouterr().err
+    monkeypatch.setattr("zip_keras.inference.runner.load_image", load_image)
+    assert command("--top", "3") == 0
+    assert "1 of 2 images are done already" in capsys.readouterr().err
+    assert (tmp_path / "out.json").read_text() == expected
 
 
 def test_nothing_but_bad_images_is_an_error(command, photos, tmp_path, capsys):
@@ -99,7 +126,10 @@ def test_pictures_are_as_wide_as_the_images(command, tmp_path):
     assert picture.height >= 60  # a legend of levels is below
 
 
-def test_levels_go_into_the_file_and_colour_the_pictures(photos, tmp_path, monkeypatch):
+@pytest.fixture
+def fake(photos, small_run, tmp_path, monkeypatch):
+    """`fake(more arguments)`: a model that always finds three boxes; gives the rows of out.json."""
+
     def propose(image):
         boxes = np.array([[0, 0, 4, 4], [1, 1, 4, 4], [1, 1, 5, 5]], np.float32)
         return {
@@ -109,13 +139,53 @@ def test_levels_go_into_the_file_and_colour_the_pictures(photos, tmp_path, monke
         }
 
     monkeypatch.setattr("zip_keras.inference.loading.load_proposer", lambda model, options: propose)
-    arguments = ["--model", "any", "--output", str(tmp_path / "out.json"), "--pictures", str(tmp_path / "pictures")]
-    arguments += ["--pictures-count", "1", "--allow-calibration-images"]  # there is no model to ask for its own
-    assert main(["propose", str(photos), *arguments]) == 0
-    assert [row["level"] for row in json.loads((tmp_path / "out.json").read_text())] == [3, 1, 2] * 2
+
+    def run(*arguments):
+        words = ["--model", str(small_run), "--output", str(tmp_path / "out.json"), *arguments]
+        assert main(["propose", str(photos), *words]) == 0
+        return json.loads((tmp_path / "out.json").read_text())
+
+    return run
+
+
+def test_levels_go_into_the_file_and_colour_the_pictures(fake, tmp_path):
+    rows = fake("--pictures", str(tmp_path / "pictures"), "--pictures-count", "1")
+    assert [row["level"] for row in rows] == [3, 1, 2] * 2
     red, green, blue = Image.open(tmp_path / "pictures" / "12.jpg").convert("RGB").getpixel((2, 0))
     assert green > red + 50 > blue  # level 3, which jpeg blurs
     assert green > blue + 50
+
+
+def test_scores_and_ranks_choose_the_boxes(fake):
+    assert [row["score"] for row in fake("--min-score", "0.75")] == pytest.approx([0.9, 0.8] * 2)
+    assert [row["score"] for row in fake("--top", "1")] == pytest.approx([0.9] * 2)
+    assert [row["score"] for row in fake("--min-score", "0.75", "--top", "3")] == pytest.approx([0.9, 0.8] * 2)
+
+
+def test_pictures_show_different_boxes_and_scores(fake, tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(image, boxes, ground_truth, levels, scores):
+        drawn.append((len(boxes), None if scores is None else np.round(scores, 2).tolist()))
+        return Image.fromarray(image)
+
+    monkeypatch.setattr("zip_keras.plots.boxes.draw_boxes", draw)
+    for extra, expected in (
+        ([], (2, None)),  # IoU of the boxes with the first: .56 and .39
+        (["--scores"], (2, [0.9, 0.7])),
+        (["--pictures-iou", "1"], (3, None)),
+        (["--pictures-iou", "1", "--pictures-share", "0.85"], (2, None)),
+    ):
+        drawn.clear()
+        fake("--pictures", str(tmp_path / "pictures"), *extra)
+        assert drawn == [expected] * 2
+
+
+def test_quiet_writes_results_alone(fake, capsys):
+    fake("-q")
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "6 boxes of 2 images" in printed.out
 
 
 def test_without_tqdm_progress_is_lines(command, monkeypatch, capsys):

@@ -1,23 +1,173 @@
-"""Command line options for `zip_keras.inference.options.InferenceOptions`, shared by the commands that use a model."""
+"""Options that several commands share, and the argparse type that checks a number's range."""
 
 import argparse
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from zip_keras.data.annotations import PIXEL_CONVENTIONS
 from zip_keras.errors import UserError
+from zip_keras.predictions.formats import SUFFIXES, ReadOptions
+from zip_keras.predictions.formats.common import read_image_list
+from zip_keras.utils.startup import check_device
 
 if TYPE_CHECKING:
+    from zip_keras.evaluation.checks import Policy
     from zip_keras.inference.options import InferenceOptions
+
+Number = TypeVar("Number", int, float)
+
+PROPOSAL_FILE = f"{', '.join(list(SUFFIXES)[:-1])} or {list(SUFFIXES)[-1]}"
+PATH_HELP = "image, folder, .txt list of images, or data set spec such as data/voc07:val"
+MODEL_HELP = "run folder, .keras file, exported folder or preset"
+
+
+def in_range(
+    kind: type[Number], low: float | None = None, high: float | None = None, below: float | None = None
+) -> Callable[[str], Number]:
+    """An argparse type: a number with `low <= number <= high` and `number < below`.
+
+    >>> in_range(int, low=1)("3")
+    3
+    """
+    bounds = [f"at least {low}"] if low is not None else []
+    bounds += [f"at most {high}"] if high is not None else []
+    bounds += [f"below {below}"] if below is not None else []
+
+    def parse(text: str) -> Number:
+        try:
+            number = kind(text)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"must be {what}, not {text!r}") from None
+        inside = not math.isnan(number) and (low is None or number >= low)
+        if not inside or (high is not None and number > high) or (below is not None and number >= below):
+            raise argparse.ArgumentTypeError(f"must be {' and '.join(bounds)}, not {text}")
+        return number
+
+    return parse
+
+
+def _device(text: str) -> str:
+    try:
+        return check_device(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_global_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every command, before or after its name."""
+    group = parser.add_argument_group("every command")
+    group.add_argument(
+        "-q",
+        "--quiet",
+        dest="verbosity",
+        action="store_const",
+        const=-1,
+        default=0,
+        help="write results, errors and nothing else",
+    )
+    group.add_argument(
+        "-v",
+        "--verbose",
+        dest="verbosity",
+        action="store_const",
+        const=1,
+        help="also show TensorFlow's own messages, and the traceback of an error",
+    )
+    group.add_argument(
+        "--device",
+        type=_device,
+        metavar="DEVICE",
+        help="cpu, gpu, or gpu:N for the GPU of that number (default: what TensorFlow finds)",
+    )
+
+
+def add_paths_argument(parser: argparse.ArgumentParser) -> None:
+    """The images of a command, for `inference.inputs.find_images`."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
+
+
+def add_model_argument(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """`--model`; required without a default."""
+    text = MODEL_HELP + (f" (default: {default})" if default else "")
+    parser.add_argument("--model", required=default is None, default=default, metavar="MODEL", help=text)
+
+
+def add_bad_image_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--on-bad-image",
+        choices=["error", "skip"],
+        default="error",
+        help="images that are missing or cannot be decoded: name them and stop, or count them and leave them out "
+        "(default: error)",
+    )
+
+
+def add_pixels_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pixels",
+        choices=PIXEL_CONVENTIONS,
+        default="continuous",
+        help="coordinates of VOC annotations and .mat files: edges of boxes, or pixels from 1 with the last one "
+        "included, as in the VOC devkit; the box is then xmin - 1 .. xmax (default: continuous)",
+    )
+
+
+def add_read_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the readers of some proposal files need to know; see `read_options`."""
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="read .pkl files: plain data and arrays only, anything else in them is an error",
+    )
+    parser.add_argument("--image-list", metavar="FILE", help="the images of a .mat file, one a line, in its order")
+    add_pixels_argument(parser)
+
+
+def read_options(arguments: argparse.Namespace) -> ReadOptions:
+    """Raises `UserError` if the list of images cannot be read."""
+    ids = read_image_list(arguments.image_list) if arguments.image_list else None
+    return ReadOptions(arguments.allow_pickle, ids, arguments.pixels)
+
+
+def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
+    """What happens to boxes that cannot be right; see `bad_box_policy`."""
+    group = parser.add_argument_group("bad input")
+    group.add_argument(
+        "--on-bad-object", choices=["error", "skip", "clip"], default="error", help="ground truth that is no box"
+    )
+    group.add_argument(
+        "--on-bad-box", choices=["error", "skip"], default="error", help="NaN, infinite, or no width or height"
+    )
+    group.add_argument(
+        "--on-unknown-image", choices=["error", "skip"], default="error", help="image that the ground truth lacks"
+    )
+    group.add_argument(
+        "--on-outside-box", choices=["error", "skip", "keep"], default="error", help="centre outside the image"
+    )
+
+
+def bad_box_policy(arguments: argparse.Namespace) -> "Policy":
+    from zip_keras.evaluation.checks import Policy
+
+    return Policy(arguments.on_bad_box, arguments.on_unknown_image, arguments.on_outside_box)
 
 
 def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
+    """Changes to a model's prediction; see `inference_options`."""
+    positive = in_range(int, low=1)
     group = parser.add_argument_group("prediction (default: as trained)")
-    group.add_argument("--max-proposals", type=int, metavar="N", help="boxes an image at most")
+    group.add_argument("--max-proposals", type=positive, metavar="N", help="length of the model's list of boxes")
     group.add_argument(
-        "--scales", type=int, nargs="+", metavar="PIXELS", help="scale or scales of the image: pixels of its short side"
+        "--scales",
+        type=positive,
+        nargs="+",
+        metavar="PIXELS",
+        help="scale or scales of the image: pixels of its short side",
     )
-    group.add_argument("--long-side", type=int, metavar="PIXELS", help="cap of the longer side at every scale")
+    group.add_argument("--long-side", type=positive, metavar="PIXELS", help="cap of the longer side at every scale")
     group.add_argument(
         "--multi-scale",
         action="store_true",
@@ -26,11 +176,16 @@ def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--flip", action="store_true", default=None, help="flip test-time augmentation")
     group.add_argument(
         "--refinement-steps",
-        type=int,
+        type=in_range(int, low=0),
         metavar="T",
         help="feed boxes back and refine them T times (needs model.refinement_steps)",
     )
-    group.add_argument("--vote", type=float, metavar="IOU", help="box voting among boxes that overlap so much; 0 = off")
+    group.add_argument(
+        "--vote",
+        type=in_range(float, low=0, below=1),
+        metavar="IOU",
+        help="box voting among boxes that overlap so much; 0 = off",
+    )
     group.add_argument(
         "--postprocess",
         nargs="+",
@@ -41,8 +196,8 @@ def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_inference_options(arguments: argparse.Namespace) -> "InferenceOptions":
-    """Raises `UserError` for values that cannot be."""
+def inference_options(arguments: argparse.Namespace) -> "InferenceOptions":
+    """Raises `UserError` for values that exclude each other."""
     from zip_keras.inference.options import InferenceOptions
 
     return InferenceOptions(
@@ -53,25 +208,25 @@ def read_inference_options(arguments: argparse.Namespace) -> "InferenceOptions":
         flip=arguments.flip,
         vote_iou=arguments.vote,
         refinement_steps=arguments.refinement_steps,
-        postprocess=_fields(arguments.postprocess) or None,
+        postprocess=postprocess_fields(arguments.postprocess) or None,
     )
 
 
-def _fields(words: Sequence[str]) -> dict[str, Any]:
+def postprocess_fields(words: Sequence[str]) -> dict[str, Any]:
+    """Fields of `PostprocessConfig` by name from `NAME=VALUE`, the value as in JSON.
+
+    Raises:
+        UserError: another form, or a field twice.
+    """
     fields: dict[str, Any] = {}
-    for name, value in map(_field, words):
+    for word in words:
+        name, _, value = word.partition("=")
         if name in fields:
             raise UserError(f"--postprocess: {name} is given twice; give it once")
-        fields[name] = value
+        try:
+            fields[name] = json.loads(value)
+        except ValueError:
+            raise UserError(
+                f"--postprocess {word}: write NAME=VALUE, the value a number, a list such as [0.95,0.8], or null"
+            ) from None
     return fields
-
-
-def _field(words: str) -> tuple[str, Any]:
-    """A field and its value, from `name=value`, the value as in JSON."""
-    name, _, value = words.partition("=")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        raise UserError(
-            f"--postprocess {words}: write NAME=VALUE, the value a number, a list such as [0.95,0.8], or null"
-        ) from None

@@ -2,14 +2,16 @@
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 
+from zip_keras.cli._options import in_range
+from zip_keras.cli._paths import check_output_folder
 from zip_keras.errors import UserError
 from zip_keras.experiments.report import collect, write_report
 from zip_keras.experiments.runs import commands, plan, run_table
 from zip_keras.experiments.table import AblationTable, read_table, refuse_equal_configs
 from zip_keras.utils.optional import optional_import
+from zip_keras.utils.progress import note
 
 DESCRIPTION = """\
 Trains and measures every row of a table with every seed under one budget, and writes the table: recall (mean and spread
@@ -28,7 +30,7 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", metavar="TABLE.yaml", help="rows to compare; configs/experiments/ holds such files")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the runs and of the table")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="instead of the table's")
+    parser.add_argument("--seeds", type=in_range(int, low=0), nargs="+", metavar="N", help="instead of the table's")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="only say what would be run")
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    check_output_folder("--output", arguments.output)
     table = read_table(arguments.table)
     chosen = table.select(arguments.rows, arguments.seeds)
     if arguments.report_only:
@@ -50,9 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
     optional_import("matplotlib", "table.png", "train")  # before hours of work
     optional_import("tqdm", "training", "train")
     collect(table, arguments.output)  # the report is of all rows: another row's folder may hold another run
-    failed = run_table(chosen, arguments.output, lambda: write_report(table, arguments.output), _say)
+    failed = run_table(chosen, arguments.output, lambda: write_report(table, arguments.output), note)
     print(write_report(table, arguments.output), end="")
-    print(f"\n{Path(arguments.output) / 'table.md'}, table.json and table.png are written", file=sys.stderr)
+    note(f"\n{Path(arguments.output) / 'table.md'}, table.json and table.png are written")
     if failed:
         names = ", ".join(f"{one.row.name} seed {one.seed}" for one in failed)
         raise UserError(f"{len(failed)} runs failed ({names}); see above; the same command tries them again")
@@ -63,7 +66,3 @@ def _show_plan(table: AblationTable, output: str) -> None:
         print(f"{one.row.name}, seed {one.seed}: {one.state}" + (f" (failed before: {one.error})" if one.error else ""))
         for words in commands(table, one):
             print(f"  python -m zip_keras {shlex.join(words)}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

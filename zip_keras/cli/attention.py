@@ -16,17 +16,21 @@ from zip_keras.analysis.attention.statistics import (
     gather_decisions,
     spread,
 )
+from zip_keras.cli import _options
 from zip_keras.cli._images import ImageReader
-from zip_keras.cli.evaluate import write_json
-from zip_keras.errors import UserError
+from zip_keras.cli._output import print_counts, without_nan, write_json
+from zip_keras.cli._paths import check_output_folder
 from zip_keras.inference.inputs import ImageFile, find_images
+from zip_keras.inference.model_files import find_model
 from zip_keras.utils.files import atomic_write
 from zip_keras.utils.optional import optional_import
+from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
-Shows what map attention (MAD, paper Figure 4) decides. For each image DIR/IMAGE_ID.png: the maps of F (zoom-out) and H
-(zoom-in) with the greatest and the smallest mu, at levels 1 and 2, before and after the decision. For all images
-together: DIR/mu.npz, every mu vector; DIR/mu.json, the printed numbers; DIR/mu.png, how mu differs between images.
+Draws the decisions of map attention (MAD, paper Figure 4). For each image, DIR/IMAGE_ID.png shows the maps of F
+(zoom-out) and H (zoom-in) with the greatest and the smallest mu, at levels 1 and 2, before and after the decision. For
+all images together, DIR/mu.npz holds every mu vector, DIR/mu.json the printed numbers, DIR/mu.png the spread of mu
+over images.
 PATH is an image, a folder, a .txt list of images or a data set spec, as for zip-keras propose."""
 EXAMPLES = """\
   zip-keras attention photo.jpg --model runs/bccd --output attention/
@@ -35,23 +39,32 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="image, folder, .txt list of images or data set spec")
-    parser.add_argument("--model", required=True, help="run folder, .keras file or exported folder; model.merge=mad")
+    _options.add_paths_argument(parser)
+    _options.add_model_argument(parser)
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument(
-        "--maps", type=int, default=4, metavar="N", help="strongest and weakest maps of each kind shown (default 4)"
+        "--maps",
+        type=_options.in_range(int, low=1),
+        default=4,
+        metavar="N",
+        help="strongest and weakest maps of each kind shown (default: 4)",
     )
-    parser.add_argument("--pictures", type=int, metavar="N", help="pictures of the first N images (default: of all)")
-    parser.add_argument("--on-bad-image", choices=["error", "skip"], default="error", help="missing or undecodable")
+    parser.add_argument(
+        "--pictures",
+        type=_options.in_range(int, low=0),
+        metavar="N",
+        help="pictures of the first N images (default: of all)",
+    )
+    _options.add_bad_image_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    for option, value in (("--maps", arguments.maps), ("--pictures", arguments.pictures)):
-        if value is not None and value < (option == "--maps"):
-            raise UserError(f"{option} is {value}; it must be at least {int(option == '--maps')}")
-    optional_import("matplotlib.figure", "zip-keras attention", "train")  # before minutes of work
-    images, passed_over = find_images(arguments.paths, arguments.on_bad_image)
-    from zip_keras.analysis.attention.extraction import compile_attention  # TensorFlow, after the quick errors
+    optional_import("matplotlib.figure", "zip-keras attention", "train")
+    check_output_folder("--output", arguments.output)
+    find_model(arguments.model)
+    images, left_out = find_images(arguments.paths, arguments.on_bad_image)
+    start_tensorflow(arguments.device)
+    from zip_keras.analysis.attention.extraction import compile_attention
     from zip_keras.inference.loading import load_keras_proposer
 
     attend = compile_attention(load_keras_proposer(arguments.model), arguments.model)
@@ -61,15 +74,14 @@ def run(arguments: argparse.Namespace) -> None:
     summary = {key: spread(mu) for key, mu in decisions.mu.items()}
     _write(folder, decisions, summary, arguments.model)
     print(f"{folder}: mu of {work.reader.done} images, {work.drawn} pictures")
-    for kind, count in passed_over.items():
-        print(f"  passed over: {kind}: {count}")
-    if work.reader.skipped:
-        print(f"  skipped, cannot be read: {work.reader.skipped}")
+    print_counts(left_out, "left out")
+    if work.reader.bad:
+        print(f"  skipped, cannot be read: {len(work.reader.bad)}")
     print_summary(summary, work.reader.done)
 
 
 class _Work:
-    """Looks at image by image and draws.
+    """Computes mu image by image and draws.
 
     Attributes:
         reader: counts the images.
@@ -113,7 +125,9 @@ def _write(folder: Path, decisions: MapDecisions, summary: dict[tuple[int, str],
     """mu.npz, mu.json, and with several images mu.png."""
     with atomic_write(str(folder / "mu.npz")) as unfinished, open(unfinished, "wb") as stream:
         np.savez_compressed(stream, **decisions.arrays())  # type: ignore[arg-type]
-    numbers = {f"level_{level}_{name}": _without_nan(value) for (level, name), value in summary.items()}
+    numbers = {
+        f"level_{level}_{name}": without_nan(dataclasses.asdict(value)) for (level, name), value in summary.items()
+    }
     write_json(str(folder / "mu.json"), {"model": model, "images": len(decisions.image_ids), **numbers})
     if len(decisions.image_ids) > 1:
         from zip_keras.analysis.attention.figures import spread_figure
@@ -141,7 +155,3 @@ def print_summary(summary: dict[tuple[int, str], DecisionSpread], images: int) -
         print(
             "  variance of mu, what differs between images; correlation: mean over pairs of images of their mu vectors"
         )
-
-
-def _without_nan(row: DecisionSpread) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(row).items()}

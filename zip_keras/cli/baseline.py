@@ -7,11 +7,13 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
+from zip_keras.cli._options import PROPOSAL_FILE, in_range
+from zip_keras.cli._output import print_counts
+from zip_keras.cli._paths import check_output_file
 from zip_keras.data.checks.images import decode_rgb
 from zip_keras.data.encoded import describe, read_encoded
 from zip_keras.data.records import ImageRecord
 from zip_keras.data.sources import open_dataset
-from zip_keras.errors import UserError
 from zip_keras.inference.baselines import METHODS, scores_of
 from zip_keras.predictions.container import ImagePredictions, Predictions
 from zip_keras.predictions.formats import check_ids, format_of, write_predictions
@@ -28,16 +30,19 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("method", choices=list(METHODS))
-    parser.add_argument("data", help="DEVKIT:SPLIT, instances.json or another data set spec")
-    parser.add_argument("--output", required=True, metavar="FILE", help=".json, .npz, .parquet, .pkl or .mat")
-    parser.add_argument("--max-proposals", type=int, default=1000, help="an image (default 1000)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument("data", metavar="DATA", help="DEVKIT:SPLIT, instances.json or another data set spec")
+    parser.add_argument("--output", required=True, metavar="FILE", help=PROPOSAL_FILE)
+    parser.add_argument(
+        "--max-proposals", type=in_range(int, low=1), default=1000, metavar="N", help="of an image (default: 1000)"
+    )
+    parser.add_argument(
+        "--workers", type=in_range(int, low=1), default=os.cpu_count(), metavar="N", help="processes (default: cores)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    format_of(arguments.output)  # before minutes of work
-    if arguments.max_proposals < 1 or arguments.workers < 1:
-        raise UserError("--max-proposals and --workers must be at least 1")
+    format_of(arguments.output)
+    check_output_file("--output", arguments.output)
     dataset = open_dataset(arguments.data, on_defect="skip", on_bad_image="error")
     records = dataset.records
     check_ids(arguments.output, (record.image_id for record in records))
@@ -55,8 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         f"{arguments.output}: {boxes} boxes of {len(records)} images, "
         f"{seconds * arguments.workers / len(records):.3f} s an image and process"
     )
-    for kind, count in dataset.skipped.items():
-        print(f"  passed over: {kind}: {count}")
+    print_counts(dataset.skipped, "left out")
 
 
 def propose_record(method: str, count: int, record: ImageRecord) -> ImagePredictions:

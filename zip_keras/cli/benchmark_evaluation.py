@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from zip_keras.cli._options import in_range
 from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.predictions.container import Predictions, to_xywh
@@ -22,11 +23,24 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--proposals", type=int, default=1000, help="an image")
-    parser.add_argument("--objects", type=float, default=7.3, help="an image, on average; COCO val has 7.3")
-    parser.add_argument("--turn", type=int, default=250, help="images measured before the other protocol has its turn")
-    parser.add_argument("--seed", type=int, default=0)
+    positive = in_range(int, low=1)
+    parser.add_argument("--images", type=positive, default=100, metavar="N", help="default: 100")
+    parser.add_argument("--proposals", type=positive, default=1000, metavar="N", help="an image (default: 1000)")
+    parser.add_argument(
+        "--objects",
+        type=in_range(float, low=0),
+        default=7.3,
+        metavar="MEAN",
+        help="an image, on average (default: 7.3, as in COCO val)",
+    )
+    parser.add_argument(
+        "--turn",
+        type=positive,
+        default=250,
+        metavar="N",
+        help="images measured before the other protocol has its turn (default: 250)",
+    )
+    parser.add_argument("--seed", type=in_range(int, low=0), default=0, help="default: 0")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -3,13 +3,16 @@
 import argparse
 import statistics
 
-from zip_keras.cli._options import add_inference_arguments, read_inference_options
+from zip_keras.cli import _options
 from zip_keras.errors import UserError
+from zip_keras.inference.inputs import find_images
+from zip_keras.inference.model_files import find_model
 from zip_keras.presets import DEFAULT_PRESET
+from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
-Times the parts of prediction on one image: resizing, network, and post-processing (decoding, suppression, merging), in
-turns so that a busy machine slows all of them. Medians, and post-processing as a share of the network's time."""
+Times the parts of prediction on one image: resizing, network, and post-processing (decoding, NMS, merging), in turns
+so that a busy machine slows all of them. Prints medians, and post-processing as a share of the network's time."""
 EXAMPLES = """\
   zip-keras benchmark_prediction photo.jpg
   zip-keras benchmark_prediction photo.jpg --model runs/mine --scales 600 --long-side 1000 --repeats 30
@@ -18,29 +21,34 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="a picture; how many boxes survive depends on it")
-    parser.add_argument("--model", default=DEFAULT_PRESET, help=f"run, .keras, export or preset ({DEFAULT_PRESET})")
-    parser.add_argument("--repeats", type=int, default=20, metavar="N", help="turns (default 20)")
-    add_inference_arguments(parser)
+    _options.add_model_argument(parser, DEFAULT_PRESET)
+    parser.add_argument(
+        "--repeats", type=_options.in_range(int, low=1), default=20, metavar="N", help="turns (default: 20)"
+    )
+    _options.add_inference_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.repeats < 1:
-        raise UserError(f"--repeats is {arguments.repeats}; it must be at least 1")
     if arguments.flip or arguments.multi_scale or len(arguments.scales or ()) > 1:
-        raise UserError("the parts are timed of one look that is not mirrored; leave --flip and further looks out")
+        raise UserError(
+            "the parts are timed at one scale without flip; leave out --flip, --multi-scale and further --scales"
+        )
+    options = _options.inference_options(arguments)
+    find_model(arguments.model)
+    images, _ = find_images([arguments.image])
+    start_tensorflow(arguments.device)
     from zip_keras.analysis.cost import time_prediction
-    from zip_keras.inference.inputs import find_images
     from zip_keras.inference.loading import load_keras_proposer
     from zip_keras.inference.runner import load_image
 
-    image = load_image(find_images([arguments.image])[0][0])
-    proposer = read_inference_options(arguments).apply(load_keras_proposer(arguments.model))
+    image = load_image(images[0])
+    proposer = options.apply(load_keras_proposer(arguments.model))
     times = {
         part: statistics.median(values) for part, values in time_prediction(proposer, image, arguments.repeats).items()
     }
     height, width = image.shape[:2]
-    looks = ", ".join(map(str, proposer.short_sides))
-    print(f"{arguments.model}: {width} x {height} pixels, short side {looks}, median of {arguments.repeats} turns")
+    scales = ", ".join(map(str, proposer.short_sides))
+    print(f"{arguments.model}: {width} x {height} pixels, short side {scales}, median of {arguments.repeats} turns")
     for part, seconds in times.items():
         print(f"  {part:<15} {1000 * seconds:8.1f} ms")
     print(f"  post-processing is {times['post-processing'] / times['network']:.1%} of the network's time")

@@ -1,17 +1,22 @@
 """`zip-keras calibrate`: chooses the score biases of a model's levels on images kept for it."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
-from zip_keras.cli._options import add_inference_arguments, read_inference_options
+from zip_keras.cli import _options
+from zip_keras.cli._paths import check_output_file
+from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
-from zip_keras.utils.progress import with_progress
+from zip_keras.inference.model_files import find_model
+from zip_keras.utils.progress import BUILDING, with_progress
+from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
-Chooses what is added to the scores of each level (fine, middle, coarse) so that average recall on a calibration split
-is highest, by cross-validation, and writes the model with the biases in it. The biases are zero when they do not help
+Chooses a bias for the scores of each level (fine, middle, coarse) by cross-validation, so that average recall on a
+calibration split is highest, and writes the model with the biases in it. The biases are zero when they do not help
 on held-out folds. The written model knows its calibration images by their bytes: propose refuses them, because a
-measure on them would be too good. Calibrate with the looks and the flip that will be used."""
+measure on them would be too good. Calibrate with the scales and the flip that will be used."""
 EXAMPLES = """\
   zip-keras calibrate --model runs/voc07 --data data/voc07:calibration --output runs/voc07/calibrated.keras
   zip-keras calibrate --model runs/voc07 --data calibration.json --images 100 --budget 300 --multi-scale \\
@@ -20,37 +25,42 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="run folder, .keras file or exported folder")
+    _options.add_model_argument(parser)
     parser.add_argument("--data", required=True, metavar="DATA", help="calibration split, a data set spec")
     parser.add_argument("--output", required=True, metavar="FILE.keras", help="the model with its biases")
-    parser.add_argument("--images", type=int, metavar="N", help="only the first N images (default: all)")
-    parser.add_argument("--budget", type=int, default=100, metavar="N", help="proposals an image (default 100)")
-    parser.add_argument("--folds", type=int, default=4, metavar="K", help="of the cross-validation (default 4)")
+    positive = _options.in_range(int, low=1)
+    parser.add_argument("--images", type=positive, metavar="N", help="only the first N images (default: all)")
+    parser.add_argument("--budget", type=positive, default=100, metavar="N", help="proposals an image (default: 100)")
+    parser.add_argument(
+        "--folds",
+        type=_options.in_range(int, low=2),
+        default=4,
+        metavar="K",
+        help="parts of the cross-validation (default: 4)",
+    )
     parser.add_argument("--on-defect", choices=["error", "skip", "clip"], default="error", help="bad annotations")
-    add_inference_arguments(parser)
+    _options.add_inference_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    import dataclasses
-
-    from zip_keras.data.sources import open_dataset
-
     if not arguments.output.endswith(".keras"):
         raise UserError(f"--output {arguments.output}: the name must end in .keras")
-    if arguments.budget < 1 or (arguments.images is not None and arguments.images < 1):
-        raise UserError("--budget and --images must be at least 1")
+    check_output_file("--output", arguments.output)
+    options = _options.inference_options(arguments)
+    find_model(arguments.model)
     dataset = open_dataset(arguments.data, on_defect=arguments.on_defect)
     dataset = dataclasses.replace(dataset, records=dataset.records[: arguments.images])
+    start_tensorflow(arguments.device)
     from zip_keras.inference.calibration import calibrate, calibrated
     from zip_keras.inference.loading import load_keras_proposer
 
-    proposer = read_inference_options(arguments).apply(load_keras_proposer(arguments.model))
+    proposer = options.apply(load_keras_proposer(arguments.model))
     found = calibrate(
         proposer,
         dataset,
         arguments.budget,
         arguments.folds,
-        progress=lambda records: with_progress(records, len(records)),
+        progress=lambda records: with_progress(records, len(records), first=BUILDING),
     )
     output = Path(arguments.output)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from zip_keras.cli.convert_proposals import add_reading_arguments, read_options
-from zip_keras.cli.evaluate import add_policy_arguments, read_policy, without_nan, write_json
+from zip_keras.cli import _options
+from zip_keras.cli._output import print_row, without_nan, write_json
+from zip_keras.cli._paths import check_input_file, check_output_file
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.bootstrap import Comparison, average_recall_interval, compare_recall
@@ -28,9 +29,10 @@ from zip_keras.predictions.container import Predictions
 from zip_keras.utils.files import atomic_write
 
 DESCRIPTION = """\
-Compares proposal files: average recall (protocol fast, equal to coco) with its 95 % bounds, every pair ("A is better
-than B by x, how sure"), curves of recall (paper Figure 7), classes, and seen against unseen classes (Table 5). Tables
-are Markdown. Bounds are a bootstrap over images, p a permutation test that swaps two methods image by image."""
+Compares proposal files: average recall (protocol fast, equal to coco) with 95 % confidence intervals, every pair ("A
+is better than B by x, p = ..."), curves of recall (paper Figure 7), classes, and seen against unseen classes (Table
+5). Tables are Markdown. Intervals are a bootstrap over images, p a permutation test that swaps two methods image
+by image."""
 EXAMPLES = """\
   zip-keras compare --ground-truth data/voc07:val --proposals zip.json selective_search.json --plot recall.png
   zip-keras compare --ground-truth data/voc07:val --proposals zip.json fpn.json --seen person car dog --by-class
@@ -44,29 +46,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ground-truth", required=True, metavar="DATA", help="as for evaluate")
     parser.add_argument("--proposals", required=True, nargs="+", metavar="FILE", help="proposal files")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="of the methods; default: the files' stems")
-    parser.add_argument("--budget", type=int, default=100, help="proposals an image for pairs and bounds (default 100)")
-    parser.add_argument("--draws", type=int, default=2000, help="bootstrap draws (default 2000)")
+    positive = _options.in_range(int, low=1)
+    parser.add_argument(
+        "--budget",
+        type=positive,
+        default=100,
+        metavar="N",
+        help="proposals an image for pairs and intervals (default: 100)",
+    )
+    parser.add_argument("--draws", type=positive, default=2000, metavar="N", help="of the bootstrap (default: 2000)")
     parser.add_argument("--by-class", action="store_true", help="also AR of each class")
     parser.add_argument("--seen", nargs="+", metavar="CLASS", help="classes seen in training, or one file of names")
     parser.add_argument("--plot", metavar="FILE", help="write the curves: .png, .svg or .pdf")
     parser.add_argument("--json", metavar="FILE", help="also write all numbers here")
-    add_reading_arguments(parser)
-    add_policy_arguments(parser)
+    _options.add_read_arguments(parser)
+    _options.add_policy_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.budget < 1 or arguments.draws < 1:
-        raise UserError("--budget and --draws must be at least 1")
     if arguments.plot and Path(arguments.plot).suffix.lower() not in PLOTS:
         raise UserError(f"--plot {arguments.plot}: the suffix must be one of {', '.join(PLOTS)}")
     names = _names(arguments.proposals, arguments.names)
+    for file in arguments.proposals:
+        check_input_file("", file)
+    check_output_file("--json", arguments.json)
+    check_output_file("--plot", arguments.plot)
+    read, policy = _options.read_options(arguments), _options.bad_box_policy(arguments)
     ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object, arguments.pixels)
     if not ground_truth.counted.any():
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
     groups = named_groups(ground_truth, _seen(arguments.seen)) if arguments.seen else {}
     methods: dict[str, Predictions] = {}
     for name, file in zip(names, arguments.proposals, strict=True):
-        checked = load_predictions(file, ground_truth, read_policy(arguments), read_options(arguments))
+        checked = load_predictions(file, ground_truth, policy, read)
         methods[name] = checked.proposals
         left_out = "".join(f", {count} {kind} left out" for kind, count in checked.skipped.items())
         print(
@@ -89,7 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def sentence(name_a: str, name_b: str, comparison: Comparison, budget: int) -> str:
-    """The verdict in words: who is better, by how much, how sure."""
+    """The verdict in words: the better one, the difference with its interval, and p."""
     bounds = comparison.difference
     if bounds.low <= 0 <= bounds.high:
         return f"{name_a} and {name_b} cannot be told apart: AR@{budget} differs by {bounds}, p = {comparison.p:.4f}"
@@ -108,9 +120,9 @@ def _recall_table(
         recall = average_recall(ground_truth, proposals)
         interval = average_recall_interval(*found[name], draws=draws)
         if not number:
-            _print_row("method", *recall, f"95 % bounds of AR@{budget}")
-            _print_row(*["---"] * (len(recall) + 2))
-        _print_row(name, *map(_cell, recall.values()), f"{interval.low:.4f} to {interval.high:.4f}")
+            print_row("method", *recall, f"95 % interval of AR@{budget}")
+            print_row(*["---"] * (len(recall) + 2))
+        print_row(name, *map(_cell, recall.values()), f"{interval.low:.4f} to {interval.high:.4f}")
         rows[name] = without_nan(recall) | {"bounds_of": f"AR@{budget}", "bounds": asdict(interval)}
     return {"methods": rows}
 
@@ -135,11 +147,11 @@ def _groups_table(
 ) -> dict[str, Any]:
     table = {name: recall_of_groups(ground_truth, found, groups, budgets) for name, found in methods.items()}
     print()
-    _print_row(title, "objects", *(f"{name} AR@{budget}" for name in methods for budget in budgets))
-    _print_row(*["---"] * (2 + len(methods) * len(budgets)))
+    print_row(title, "objects", *(f"{name} AR@{budget}" for name in methods for budget in budgets))
+    print_row(*["---"] * (2 + len(methods) * len(budgets)))
     for group, members in groups.items():
         values = [table[name][group][budget] for name in methods for budget in budgets]
-        _print_row(group, str(int((members & ground_truth.counted).sum())), *map(_cell, values))
+        print_row(group, str(int((members & ground_truth.counted).sum())), *map(_cell, values))
     return {
         name: {group: without_nan({f"AR@{n}": v for n, v in of_group.items()}) for group, of_group in of_method.items()}
         for name, of_method in table.items()
@@ -175,7 +187,3 @@ def _seen(names: list[str]) -> list[str]:
 
 def _cell(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"  # no such object
-
-
-def _print_row(*cells: str) -> None:
-    print(f"| {' | '.join(cells)} |")

@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
+from zip_keras.cli._paths import check_input_file, check_output_file
 from zip_keras.errors import UserError
+from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
 Turns a PyTorch state dict into a weights file (.npz) that train.weights takes. PyTorch is not needed, and nothing that
@@ -26,6 +28,8 @@ def run(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output)
     if output.suffix != ".npz":
         raise UserError(f"{output}: a weights file ends in .npz; write to {output.with_suffix('.npz')}")
+    check_input_file("", arguments.input)
+    check_output_file("", output)
     if not output.parent.is_dir():
         raise UserError(f"{output.parent}: no such folder to write {output.name} to")
 
@@ -33,7 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     tensors = read_state_dict(arguments.input)
 
-    from zip_keras.weights.conversion import convert_state_dict  # Keras takes seconds to import
+    start_tensorflow(arguments.device)
+    from zip_keras.weights.conversion import convert_state_dict
     from zip_keras.weights.npz import save_weights
 
     try:

@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import json
 import math
 import sys
 import time
@@ -11,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from zip_keras.cli.convert_proposals import add_reading_arguments, read_options
+from zip_keras.cli import _options
+from zip_keras.cli._output import in_words, print_numbers, without_nan, write_json
+from zip_keras.cli._paths import check_input_file, check_output_file
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import PROTOCOLS, average_recall
-from zip_keras.evaluation.checks import Checked, Policy, load_predictions
+from zip_keras.evaluation.checks import Checked, load_predictions
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.per_level import level_name, per_level, refuse_without_levels
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ground-truth", required=True, metavar="DATA", help="DEVKIT:SPLIT, instances.json or another data set spec"
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--proposals", metavar="FILE", help=".json (COCO results), .npz, .parquet, .pkl or .mat")
+    what.add_argument("--proposals", metavar="FILE", help=_options.PROPOSAL_FILE)
     what.add_argument("--detections", metavar="FILE", help="the same with classes in category_id")
     parser.add_argument("--protocol", choices=(*PROTOCOLS, *DETECTION_PROTOCOLS), help="see above")
     parser.add_argument(
@@ -66,45 +67,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="also write the numbers here; null = no object of that size")
     parser.add_argument("--report", metavar="FILE.html", help="write curves, classes and the worst images as one page")
-    parser.add_argument("--report-images", type=int, default=24, metavar="N", help="images in it (default 24)")
+    positive = _options.in_range(int, low=1)
+    parser.add_argument("--report-images", type=positive, default=24, metavar="N", help="images in it (default: 24)")
     parser.add_argument(
         "--gallery",
         metavar="FILE",
         help="draw images, from the best found to the worst at even steps, with their first ten proposals: .jpg, .png",
     )
-    parser.add_argument("--gallery-images", type=int, default=12, metavar="N", help="images in it (default 12)")
-    add_reading_arguments(parser)
-    add_policy_arguments(parser)
-
-
-def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to do with proposals that cannot be right; `read_policy` reads the answers."""
-    group = parser.add_argument_group("bad input")
-    group.add_argument(
-        "--on-bad-object", choices=["error", "skip", "clip"], default="error", help="ground truth that is no box"
-    )
-    group.add_argument(
-        "--on-bad-box", choices=["error", "skip"], default="error", help="NaN, infinite, or no width or height"
-    )
-    group.add_argument(
-        "--on-unknown-image", choices=["error", "skip"], default="error", help="image that the ground truth lacks"
-    )
-    group.add_argument(
-        "--on-outside-box", choices=["error", "skip", "keep"], default="error", help="centre outside the image"
-    )
-
-
-def read_policy(arguments: argparse.Namespace) -> Policy:
-    return Policy(arguments.on_bad_box, arguments.on_unknown_image, arguments.on_outside_box)
+    parser.add_argument("--gallery-images", type=positive, default=12, metavar="N", help="images in it (default: 12)")
+    _options.add_read_arguments(parser)
+    _options.add_policy_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
+    file = arguments.proposals or arguments.detections
+    protocol = _protocol(arguments)
+    check_input_file("", file)
+    for option in ("json", "report", "gallery"):
+        check_output_file(f"--{option}", getattr(arguments, option))
+    read, policy = _options.read_options(arguments), _options.bad_box_policy(arguments)
     ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object, arguments.pixels)
     if not ground_truth.counted.any():
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
-    file = arguments.proposals or arguments.detections
-    protocol = _protocol(arguments)
-    checked = load_predictions(file, ground_truth, read_policy(arguments), read_options(arguments))
+    checked = load_predictions(file, ground_truth, policy, read)
     if arguments.per_level:
         refuse_without_levels(checked.proposals)
     started = time.perf_counter()
@@ -134,8 +119,6 @@ def _protocol(arguments: argparse.Namespace) -> str:
     for name in ("report", "gallery"):
         if getattr(arguments, name) and not arguments.proposals:
             raise UserError(f"--{name} shows recall of proposals; give the file with --proposals")
-    if min(arguments.gallery_images, arguments.report_images) < 1:
-        raise UserError("--gallery-images and --report-images must be at least 1")
     if arguments.gallery and not arguments.gallery.lower().endswith((".jpg", ".jpeg", ".png")):
         raise UserError(f"--gallery {arguments.gallery}: name a .jpg or .png file")
     if arguments.per_level and not arguments.proposals:
@@ -215,19 +198,6 @@ def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
     return load
 
 
-def in_words(fact: Any) -> str:
-    """A count, or what was left out by kind: `3 boxes outside the image`."""
-    if isinstance(fact, dict):
-        return ", ".join(f"{count} {kind}" for kind, count in fact.items()) or "none"
-    return str(fact)
-
-
-def print_numbers(numbers: dict[str, float]) -> None:
-    width = max(map(len, numbers))
-    for name, value in numbers.items():
-        print(f"  {name:<{width}}  {'no such object' if math.isnan(value) else f'{value:.4f}'}")
-
-
 def print_levels(levels: dict[int, dict[str, float]]) -> None:
     """A row a level, a column a number, as `per_level` names them."""
     if not levels:
@@ -238,13 +208,3 @@ def print_levels(levels: dict[int, dict[str, float]]) -> None:
     for level, row in levels.items():
         cells = ("-" if math.isnan(row[name]) else f"{row[name]:.4f}" for name in names)
         print(f"  {level_name(level):<11}" + "".join(f"{cell:>11}" for cell in cells))
-
-
-def without_nan(numbers: dict[str, float]) -> dict[str, float | None]:
-    """json has no NaN: a size of which the data has no object becomes null."""
-    return {name: None if math.isnan(value) else value for name, value in numbers.items()}
-
-
-def write_json(file: str, content: dict[str, Any]) -> None:
-    with atomic_write(file) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

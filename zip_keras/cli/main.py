@@ -1,34 +1,15 @@
 """Finds the command, parses its arguments, and turns a `UserError` into one line on standard error."""
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
+from zip_keras.cli._parsers import COMMANDS, CommandParser, build_parser, command_name, overview, program_parser
 from zip_keras.errors import UserError
-
-# One module of zip_keras.cli each, imported only when it is asked for: TensorFlow takes seconds to import.
-COMMANDS = {
-    "demo": "the whole way on rendered scenes, in minutes",
-    "train": "train a network from a config",
-    "measure": "measure a trained run: recall, parameters, GFLOPs, time",
-    "ablate": "train and measure a table of configs with several seeds",
-    "plot_runs": "draw the training curves of runs",
-    "propose": "write the proposals of images",
-    "calibrate": "choose the score biases of a model's levels",
-    "attention": "draw what map attention decides on images, and how it differs between them",
-    "presets": "list the trained models of the package",
-    "evaluate": "measure proposals against ground truth",
-    "baseline": "proposals of methods that need no training: Selective Search, windows, anchors",
-    "compare": "compare proposal files: table, curves, how sure the differences are",
-    "convert_proposals": "turn a proposal file into json, npz, parquet, Detectron2 or MATLAB form",
-    "benchmark_prediction": "time the parts of prediction on one image",
-    "benchmark_evaluation": "time protocol fast against pycocotools and compare every number",
-    "prepare_data": "turn annotated images into TFRecords, with a report of every defect",
-    "export": "write a SavedModel and a .keras file",
-    "convert_weights": "turn a PyTorch state dict of a backbone into a weights file",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,26 +18,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the command's name and its arguments; `sys.argv[1:]` when None.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_overview())
-        return 0
-    name, rest = arguments[0].replace("-", "_"), arguments[1:]
-    if name not in COMMANDS:
-        print(f"error: unknown command {arguments[0]!r}\n\n{_overview()}", file=sys.stderr)
-        return 2
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes would bury the progress bar
-    command = importlib.import_module(f"zip_keras.cli.{name}")
-    parser = argparse.ArgumentParser(
-        prog=f"zip-keras {name}",
-        description=command.DESCRIPTION,
-        epilog=f"examples:\n{command.EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_arguments(parser)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes would cut progress bars
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # A command may run another one (`demo`), which then is as quiet as the first.
+    from zip_keras.utils.progress import set_verbosity, verbosity
+
+    before = verbosity()
     try:
-        command.run(parser.parse_args(rest))
+        return _run(words, before)
     except UserError as error:
+        if verbosity() > 0:
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe, `head` for example, has seen enough
@@ -65,10 +37,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    finally:
+        set_verbosity(before)
+
+
+def _run(words: list[str], inherited: int) -> int:
+    from zip_keras.utils.progress import set_verbosity
+
+    top = program_parser().parse_args(words)
+    if top.help or (not top.version and top.command is None):
+        print(overview())
+        return 0
+    if top.version:
+        print(_versions())
+        return 0
+    if top.command == "help":
+        return _help(top.rest)
+    name = _known(top.command)
+    parser = build_parser(name)
+    if "-h" in top.rest or "--help" in top.rest:
+        print(parser.format_help(), end="")
+        return 0
+    parsed = _parse(parser, top)
+    set_verbosity(parsed.verbosity or inherited)
+    if parsed.verbosity > 0:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+    importlib.import_module(f"zip_keras.cli.{name}").run(parsed)
     return 0
 
 
-def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
-    return f"usage: zip-keras COMMAND [options]      zip-keras COMMAND --help\n\n{rows}"
+def _parse(parser: CommandParser, top: argparse.Namespace) -> argparse.Namespace:
+    """The command's arguments, the options before its name included."""
+    given = argparse.Namespace(verbosity=top.verbosity, device=top.device)
+    parsed, unknown = parser.parse_known_intermixed_args(top.rest, given)
+    if unknown:
+        nearest = difflib.get_close_matches(unknown[0].partition("=")[0], parser.option_names, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else f"; see {parser.prog} --help"
+        raise UserError(f"{parser.prog}: unknown argument {unknown[0]!r}{hint}")
+    return parsed
+
+
+def _help(rest: Sequence[str]) -> int:
+    if not rest:
+        print(overview())
+    for word in rest:
+        print(build_parser(_known(word)).format_help(), end="")
+    return 0
+
+
+def _known(word: str) -> str:
+    name = command_name(word)
+    if name in COMMANDS:
+        return name
+    nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else "zip-keras --help lists the commands"
+    raise UserError(f"unknown command {word!r}; {hint}")
+
+
+def _versions() -> str:
+    from zip_keras.utils.environment import versions
+
+    return "\n".join(f"{name} {version}" for name, version in versions().items())

@@ -3,9 +3,12 @@
 import argparse
 from pathlib import Path
 
-from zip_keras.cli.evaluate import print_numbers
-from zip_keras.errors import UserError
+from zip_keras.cli._options import in_range
+from zip_keras.cli._output import print_numbers
+from zip_keras.cli._paths import check_output_folder
+from zip_keras.experiments.measure import RESULT_FILE, measure_run
 from zip_keras.utils.progress import with_progress
+from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
 Measures a trained run: average recall on a data set (protocol fast, equal to coco), parameters, GFLOPs and the time of
@@ -21,25 +24,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DATA", help="data set spec, for example data/bccd:test")
     parser.add_argument(
         "--size",
-        type=int,
+        type=in_range(int, low=1),
         nargs=2,
         metavar=("H", "W"),
         help="input of GFLOPs and time (default: short and long side of the run's config)",
     )
-    parser.add_argument("--repeats", type=int, default=20, help="forward passes timed (default %(default)s)")
+    parser.add_argument(
+        "--repeats", type=in_range(int, low=1), default=20, metavar="N", help="forward passes timed (default: 20)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    numbers = [*(arguments.size or ()), arguments.repeats]
-    if min(numbers) < 1:
-        raise UserError(f"--size and --repeats must be at least 1, not {min(numbers)}")
-    from zip_keras.experiments.measure import RESULT_FILE, measure_run
-
+    check_output_folder("", arguments.run_dir)
     size = tuple(arguments.size) if arguments.size else None
-    result = measure_run(arguments.run_dir, arguments.data, size, arguments.repeats, with_progress)
+    result = measure_run(
+        arguments.run_dir,
+        arguments.data,
+        size,
+        arguments.repeats,
+        with_progress,
+        prepare=lambda: start_tensorflow(arguments.device),
+    )
     cost, training = result["cost"], result["training"]
     print(f"{arguments.run_dir} ({result['model']}) on {result['data']}, protocol {result['protocol']}")
-    print_numbers({name: float("nan") if value is None else value for name, value in result["recall"].items()})
+    print_numbers(result["recall"])
     print(
         f"  {cost['parameters'] / 1e6:.2f} M parameters; at {cost['height']} x {cost['width']}: {cost['gflops']:.2f} "
         f"GFLOPs, {cost['milliseconds']:.1f} ms ({cost['timed']})"

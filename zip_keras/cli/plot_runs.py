@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+from zip_keras.cli._paths import check_output_file
+from zip_keras.utils.optional import optional_import
+
 DESCRIPTION = "Draws the training loss and the validation AR@100 of one or several runs over their steps."
 EXAMPLES = "  zip-keras plot_runs runs/bccd runs/small --output curves.png"
 
@@ -13,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    check_output_file("--output", arguments.output)
+    optional_import("matplotlib", "zip-keras plot_runs", "train")
     from zip_keras.plots.training_curve import plot_runs
     from zip_keras.training.metrics_file import read_metrics
 

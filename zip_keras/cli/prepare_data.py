@@ -3,14 +3,15 @@
 import argparse
 import contextlib
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
 
 from zip_keras.analysis.anchor_fit.fit import fit_anchors
 from zip_keras.analysis.data_report import Report, make_report
-from zip_keras.data.annotations import PIXEL_CONVENTIONS
+from zip_keras.cli._options import add_pixels_argument, in_range
+from zip_keras.cli._output import write_json
+from zip_keras.cli._paths import check_output_file, check_output_folder
 from zip_keras.data.checks.defects import BOX_POLICIES, IMAGE_POLICIES, DefectLog
 from zip_keras.data.sources import open_dataset
 from zip_keras.data.tfrecord.writing import write_shards
@@ -36,8 +37,12 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", nargs="?", metavar="SPEC", help="the data set, see above")
     parser.add_argument("--output", required=True, metavar="DIR", help="a new folder")
-    parser.add_argument("--shards", type=int, metavar="N", help="number of files (default: about 128 MiB each)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: CPU cores, at most 16)")
+    parser.add_argument(
+        "--shards", type=in_range(int, low=1), metavar="N", help="number of files (default: about 128 MiB each)"
+    )
+    parser.add_argument(
+        "--workers", type=in_range(int, low=1), metavar="N", help="processes (default: CPU cores, at most 16)"
+    )
     parser.add_argument("--on-bad-box", choices=BOX_POLICIES, default="error", help="default: error")
     parser.add_argument(
         "--on-bad-image",
@@ -46,33 +51,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="repair turns EXIF-rotated images upright and makes 8-bit RGB of CMYK, 16 bits and first frames; "
         "what cannot be repaired is skipped (default: error)",
     )
-    parser.add_argument(
-        "--pixels",
-        choices=PIXEL_CONVENTIONS,
-        default="continuous",
-        help="what coordinates count: edges, or pixels from 1 with the last one included, as the VOC devkit says; "
-        "then a box is xmin - 1 .. xmax (default: continuous)",
-    )
+    add_pixels_argument(parser)
     parser.add_argument(
         "--classes", metavar="FILE", help="class names, one a line, in index order (default: those found)"
     )
-    parser.add_argument("--short-side", type=float, metavar="N", help="measure the anchor fit at this image size")
+    parser.add_argument(
+        "--short-side", type=in_range(float, low=1), metavar="PIXELS", help="measure the anchor fit at this image size"
+    )
     parser.add_argument("--report", metavar="FILE.json", help="also write the report here (always in DIR/report.json)")
     parser.add_argument("--resume", action="store_true", help="go on where a stopped run left off")
-    parser.add_argument("--synthetic", type=int, metavar="N", help="render N scenes as a VOC devkit instead")
-    parser.add_argument("--seed", type=int, default=0, help="of the synthetic scenes (default: 0)")
+    parser.add_argument(
+        "--synthetic", type=in_range(int, low=1), metavar="N", help="render N scenes as a VOC devkit instead"
+    )
+    parser.add_argument("--seed", type=in_range(int, low=0), default=0, help="of the synthetic scenes (default: 0)")
 
 
-def run(options: argparse.Namespace) -> None:
-    workers = options.workers or min(16, os.cpu_count() or 1)
-    if workers < 1:
-        raise UserError(f"--workers is {workers}; it must be at least 1")
-    if (options.spec is None) == (options.synthetic is None):
+def run(arguments: argparse.Namespace) -> None:
+    workers = arguments.workers or min(16, os.cpu_count() or 1)
+    if (arguments.spec is None) == (arguments.synthetic is None):
         raise UserError("give either SPEC or --synthetic N")
-    if options.synthetic is not None:
-        _render(options.output, options.synthetic, options.seed, workers)
+    check_output_folder("--output", arguments.output)
+    check_output_file("--report", arguments.report)
+    if arguments.synthetic is not None:
+        _render(arguments.output, arguments.synthetic, arguments.seed, workers)
     else:
-        _prepare(options, workers)
+        _prepare(arguments, workers)
 
 
 def _render(folder: str, scenes: int, seed: int, workers: int) -> None:
@@ -85,38 +88,33 @@ def _render(folder: str, scenes: int, seed: int, workers: int) -> None:
     print(f"{scenes} scenes in {seconds:.1f} s: {folder}:train, {folder}:val, {folder}:test")
 
 
-def _prepare(options: argparse.Namespace, workers: int) -> None:
-    log = DefectLog(options.on_bad_box, options.on_bad_image)
-    classes = read_class_names(options.classes) if options.classes else None
-    dataset = open_dataset(options.spec, classes=classes, pixels=options.pixels, log=log)
+def _prepare(arguments: argparse.Namespace, workers: int) -> None:
+    log = DefectLog(arguments.on_bad_box, arguments.on_bad_image)
+    classes = read_class_names(arguments.classes) if arguments.classes else None
+    dataset = open_dataset(arguments.spec, classes=classes, pixels=arguments.pixels, log=log)
     start = time.monotonic()
     with progress_bar(len(dataset), "images") as advance:
         records = write_shards(
             dataset,
-            options.output,
+            arguments.output,
             log,
-            shards=options.shards,
+            shards=arguments.shards,
             workers=workers,
-            resume=options.resume,
+            resume=arguments.resume,
             progress=advance,
         )
     seconds = time.monotonic() - start
     written = dataclasses.replace(dataset, records=tuple(records), skipped=log.counts())
-    report = make_report(written, log.defects, fit_anchors(records, short_side=options.short_side))
+    report = make_report(written, log.defects, fit_anchors(records, short_side=arguments.short_side))
     print(report.text())
-    _write_report(report, options.output, options.report)
-    rate = "" if options.resume else f", {len(dataset) / seconds:.0f} images/s"
-    print(f"records:{options.output} holds {len(records)} images ({seconds:.1f} s{rate})")
+    _write_report(report, arguments.output, arguments.report)
+    rate = "" if arguments.resume else f", {len(dataset) / seconds:.0f} images/s"
+    print(f"records:{arguments.output} holds {len(records)} images ({seconds:.1f} s{rate})")
 
 
 def _write_report(report: Report, folder: str, extra: str | None) -> None:
     for path in filter(None, (os.path.join(folder, "report.json"), extra)):
-        try:
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump(report.to_json(), file, indent=1)
-                file.write("\n")
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+        write_json(path, report.to_json())
     with contextlib.suppress(ImportError):  # the picture is a courtesy of the train extra
         from zip_keras.analysis.anchor_fit.figure import plot_anchor_fit
 

@@ -3,14 +3,17 @@
 import argparse
 from pathlib import Path
 
-from zip_keras.cli._options import add_inference_arguments, read_inference_options
+from zip_keras.cli import _options
+from zip_keras.cli._paths import check_output_folder
 from zip_keras.errors import UserError
+from zip_keras.inference.model_files import find_model
 from zip_keras.presets import FOLDER, list_presets, model_card
+from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
 Lists the trained models that ship with the package, or prints the card of one (data, recipe, numbers, licence, known
 failures). A preset's name stands for the model in every command: propose --model NAME, export --model NAME.
-With --save a trained model becomes a preset: its settings, and its weights in float16."""
+With --save a trained model becomes a preset: its options, and its weights in float16."""
 EXAMPLES = """\
   zip-keras presets
   zip-keras presets zip_lite_voc
@@ -23,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="MODEL", help="run folder, .keras file or export that becomes preset NAME")
     parser.add_argument("--description", metavar="TEXT", help="one line, with --save")
     parser.add_argument("--folder", metavar="DIR", help="with --save: where presets are (default: in the package)")
-    add_inference_arguments(parser)
+    _options.add_inference_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -39,11 +42,15 @@ def run(arguments: argparse.Namespace) -> None:
 def _save(arguments: argparse.Namespace) -> None:
     if not arguments.name or not arguments.description:
         raise UserError("--save needs the preset's name and --description")
+    folder = Path(arguments.folder or FOLDER) / arguments.name
+    options = _options.inference_options(arguments)
+    find_model(arguments.save)
+    check_output_folder("--folder", folder)
+    start_tensorflow(arguments.device)
     from zip_keras.inference.loading import load_keras_proposer
     from zip_keras.presets import save_preset
 
-    folder = Path(arguments.folder or FOLDER) / arguments.name
-    proposer = read_inference_options(arguments).apply(load_keras_proposer(arguments.save))
+    proposer = options.apply(load_keras_proposer(arguments.save))
     save_preset(proposer, folder, arguments.description)
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     print(f"{folder}: {proposer.network.count_params() / 1e6:.2f} M weights, {size:.1f} MB; write its card.md")

@@ -1,32 +1,49 @@
 """`zip-keras propose`: writes the proposals of images."""
 
 import argparse
+import dataclasses
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from zip_keras.cli import _options
 from zip_keras.cli._images import ImageReader
-from zip_keras.cli._options import add_inference_arguments, read_inference_options
+from zip_keras.cli._output import print_counts
+from zip_keras.cli._paths import check_output_file, check_output_folder
 from zip_keras.errors import UserError
+from zip_keras.inference.calibration_images import refuse_calibration_images
 from zip_keras.inference.inputs import ImageFile, find_images
+from zip_keras.inference.model_files import find_model, stored_calibration
+from zip_keras.plots.selection import SHOWN_COUNT, SHOWN_IOU, SHOWN_SHARE, select_for_display
 from zip_keras.predictions.container import ImagePredictions, Predictions
 from zip_keras.predictions.formats import check_ids, format_of, write_predictions
+from zip_keras.predictions.unfinished import UnfinishedPredictions, files_of, image_key
 from zip_keras.presets import DEFAULT_PRESET
 from zip_keras.utils.optional import optional_import
+from zip_keras.utils.progress import note
+from zip_keras.utils.startup import start_tensorflow
 
 DEFAULT_OUTPUT, DEFAULT_PICTURES = "proposals.json", "proposals"  # of the shortest command
 
-DESCRIPTION = """\
+DESCRIPTION = f"""\
 Writes the proposals of images, boxes in their own pixels. PATH is an image, a folder (with its subfolders), a .txt list
-of images, or a data set spec such as data/voc07:val or records:DIR. The kind of file goes by the suffix of --output:
-.json (COCO results), .npz, .parquet, .pkl (Detectron2) or .mat. An image's id is the integer of a numeric file stem,
-else the stem. The file appears complete at the end, or not at all. Progress is a bar with tqdm, lines without."""
+of images, or a data set spec such as data/voc07:val or records:DIR. The suffix of --output chooses the kind of file:
+.json (COCO results), .csv, .npz, .parquet, .pkl (Detectron2) or .mat. An image's id is the integer of a numeric file
+stem, else the stem.
+
+The output appears complete at the end. Images that are done are kept in .NAME.unfinished beside it; the same command
+continues from there after an interrupt, an error or a full disk.
+
+Pictures are for looking, files for measuring: a picture shows at most {SHOWN_COUNT} boxes that overlap each other by
+IoU {SHOWN_IOU} or less and have at least {SHOWN_SHARE} of the best score. The file holds the whole list."""
 EXAMPLES = """\
   zip-keras propose photo.jpg
-  zip-keras propose photos/ --model runs/bccd --output proposals.json --pictures pictures/
+  zip-keras propose photos/ --model runs/bccd --output proposals.json --pictures pictures/ --scores
+  zip-keras propose photos/ --output boxes.csv --min-score 0.5 --top 20
   zip-keras propose data/voc07:val --model exported/voc07 --output proposals.json --max-proposals 1000
   zip-keras propose data/voc07:val --model runs/voc07 --output proposals.json --multi-scale --flip
   zip-keras propose a.jpg b.png --model best.keras --output proposals.json
@@ -34,60 +51,97 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="image, folder, .txt list of images or data set spec")
-    parser.add_argument(
-        "--model",
-        default=DEFAULT_PRESET,
-        help=f"run folder, .keras file, SavedModel folder or preset (default {DEFAULT_PRESET})",
-    )
+    _options.add_paths_argument(parser)
+    _options.add_model_argument(parser, DEFAULT_PRESET)
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help=f".json, .npz, .parquet, .pkl or .mat; without it {DEFAULT_OUTPUT}, and pictures in {DEFAULT_PICTURES}/",
+        help=f"{_options.PROPOSAL_FILE}; without it {DEFAULT_OUTPUT}, and pictures in {DEFAULT_PICTURES}/",
     )
-    parser.add_argument("--on-bad-image", choices=["error", "skip"], default="error", help="missing or undecodable")
+    parser.add_argument(
+        "--min-score", type=_options.in_range(float), metavar="S", help="leave out boxes with a lower score"
+    )
+    parser.add_argument(
+        "--top", type=_options.in_range(int, low=1), metavar="N", help="keep the N best boxes of an image"
+    )
+    _options.add_bad_image_argument(parser)
     parser.add_argument(
         "--allow-calibration-images",
         action="store_true",
         help="also images on which the model's level biases were chosen; a measure on them is too good",
     )
-    add_inference_arguments(parser)
+    _options.add_inference_arguments(parser)
     group = parser.add_argument_group("pictures")
     group.add_argument(
         "--pictures",
         metavar="DIR",
-        help="also draw each image's best boxes into DIR/IMAGE_ID.jpg, coloured by "
-        "level; a data set's objects white where one of them has IoU .5, else magenta",
+        help="also draw boxes into DIR/IMAGE_ID.jpg, coloured by level; a data set's objects white where one of the "
+        "drawn boxes has IoU .5, else magenta",
     )
-    group.add_argument("--pictures-count", type=int, default=10, metavar="N", help="boxes drawn (default 10)")
+    group.add_argument("--scores", action="store_true", help="write each box's score into it")
+    group.add_argument(
+        "--pictures-count",
+        type=_options.in_range(int, low=0),
+        default=SHOWN_COUNT,
+        metavar="N",
+        help=f"boxes drawn at most (default: {SHOWN_COUNT})",
+    )
+    group.add_argument(
+        "--pictures-iou",
+        type=_options.in_range(float, low=0, high=1),
+        default=SHOWN_IOU,
+        metavar="IOU",
+        help=f"no two drawn boxes overlap by more; 1 = draw near-duplicates too (default: {SHOWN_IOU})",
+    )
+    group.add_argument(
+        "--pictures-share",
+        type=_options.in_range(float, low=0, high=1),
+        default=SHOWN_SHARE,
+        metavar="SHARE",
+        help=f"draw boxes with at least this share of the best score; 0 = any (default: {SHOWN_SHARE})",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     if arguments.output is None:
         arguments.output = DEFAULT_OUTPUT
         arguments.pictures = arguments.pictures or _default_pictures()
-    if arguments.pictures_count < 0:
-        raise UserError(f"--pictures-count is {arguments.pictures_count}; it must be 0 or more")
-    format_of(arguments.output)  # before minutes of work
+    format_of(arguments.output)
+    check_output_file("--output", arguments.output)
+    check_output_folder("--pictures", arguments.pictures)
     if arguments.pictures:
         optional_import("PIL.Image", "--pictures", "train")
-    images, passed_over = find_images(arguments.paths, arguments.on_bad_image)
+    options = _options.inference_options(arguments)
+    model = find_model(arguments.model)
+    images, left_out = find_images(arguments.paths, arguments.on_bad_image)
     check_ids(arguments.output, (image.image_id for image in images))
-    from zip_keras.inference.loading import load_proposer  # TensorFlow, after the quick errors
-
-    options = read_inference_options(arguments)
     if not arguments.allow_calibration_images:
-        _refuse_calibration_images(arguments.model, images)
-    work = _Work(load_proposer(arguments.model, options=options), arguments)
-    started = time.perf_counter()
-    boxes = write_predictions(arguments.output, work.over(images))
-    seconds = time.perf_counter() - started
+        refuse_calibration_images(stored_calibration(model), images)
+
+    work = _Work(arguments, UnfinishedPredictions(arguments.output, _made_by(model, options, arguments)))
+    remaining = work.remaining(images)
+    seconds = 0.0
+    if remaining:
+        start_tensorflow(arguments.device)
+        from zip_keras.inference.loading import load_proposer
+
+        propose = load_proposer(model, options=options)
+        started = time.perf_counter()
+        try:
+            work.go(propose, remaining, len(images) - len(remaining))
+        except (UserError, KeyboardInterrupt):
+            if work.unfinished:
+                note(f"{len(work.unfinished)} images are kept in {work.unfinished.path}; the same command continues")
+            raise
+        seconds = time.perf_counter() - started
+    boxes = write_predictions(arguments.output, work.unfinished.over(_key(image) for image in images))
+    work.unfinished.remove()
     done = work.reader.done
-    print(f"{arguments.output}: {boxes} boxes of {done} images, {seconds / max(done, 1):.3f} s an image")
-    for kind, count in passed_over.items():
-        print(f"  passed over: {kind}: {count}")
-    if work.reader.skipped:
-        print(f"  skipped, cannot be read: {work.reader.skipped}")
+    speed = f", {seconds / done:.3f} s an image" if done else ""
+    print(f"{arguments.output}: {boxes} boxes of {len(images) - len(work.reader.bad)} images{speed}")
+    print_counts(left_out, "left out")
+    if work.reader.bad:
+        print(f"  skipped, cannot be read: {len(work.reader.bad)}")
     if arguments.pictures:
         print(f"  pictures: {arguments.pictures}")
 
@@ -102,11 +156,18 @@ def _default_pictures() -> str | None:
     return DEFAULT_PICTURES
 
 
-def _refuse_calibration_images(model: str, images: Sequence[ImageFile]) -> None:
-    from zip_keras.inference.calibration import refuse_calibration_images
-    from zip_keras.inference.loading import stored_calibration
+def _made_by(model: Path, options: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+    """All that the boxes and the picture of an image depend on."""
+    names = ("min_score", "top", "pictures", "scores", "pictures_count", "pictures_iou", "pictures_share")
+    return {
+        "model": files_of(model),
+        "options": dataclasses.asdict(options),
+        **{name: getattr(arguments, name) for name in names},
+    }
 
-    refuse_calibration_images(stored_calibration(model), images)
+
+def _key(image: ImageFile) -> str:
+    return image_key(image.image_id, image.file, image.offset)
 
 
 class _Work:
@@ -114,36 +175,60 @@ class _Work:
 
     Attributes:
         reader: counts the images.
+        unfinished: takes the boxes of each image as soon as they are known.
     """
 
-    def __init__(self, propose, arguments: argparse.Namespace):
-        self.propose, self.reader = propose, ImageReader(arguments.on_bad_image == "skip")
-        self.folder = Path(arguments.pictures) if arguments.pictures else None
-        self.drawn = arguments.pictures_count
+    def __init__(self, arguments: argparse.Namespace, unfinished: UnfinishedPredictions):
+        self.arguments, self.unfinished = arguments, unfinished
+        self.reader = ImageReader(arguments.on_bad_image == "skip")
 
-    def over(self, images: Sequence[ImageFile]) -> Iterator[ImagePredictions]:
-        """The proposals of each image that can be read.
+    def remaining(self, images: Sequence[ImageFile]) -> list[ImageFile]:
+        """The images that are not done."""
+        remaining = [image for image in images if not self._is_done(image)]
+        if len(remaining) < len(images):
+            note(f"{self.unfinished.path}: {len(images) - len(remaining)} of {len(images)} images are done already")
+        return remaining
+
+    def go(self, propose, images: Sequence[ImageFile], done_before: int) -> None:
+        """Proposes on each image that can be read.
 
         Raises:
-            UserError: an image cannot be read and is not to be skipped, or none can.
+            UserError: an image cannot be read and is not to be skipped, or none can; the others are done.
         """
-        for image, pixels in self.reader.over(images):
-            result = self.propose(pixels)
-            if self.folder is not None:
-                self._draw(self.folder, image, pixels, result["boxes"], result.get("levels"))
+        for image, pixels in self.reader.over(images, done_before):
             one = Predictions()
-            one.add(image.image_id, result["boxes"], result["scores"], result.get("levels"))
-            yield one[image.image_id]
+            found = propose(pixels)
+            one.add(image.image_id, found["boxes"], found["scores"], found.get("levels"))
+            part = self._chosen(one[image.image_id])
+            if self.arguments.pictures:
+                self._draw(image, pixels, part)
+            self.unfinished.add(_key(image), part)
 
-    def _draw(
-        self, folder: Path, image: ImageFile, pixels: np.ndarray, boxes: np.ndarray, levels: np.ndarray | None
-    ) -> None:
+    def _chosen(self, part: ImagePredictions) -> ImagePredictions:
+        """The boxes that --min-score and --top keep."""
+        if self.arguments.min_score is not None:
+            part = part.choose(part.scores >= self.arguments.min_score)
+        return part if self.arguments.top is None else part.choose(np.arange(len(part)) < self.arguments.top)
+
+    def _draw(self, image: ImageFile, pixels: np.ndarray, part: ImagePredictions) -> None:
         from zip_keras.plots.boxes import draw_boxes
 
-        file = folder / f"{str(image.image_id).replace('/', '_')}.jpg"
+        given = self.arguments
+        rows = select_for_display(
+            part.boxes, part.scores, given.pictures_count, given.pictures_iou, given.pictures_share
+        )
+        shown = part.choose(rows)
+        levels = shown.levels if part.levels.any() else None
+        scores = shown.scores if given.scores else None
+        file = self._picture(image)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            shown = None if levels is None else levels[: self.drawn]
-            draw_boxes(pixels, boxes[: self.drawn], image.boxes, shown).save(file, quality=90)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            draw_boxes(pixels, shown.boxes, image.boxes, levels, scores).save(file, quality=90)
         except OSError as error:
             raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
+
+    def _picture(self, image: ImageFile) -> Path:
+        return Path(self.arguments.pictures) / f"{str(image.image_id).replace('/', '_')}.jpg"
+
+    def _is_done(self, image: ImageFile) -> bool:
+        return _key(image) in self.unfinished and not (self.arguments.pictures and not self._picture(image).is_file())

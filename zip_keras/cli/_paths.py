@@ -1,0 +1,58 @@
+"""Checks of a command's paths before the work and before TensorFlow is imported."""
+
+import os
+from pathlib import Path
+
+from zip_keras.errors import UserError
+
+
+def check_output_file(option: str, file: str | Path | None) -> None:
+    """Checks that a file can be written; its folder may be missing. None: nothing to write.
+
+    Raises:
+        UserError: it is a folder, or its folder cannot be made or written.
+    """
+    if file is None:
+        return
+    path = Path(file)
+    if path.is_dir():
+        raise UserError(f"{_named(option, file)}: is a folder; name a file")
+    _check_folder(option, path, path.parent)
+
+
+def check_output_folder(option: str, folder: str | Path | None) -> None:
+    """Checks that a folder can be made or written. None: nothing to write.
+
+    Raises:
+        UserError: it is a file, or it cannot be made or written.
+    """
+    if folder is not None:
+        _check_folder(option, Path(folder), Path(folder))
+
+
+def check_input_file(option: str, file: str | Path) -> None:
+    """Raises `UserError` unless it is a file that can be read."""
+    path = Path(file)
+    if not path.exists():
+        raise UserError(f"{_named(option, file)}: no such file")
+    if path.is_dir():
+        raise UserError(f"{_named(option, file)}: is a folder; name a file")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{_named(option, file)}: you may not read it; change its permissions")
+
+
+def _check_folder(option: str, target: Path, folder: Path) -> None:
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(
+            f"{_named(option, target)}: cannot be written: {there} is a file, not a folder; name another path"
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{_named(option, target)}: cannot be written: you may not write to {there}; name another path")
+
+
+def _named(option: str, path: str | Path) -> str:
+    """`--output FILE`, or the path alone for a positional argument."""
+    return f"{option} {path}" if option else str(path)
