@@ -1,13 +1,15 @@
 # make demo   environment, then the main job end to end on rendered images: minutes on two cores
 # make test   environment, then the tests
 # make check  lint and types
+# make docs   the documentation site, into build/site
+# make snippets  the commands of README and docs, as a reader would run them
 # make clean  removes the environment; runs/ and exported/ stay
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs snippets clean
 
 demo: .venv/train
 	$(BIN)/python scripts/demo.py
@@ -19,6 +21,12 @@ check: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+snippets: .venv/docs
+	$(BIN)/python docs/run_snippets.py
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found (TensorFlow 2.20 has wheels for these);" \
@@ -33,6 +41,10 @@ check: .venv/test
 .venv/test: setup.cfg pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[test]'
 	@touch $@ .venv/train
+
+.venv/docs: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[train,docs]'
+	@touch $@
 
 clean:
 	rm -rf .venv

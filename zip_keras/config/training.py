@@ -17,6 +17,7 @@ class TrainConfig:
         learning_rate: at the start, after the warm-up.
         backbone_rate: learning rate of the backbone relative to the rest; below 1 for a pretrained one.
         schedule: "halve" every `halve_every` steps (paper), or "cosine" to zero.
+        halve_every: steps between two halvings of the learning rate.
         warmup_steps: linear rise from a tenth.
         momentum, weight_decay: SGD; the decay is Caffe's (added to the gradient), not on biases and batch norms.
         clip_norm: global norm to which the all-reduced gradient is clipped; 0 = off.
