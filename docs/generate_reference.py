@@ -5,7 +5,6 @@ The pages exist only in the built site, so they cannot differ from the code. Not
 
 import argparse
 import dataclasses
-import importlib
 import inspect
 import json
 import os
@@ -22,7 +21,7 @@ os.environ["ZIP_KERAS_LAZY"] = "1"  # before the package is imported
 import griffe  # noqa: E402
 import mkdocs_gen_files  # noqa: E402
 
-from zip_keras.cli.main import COMMANDS  # noqa: E402
+from zip_keras.cli._parsers import GROUPS, build_parser  # noqa: E402
 from zip_keras.config import ExperimentConfig  # noqa: E402
 
 ROOMS = (
@@ -108,16 +107,16 @@ def commands_page() -> str:
         "standard error that names the file, the object and the fix.",
         "",
     ]
-    for name in COMMANDS:
-        lines += [*_command(name), ""]
+    for title, group in GROUPS.items():
+        lines += [f"## {title.capitalize()}", ""]
+        for name in group:
+            lines += [*_command(name), ""]
     return "\n".join(lines)
 
 
 def _command(name: str) -> Iterator[str]:
-    command = importlib.import_module(f"zip_keras.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"zip-keras {name}", description=command.DESCRIPTION, epilog=command.EXAMPLES)
-    command.add_arguments(parser)
-    yield f"## {name} {{ #{name} }}"
+    parser = build_parser(name)
+    yield f"### {name} {{ #{name} }}"
     yield ""
     yield parser.description or ""
     yield ""
@@ -134,7 +133,7 @@ def _command(name: str) -> Iterator[str]:
                 text += f" (choices: {', '.join(map(str, action.choices))})"
             yield f":   {_sentence(text) if text else '(see above)'}"
             yield ""
-    examples = parser.epilog or ""
+    examples = (parser.epilog or "").removeprefix("examples:\n")
     yield "```sh"
     yield "\n".join(line[2:] if line.startswith("  ") else line for line in examples.rstrip().splitlines())
     yield "```"
