@@ -157,6 +157,8 @@ def test_progress_shows_the_levels_there_are(tmp_path, monkeypatch):
     shown = io.StringIO()
     monkeypatch.setattr("sys.stderr", shown)
     progress = RunProgress(RunFolder(str(tmp_path), chief=True), steps=2, start=0, batch_size=1)
+    assert shown.getvalue() == "building the graph ...\n"  # no bar that TensorFlow's own lines could cut
+    progress.step()
     progress.show_losses(1, {"loss": 3, "classification_3": 1, "box_3": 2, "positives_3": 4, "learning_rate": 0.1})
     progress.close()
     assert "level 1.00+2.00) pos 4 lr" in shown.getvalue()

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from zip_keras.cli._parsers import COMMANDS, CommandParser, build_parser, command_name, overview, program_parser
 from zip_keras.errors import UserError
+from zip_keras.utils.environment import versions
+from zip_keras.utils.progress import set_verbosity, verbosity
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,8 +23,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes would cut progress bars
     words = list(sys.argv[1:] if arguments is None else arguments)
     # A command may run another one (`demo`), which then is as quiet as the first.
-    from zip_keras.utils.progress import set_verbosity, verbosity
-
     before = verbosity()
     try:
         return _run(words, before)
@@ -42,14 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], inherited: int) -> int:
-    from zip_keras.utils.progress import set_verbosity
-
     top = program_parser().parse_args(words)
     if top.help or (not top.version and top.command is None):
         print(overview())
         return 0
     if top.version:
-        print(_versions())
+        print("\n".join(f"{name} {version}" for name, version in versions().items()))
         return 0
     if top.command == "help":
         return _help(top.rest)
@@ -92,9 +90,3 @@ def _known(word: str) -> str:
     nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
     hint = f"did you mean {nearest[0]!r}?" if nearest else "zip-keras --help lists the commands"
     raise UserError(f"unknown command {word!r}; {hint}")
-
-
-def _versions() -> str:
-    from zip_keras.utils.environment import versions
-
-    return "\n".join(f"{name} {version}" for name, version in versions().items())

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from zip_keras.training.run_folder import RunFolder
-
-QUIET_EVERY = 30.0  # seconds between lines where standard error is no terminal
+from zip_keras.utils.optional import optional_import
+from zip_keras.utils.progress import BUILDING, bar_interval, note, verbosity
 
 
 class RunProgress:
     """The progress bar and the log of a run.
+
+    The bar starts after the first step: until then TensorFlow builds its graphs, and may write lines of its own.
 
     Args:
         folder: where `metrics.jsonl` goes.
@@ -21,24 +23,20 @@ class RunProgress:
     """
 
     def __init__(self, folder: RunFolder, steps: int, start: int, batch_size: int):
-        from tqdm import tqdm
-
-        self.folder, self._batch_size = folder, batch_size
-        self._bar = tqdm(
-            total=steps,
-            initial=start,
-            desc="train",
-            unit="step",
-            file=sys.stderr,
-            disable=not folder.chief,
-            mininterval=0.5 if sys.stderr.isatty() else QUIET_EVERY,
-            dynamic_ncols=True,
-        )
+        self.folder, self._steps, self._done, self._batch_size = folder, steps, start, batch_size
+        self._shown = folder.chief and verbosity() >= 0
+        self._bar: Any = None
+        if self._shown:
+            note(BUILDING)
         self._since, self._steps_since = time.monotonic(), 0
 
     def step(self) -> None:
         """Counts one step."""
-        self._bar.update()
+        self._done += 1
+        if self._bar is None:
+            self._bar = self._make_bar(total=self._steps, initial=self._done, desc="train", unit="step")
+        else:
+            self._bar.update()
         self._steps_since += 1
 
     def show_losses(self, step: int, values: dict[str, Any]) -> None:
@@ -52,9 +50,10 @@ class RunProgress:
         levels = " ".join(f"{numbers[f'classification_{m}']:.2f}+{numbers[f'box_{m}']:.2f}" for m in with_anchors)
         positives = "/".join(f"{numbers[f'positives_{m}']:.0f}" for m in with_anchors)
         rate = f"{numbers['learning_rate']:.2g} {speed['images_per_second']:.1f} images/s"
-        self._bar.set_postfix_str(
-            f"loss {numbers['loss']:.3f} (cls+box per level {levels}) pos {positives} lr {rate}", refresh=False
-        )
+        if self._bar is not None:
+            self._bar.set_postfix_str(
+                f"loss {numbers['loss']:.3f} (cls+box per level {levels}) pos {positives} lr {rate}", refresh=False
+            )
 
     def show_evaluation(self, step: int, values: dict[str, Any]) -> None:
         """Average recall after an evaluation."""
@@ -65,22 +64,20 @@ class RunProgress:
 
     def over(self, items: Iterable[Any]) -> Iterator[Any]:
         """`items` behind a bar of their own."""
-        from tqdm import tqdm
-
-        yield from tqdm(
-            items,
-            desc="evaluate",
-            unit="image",
-            leave=False,
-            file=sys.stderr,
-            disable=not self.folder.chief,
-            mininterval=0.5 if sys.stderr.isatty() else QUIET_EVERY,
-        )
+        yield from self._make_bar(items, desc="evaluate", unit="image", leave=False)
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        self._bar.clear()
-        print(text, file=sys.stderr, flush=True)
+        if self._bar is not None:
+            self._bar.clear()
+        note(text)
 
     def close(self) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
+
+    def _make_bar(self, *items: Iterable[Any], **options: Any) -> Any:
+        tqdm = optional_import("tqdm", "training", "train").tqdm
+        return tqdm(
+            *items, file=sys.stderr, disable=not self._shown, mininterval=bar_interval(), dynamic_ncols=True, **options
+        )

@@ -31,7 +31,7 @@ def start_tensorflow(device: str | None = None) -> None:
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         note("loading TensorFlow ...")
         with _without_native_output() if verbosity() < 1 else contextlib.nullcontext():
-            importlib.import_module("tensorflow")
+            importlib.import_module("tensorflow").config.list_physical_devices()  # looks for GPUs, and tells of them
     if kind is not None:
         _choose(kind, number)
 
