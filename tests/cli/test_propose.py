@@ -28,18 +28,50 @@ def photos(tmp_path, encoded_image):
 
 
 @pytest.fixture
-def command(photos, small_run, tmp_path, monkeypatch, load_once):
-    """`command(more arguments)` proposes for `photos` into out.json and returns the exit code."""
+def proposing(photos, small_run, tmp_path, monkeypatch, load_once):
+    """`proposing(more arguments)` proposes for `photos` with a network into out.json and returns the exit code."""
     monkeypatch.setattr("zip_keras.inference.loading.load_proposer", load_once)  # loading takes seconds
 
-    def run(*arguments, paths=(str(photos),), output="out.json"):
-        return main(["propose", *paths, "--model", str(small_run), "--output", str(tmp_path / output), *arguments])
+    def run(*arguments, output="out.json"):
+        words = ["--model", str(small_run), "--output", str(tmp_path / output), *arguments]
+        return main(["propose", str(photos), *words])
 
     return run
 
 
-def test_the_file_holds_what_the_model_says_in_pixels_of_the_images(command, photos, small_run, tmp_path, capsys):
-    assert command() == 0
+@pytest.fixture
+def command(photos, tmp_path, monkeypatch):
+    """`command(more arguments)`: the same with a model that finds three boxes in every image."""
+
+    def propose(image):
+        boxes = np.array([[0, 0, 4, 4], [1, 1, 4, 4], [1, 1, 5, 5]], np.float32)
+        return {
+            "boxes": boxes,
+            "scores": np.array([0.9, 0.8, 0.7], np.float32),
+            "levels": np.array([3, 1, 2], np.int32),
+        }
+
+    monkeypatch.setattr("zip_keras.inference.loading.load_proposer", lambda model, options: propose)
+
+    def run(*arguments, paths=(str(photos),), output="out.json"):
+        return main(["propose", *paths, "--output", str(tmp_path / output), *arguments])
+
+    return run
+
+
+@pytest.fixture
+def rows(command, tmp_path):
+    """`rows(more arguments)`: the rows of out.json."""
+
+    def run(*arguments):
+        assert command(*arguments) == 0
+        return json.loads((tmp_path / "out.json").read_text())
+
+    return run
+
+
+def test_the_file_holds_what_the_model_says_in_pixels_of_the_images(proposing, photos, small_run, tmp_path, capsys):
+    assert proposing() == 0
     rows = json.loads((tmp_path / "out.json").read_text())
     propose = load_proposer(small_run)
     for image_id, file in ((12, "000012.jpg"), ("cat", "cat.png")):
@@ -52,9 +84,9 @@ def test_the_file_holds_what_the_model_says_in_pixels_of_the_images(command, pho
     assert f"{len(rows)} boxes of 2 images" in capsys.readouterr().out
 
 
-def test_the_suffix_names_the_format_and_the_count_cuts(command, photos, tmp_path):
+def test_the_suffix_names_the_format_and_the_count_cuts(proposing, photos, tmp_path):
     (photos / "000012.jpg").rename(photos / "dog.jpg")  # this format holds ids of one kind
-    assert command("--max-proposals", "3", output="out.npz") == 0
+    assert proposing("--max-proposals", "3", output="out.npz") == 0
     proposals = read_predictions(str(tmp_path / "out.npz"))
     assert {image.image_id: len(image) for image in proposals} == {"cat": 3, "dog": 3}
 
@@ -83,7 +115,7 @@ def test_bad_images_are_named_together_and_the_others_kept(command, photos, tmp_
 
 
 def test_an_interrupted_command_continues_with_equal_numbers(command, photos, tmp_path, monkeypatch, capsys):
-    assert command("--top", "3") == 0
+    assert command("--top", "2") == 0
     expected = (tmp_path / "out.json").read_text()
     (tmp_path / "out.json").unlink()
 
@@ -93,11 +125,11 @@ def test_an_interrupted_command_continues_with_equal_numbers(command, photos, tm
         return load_image(image)
 
     monkeypatch.setattr("zip_keras.inference.runner.load_image", interrupted)
-    assert command("--top", "3") == 130
+    assert command("--top", "2") == 130
     assert not (tmp_path / "out.json").exists()
     assert "1 images are kept" in capsys.readouterr().err
     monkeypatch.setattr("zip_keras.inference.runner.load_image", load_image)
-    assert command("--top", "3") == 0
+    assert command("--top", "2") == 0
     assert "1 of 2 images are done already" in capsys.readouterr().err
     assert (tmp_path / "out.json").read_text() == expected
 
@@ -126,43 +158,21 @@ def test_pictures_are_as_wide_as_the_images(command, tmp_path):
     assert picture.height >= 60  # a legend of levels is below
 
 
-@pytest.fixture
-def fake(photos, small_run, tmp_path, monkeypatch):
-    """`fake(more arguments)`: a model that always finds three boxes; gives the rows of out.json."""
-
-    def propose(image):
-        boxes = np.array([[0, 0, 4, 4], [1, 1, 4, 4], [1, 1, 5, 5]], np.float32)
-        return {
-            "boxes": boxes,
-            "scores": np.array([0.9, 0.8, 0.7], np.float32),
-            "levels": np.array([3, 1, 2], np.int32),
-        }
-
-    monkeypatch.setattr("zip_keras.inference.loading.load_proposer", lambda model, options: propose)
-
-    def run(*arguments):
-        words = ["--model", str(small_run), "--output", str(tmp_path / "out.json"), *arguments]
-        assert main(["propose", str(photos), *words]) == 0
-        return json.loads((tmp_path / "out.json").read_text())
-
-    return run
-
-
-def test_levels_go_into_the_file_and_colour_the_pictures(fake, tmp_path):
-    rows = fake("--pictures", str(tmp_path / "pictures"), "--pictures-count", "1")
-    assert [row["level"] for row in rows] == [3, 1, 2] * 2
+def test_levels_go_into_the_file_and_colour_the_pictures(rows, tmp_path):
+    found = rows("--pictures", str(tmp_path / "pictures"), "--pictures-count", "1")
+    assert [row["level"] for row in found] == [3, 1, 2] * 2
     red, green, blue = Image.open(tmp_path / "pictures" / "12.jpg").convert("RGB").getpixel((2, 0))
     assert green > red + 50 > blue  # level 3, which jpeg blurs
     assert green > blue + 50
 
 
-def test_scores_and_ranks_choose_the_boxes(fake):
-    assert [row["score"] for row in fake("--min-score", "0.75")] == pytest.approx([0.9, 0.8] * 2)
-    assert [row["score"] for row in fake("--top", "1")] == pytest.approx([0.9] * 2)
-    assert [row["score"] for row in fake("--min-score", "0.75", "--top", "3")] == pytest.approx([0.9, 0.8] * 2)
+def test_scores_and_ranks_choose_the_boxes(rows):
+    assert [row["score"] for row in rows("--min-score", "0.75")] == pytest.approx([0.9, 0.8] * 2)
+    assert [row["score"] for row in rows("--top", "1")] == pytest.approx([0.9] * 2)
+    assert [row["score"] for row in rows("--min-score", "0.75", "--top", "3")] == pytest.approx([0.9, 0.8] * 2)
 
 
-def test_pictures_show_different_boxes_and_scores(fake, tmp_path, monkeypatch):
+def test_pictures_show_different_boxes_and_scores(rows, tmp_path, monkeypatch):
     drawn = []
 
     def draw(image, boxes, ground_truth, levels, scores):
@@ -177,12 +187,12 @@ def test_pictures_show_different_boxes_and_scores(fake, tmp_path, monkeypatch):
         (["--pictures-iou", "1", "--pictures-share", "0.85"], (2, None)),
     ):
         drawn.clear()
-        fake("--pictures", str(tmp_path / "pictures"), *extra)
+        rows("--pictures", str(tmp_path / "pictures"), *extra)
         assert drawn == [expected] * 2
 
 
-def test_quiet_writes_results_alone(fake, capsys):
-    fake("-q")
+def test_quiet_writes_results_alone(command, capsys):
+    assert command("-q") == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "6 boxes of 2 images" in printed.out
@@ -194,13 +204,13 @@ def test_without_tqdm_progress_is_lines(command, monkeypatch, capsys):
     assert "2 of 2 images" in capsys.readouterr().err
 
 
-def test_without_pillow_pictures_are_refused_and_json_is_not(command, photos, small_run, monkeypatch, tmp_path, capsys):
+def test_without_pillow_pictures_are_refused_and_json_is_not(command, photos, monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     assert command("--pictures", str(tmp_path / "pictures")) == 2
     assert "--pictures: needs PIL" in capsys.readouterr().err
     assert command() == 0
     monkeypatch.chdir(tmp_path)  # without --output pictures are drawn where they can be
-    assert main(["propose", str(photos), "--model", str(small_run)]) == 0
+    assert main(["propose", str(photos)]) == 0
     assert "no pictures: pictures: needs PIL" in capsys.readouterr().err
     assert json.loads((tmp_path / "proposals.json").read_text())
 
