@@ -1,11 +1,11 @@
 """Any network of keras.applications as a backbone, by naming the three layers whose outputs are F1, F2 and F3.
 
-`model.backbone=keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu`. A fourth part says how pixels are
-prepared where the family's own way (`FAMILIES`, else "tf") is not wanted: `keras:VGG16:...:raw`.
+`model.backbone=keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu`. An optional fourth part
+replaces the family's own preprocessing of pixels (`FAMILIES`, else "tf"): `keras:VGG16:...:raw`.
 
-The network starts at random. Its layers keep their names, so ImageNet weights that Keras has fetched fit: save
+The network starts from random weights. Its layers keep their names, so the ImageNet weights of Keras fit: save
 `keras.applications.MobileNetV2(include_top=False)` of a fresh process as `.keras` and name it in `train.weights`.
-`model.width` is for the zoom-in stream alone. The zoom-in stream mirrors the blocks of Inception-BN.
+`model.width` applies only to the zoom-in stream, which mirrors the blocks of Inception-BN.
 """
 
 import difflib

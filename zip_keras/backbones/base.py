@@ -1,4 +1,4 @@
-"""What every backbone is."""
+"""The interface of a backbone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,9 +42,9 @@ class BackboneMaps:
 
     Attributes:
         maps: F1, F2, F3: symbolic tensors `[batch, H/s, W/s, C]` for s = 8, 16, 32.
-        layers: the backbone's layers by block name, from the input on, for freezing and copying.
+        layers: the backbone's layers by block name, in the order of the graph, for freezing and copying.
         neighbours: the maps that enter the blocks whose outputs are F1 and F2, of the same strides; None where the
-            backbone does not say.
+            backbone does not name them.
     """
 
     maps: tuple[Any, Any, Any]

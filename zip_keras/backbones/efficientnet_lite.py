@@ -1,8 +1,8 @@
 """EfficientNet-Lite0: a backbone small enough for a CPU, with public ImageNet weights.
 
 Tan and Le, *EfficientNet*, arXiv 1905.11946, in the Lite variant of its TensorFlow code (efficientnet_lite_builder.py):
-no squeeze-and-excitation, ReLU6, pixels as (x - 127) / 128. Without stochastic depth, which backbones that start from
-ImageNet weights and are fine-tuned for a detector rarely use.
+no squeeze-and-excitation, ReLU6, pixels as (x - 127) / 128. There is no stochastic depth: it is rarely used when a
+pretrained backbone is fine-tuned.
 
 The maps are the last block before each down-sampling (40 and 112 channels) and the last block of all (320 channels),
 not the 1280-channel convolution that only the classifier needs: as in EfficientDet. All three are linear projections,

@@ -1,8 +1,8 @@
-"""How a level's zoom-out map F and zoom-in map H become one map: MAD, the map attention decision, and its alternatives.
+"""Merges a level's zoom-out map F and zoom-in map H: MAD, the map attention decision, and its alternatives.
 
 Paper section 3.2: mu(m) = global max pool (three 3x3 convolutions of F3), X(m) = concat[F(m), H(m)],
-Y(m)_j = mu(m)_j * X(m)_j. The paper gives neither activation nor normalisation; both are options. Every merge starts
-at, or near, plain concatenation (`add` apart), so that what a merge learns is the only difference between two runs.
+Y(m)_j = mu(m)_j * X(m)_j. The paper gives neither activation nor normalisation; both are options. Every merge
+except `add` starts at or near plain concatenation, so that two runs differ only in what the merge learns.
 """
 
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Convolution + batch normalisation + activation, the brick of Inception-BN."""
+"""Convolution + batch normalisation + activation, the unit of Inception-BN."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""The bricks of MobileNetV2's family: convolution with batch norm and ReLU6, and the inverted bottleneck.
+"""The units of MobileNetV2's family: convolution with batch norm and ReLU6, and the inverted bottleneck.
 
 Sandler et al., *MobileNetV2*, arXiv 1801.04381; without squeeze-and-excitation, as in EfficientNet-Lite.
 """
@@ -22,7 +22,7 @@ class MobileConvNorm(keras.layers.Layer):
     "same": where the stride is 2 and the size even, the odd row and column are added at the bottom and right.
 
     Args:
-        filters: channels that leave; 0 = depthwise, as many as enter.
+        filters: output channels; 0 = depthwise, as many as the input has.
         kernel_size, stride: of the convolution.
         activation: "relu6" or "linear".
         batch_norm: see `batch_normalisation`.
@@ -85,9 +85,9 @@ class InvertedBottleneck(keras.layers.Layer):
     Input `[batch, H, W, C]`, output `[batch, ceil(H / stride), ceil(W / stride), filters]`, not rectified.
 
     Args:
-        filters: channels that leave.
+        filters: output channels.
         kernel_size, stride: of the depthwise convolution.
-        expansion: channels of the depthwise convolution relative to those that enter; 1 = no expansion.
+        expansion: channels of the depthwise convolution relative to the input's; 1 = no expansion.
         batch_norm: see `batch_normalisation`.
     """
 

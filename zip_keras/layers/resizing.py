@@ -1,4 +1,4 @@
-"""Resizing images to the size at which a network looks at them."""
+"""Resizing images to the network's scale."""
 
 import keras
 import numpy as np

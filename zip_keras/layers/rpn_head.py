@@ -21,7 +21,7 @@ class RPNHead(keras.layers.Layer):
 
     Input `[batch, H, W, C]`; output `(logits [batch, H * W * A, K], deltas [batch, H * W * A, 4])`,
     float32 whatever the compute type, in row, column, anchor order. The convolutions start gaussian (0.01) with bias 0
-    (paper section 4), whatever comes in.
+    (paper section 4).
 
     Args:
         num_anchors: anchors of a cell, A.
@@ -74,17 +74,16 @@ class RPNHead(keras.layers.Layer):
 class RefiningRPNHead(RPNHead):
     """A head whose boxes are fed back, scored again and refined, `steps` times: recursive training (docs/method.md).
 
-    A step sees the hidden map of the head's 3x3 convolution and where the cell's boxes are now, as deltas from their
-    anchors; a 1x1 convolution + ReLU and 1x1 convolutions to scores and deltas follow. All steps share these weights,
-    and a step knows nothing of the steps before it but the boxes, so any number of them can follow.
+    A step reads the hidden map of the head's 3x3 convolution and the current boxes as deltas from their anchors. A 1x1
+    convolution + ReLU and 1x1 convolutions to scores and deltas follow. All steps share these weights and receive only
+    the boxes of the step before, so any number of steps can follow.
 
     Input `[batch, H, W, C]`; output `(logits, deltas, hidden, steps)`: the first two as of `RPNHead`; `hidden
-    [batch, H, W, channels]`; for each step `(logits, deltas, starts)`, `starts [batch, N, 4]` the deltas that lead
-    from the anchors to the boxes the step was given (no gradient), `deltas` those that lead from these boxes on. All
-    float32.
+    [batch, H, W, channels]`; for each step `(logits, deltas, starts)`, `starts [batch, N, 4]` the deltas
+    from the anchors to the boxes that the step was given (no gradient), `deltas` relative to these boxes. All float32.
 
     Args:
-        steps: how many steps follow the head's own answer.
+        steps: number of steps after the head's own output.
     """
 
     def __init__(self, num_anchors: int, num_classes: int, channels: int = 512, steps: int = 1, **kwargs):

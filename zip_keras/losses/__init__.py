@@ -1,1 +1,1 @@
-"""Losses."""
+"""Losses of the heads."""

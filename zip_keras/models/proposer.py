@@ -34,8 +34,8 @@ class Proposer(keras.Model):
         long_side: cap of the longer side at every scale, pixels.
         flip: flip test-time augmentation.
         calibration: what `zip-keras calibrate` did, see `inference/calibration.py`; kept with the model.
-        refinement_steps: how often boxes are fed back and refined; None: as often as in training. `UserError` where the
-            network has not learnt it.
+        refinement_steps: how often boxes are fed back and refined; None: as often as in training. `UserError` if the
+            network was trained without refinement.
     """
 
     def __init__(

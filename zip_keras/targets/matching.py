@@ -1,6 +1,6 @@
-"""Which object an anchor is matched to, and what it shall be called. Paper sections 3.3 and 4.
+"""Matches anchors to objects and labels them. Paper sections 3.3 and 4.
 
-Labels are the classes of a head's softmax: 0 background, 1 object, 2 gray; -1 takes no part in the loss.
+Labels are the classes of a head's softmax: 0 background, 1 object, 2 gray; anchors with -1 are ignored.
 """
 
 from typing import Any, NamedTuple

@@ -1,1 +1,1 @@
-"""Weight files, read without running anything."""
+"""Weight files, read without executing code."""

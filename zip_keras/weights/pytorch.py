@@ -1,4 +1,4 @@
-"""Reads a PyTorch state dict without PyTorch and without running anything that the file says.
+"""Reads a PyTorch state dict without PyTorch and without executing code from the file.
 
 A `.pth` file is a pickle, and a pickle may call any function. Here only an ordered dict, PyTorch's functions that
 rebuild a tensor, and the names of its number types are known, all but the dict replaced by inert data of our own; any
