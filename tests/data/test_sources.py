@@ -56,3 +56,36 @@ def test_a_class_name_given_twice_is_refused(devkit):
     devkit.add("a", [])
     with pytest.raises(UserError, match="a class name occurs twice"):
         open_dataset(devkit.train, classes=["dog", "dog"])
+
+
+def other_devkit(devkit):
+    """A second devkit beside it."""
+    return type(devkit)(devkit.folder.parent / "other")
+
+
+def test_joined_data_sets_share_their_class_names(devkit):
+    other = other_devkit(devkit)
+    devkit.add("a", [("dog", 1, 1, 9, 9), ("cat", 2, 2, 20, 20)])
+    other.add("b", [("eel", 3, 3, 30, 30), ("dog", 4, 4, 40, 39)])
+    joined = open_dataset(f"{devkit.train} + {other.train}")
+    assert joined.class_names == ("cat", "dog", "eel")
+    assert [record.image_id for record in joined.records] == ["a", "b"]
+    names = [[joined.class_names[index] for index in record.classes] for record in joined.records]
+    assert names == [["dog", "cat"], ["eel", "dog"]]
+    assert joined.records[1].boxes.tolist() == [[3, 3, 30, 30], [4, 4, 39, 40]]
+
+
+def test_defects_of_all_joined_data_sets_are_counted_once(devkit):
+    other = other_devkit(devkit)
+    for folder in (devkit, other):
+        folder.add("a" if folder is devkit else "b", [("dog", 1, 1, 9, 9)])
+        folder.add("c" if folder is devkit else "d", [("dog", 1, 1, 9, 9)]).unlink()
+    assert open_dataset(f"{devkit.train} + {other.train}", on_defect="skip").skipped == {"missing_image": 2}
+
+
+def test_an_image_in_two_joined_data_sets_is_refused(devkit):
+    other = other_devkit(devkit)
+    for folder in (devkit, other):
+        folder.add("a", [("dog", 1, 1, 9, 9)])
+    with pytest.raises(UserError, match=r"image 'a' is in .*devkit:train and in .*other:train"):
+        open_dataset(f"{devkit.train} + {other.train}")

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -61,3 +62,20 @@ def test_a_recursive_head_answers_at_first_as_a_plain_one():
         np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
     assert len(passes) == 3
     assert head.count_params() == plain.count_params() + (8 + 40 + 1) * 8 + 9 * 30 + 9 * 40
+
+
+def test_quality_is_a_third_output_in_the_same_order():
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 6)).astype("float32")
+    head = RPNHead(num_anchors=10, num_classes=3, channels=8, quality=True)
+    logits, deltas, quality = map(ops.convert_to_numpy, head(x))
+    assert (logits.shape, deltas.shape, quality.shape) == ((2, 120, 3), (2, 120, 4), (2, 120))
+    of_cells = ops.convert_to_numpy(head.iou(head.convolution(x)))
+    assert quality[1, (2 * 4 + 1) * 10 + 7] == of_cells[1, 2, 1, 7]
+    assert abs(quality + 4).max() < 1  # a fresh head calls nearly nothing good
+    copy = RPNHead.from_config(head.get_config())
+    assert len(copy(x)) == 3
+    assert [spec.shape for spec in copy.compute_output_spec(keras.KerasTensor((2, 3, 4, 6)))] == [
+        (2, 120, 3),
+        (2, 120, 4),
+        (2, 120),
+    ]

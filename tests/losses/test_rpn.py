@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 from zip_keras.config import LossConfig
-from zip_keras.losses.rpn import level_losses
-from zip_keras.targets.matching import BACKGROUND, GRAY, OBJECT
+from zip_keras.losses.rpn import QUALITY_LEAST, level_losses, quality_loss
+from zip_keras.targets.matching import BACKGROUND, GRAY, IGNORED, OBJECT
 from zip_keras.targets.sampling import Sample
 
 ANCHORS = np.array([[0, 0, 10, 10], [0, 0, 20, 20], [5, 5, 15, 25]], "float32")
@@ -129,3 +129,58 @@ def test_images_may_have_anchors_of_their_own():
         for one, other in zip(whole, of_image, strict=True):
             assert float(one[i]) == pytest.approx(float(other[0]), rel=1e-6)
             assert float(one[i]) > 0
+
+
+# --- quality: three anchors whose boxes are the anchors themselves (deltas 0)
+
+# IoU of each anchor with it: 100 / 200, 200 / 400, and 0 of the empty box
+OBJECTS = np.array([[[0, 0, 10, 20], [0, 0, 10, 20], [0, 0, 0, 0]]], "float32")
+TRUE = [0.5, 0.5, 0.0]
+
+
+def quality_of(logits, drawn, labels=(OBJECT, GRAY, BACKGROUND), deltas=ZEROS, **config):
+    arguments = [np.array([x], "float32") for x in (logits, deltas)]
+    labels = np.array([labels], "int32")
+    result = quality_loss(*arguments, ANCHORS, OBJECTS, labels, drawn, LossConfig(**config))
+    return float(ops.convert_to_numpy(result)[0])
+
+
+def cross_entropy(logit, target):
+    probability = 1 / (1 + math.exp(-logit))
+    return -target * math.log(probability) - (1 - target) * math.log(1 - probability)
+
+
+def test_quality_of_sampled_anchors_by_hand():
+    drawn = sampled([0, 2, 1], [OBJECT, BACKGROUND, GRAY], used=[1, 1, 0])
+    expected = (cross_entropy(2.0, 0.5) + cross_entropy(-1.0, 0.0)) / 2
+    assert quality_of([2, 9, -1], drawn) == pytest.approx(expected, rel=1e-5)
+    assert quality_of([2, 9, -1], drawn, quality_weight=3.0) == pytest.approx(3 * expected, rel=1e-5)
+
+
+def test_quality_of_all_anchors_by_hand():
+    """The sample plays no part; ignored anchors have none; few objects are divided by `QUALITY_LEAST`."""
+    logits = [2.0, 1.0, -1.0]
+    costs = [(t - 1 / (1 + math.exp(-x))) ** 2 * cross_entropy(x, t) for x, t in zip(logits, TRUE, strict=True)]
+    drawn = sampled([0], [OBJECT])
+    assert quality_of(logits, drawn, quality="all") == pytest.approx(sum(costs) / QUALITY_LEAST, rel=1e-4)
+    ignoring = quality_of(logits, drawn, (OBJECT, IGNORED, BACKGROUND), quality="all")
+    assert ignoring == pytest.approx((costs[0] + costs[2]) / QUALITY_LEAST, rel=1e-4)
+
+
+def test_the_true_iou_is_of_the_moved_box():
+    """Anchor 0 moved right by half of its width and made twice as wide is the object: IoU 1."""
+    deltas = [[0, 0.5, 0, math.log(2)], [0] * 4, [0] * 4]
+    drawn = sampled([0], [OBJECT])
+    assert quality_of([3, 0, 0], drawn, deltas=deltas) == pytest.approx(cross_entropy(3.0, 1.0), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["sampled", "all"])
+def test_quality_is_lowest_at_the_true_iou(kind):
+    drawn = sampled([0, 1, 2], [OBJECT, GRAY, BACKGROUND])
+    logits = [0.0, 0.0, -20.0]  # sigmoid .5, .5, 0
+    best = quality_of(logits, drawn, quality=kind)
+    for place in range(3):
+        for step in (-0.5, 0.5) if place < 2 else (15.0, 19.0):
+            moved = list(logits)
+            moved[place] += step
+            assert quality_of(moved, drawn, quality=kind) > best

@@ -52,7 +52,7 @@ def test_padding_with_the_mean_colour_changes_nothing(narrow):
 def test_other_structures_give_the_same_shapes(changes):
     network = ProposalNetwork(ModelConfig(width=0.0625, head_channels=8, **changes))
     outputs = network(np.zeros((1, 32, 32, 3), "float32"))
-    classes = changes.get("classes", 3)
+    classes = changes.get("num_classes", 3)
     assert [x.shape for x in outputs["logits"]] == [(1, n, classes) for n in (160, 40, 10)]
 
 

@@ -6,10 +6,17 @@ A backbone is an entry of `BACKBONES`: how it normalises pixels, and a function 
 from zip_keras.backbones.applications import PREFIX, application_backbone
 from zip_keras.backbones.base import Backbone, BackboneMaps, Preprocessing
 from zip_keras.backbones.efficientnet_lite import EFFICIENTNET_LITE0
+from zip_keras.backbones.esnet import ESNET_S
 from zip_keras.backbones.inception_bn import INCEPTION_BN
+from zip_keras.backbones.picodet import PICODET_S
 from zip_keras.errors import UserError
 
-BACKBONES: dict[str, Backbone] = {"efficientnet_lite0": EFFICIENTNET_LITE0, "inception_bn": INCEPTION_BN}
+BACKBONES: dict[str, Backbone] = {
+    "efficientnet_lite0": EFFICIENTNET_LITE0,
+    "esnet_s": ESNET_S,
+    "inception_bn": INCEPTION_BN,
+    "picodet_s": PICODET_S,
+}
 
 
 def get_backbone(name: str) -> Backbone:

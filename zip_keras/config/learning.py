@@ -52,11 +52,16 @@ class LossConfig:
         box: of the offsets "smooth_l1" (released) or "l2" (paper); of the boxes "giou", 1 - generalised IoU, which is
             nearer to what average recall measures.
         box_weight: factor of the box loss.
+        quality: with `ModelConfig.quality`, which anchors learn the IoU of their box: "sampled" those of the
+            classification, by binary cross-entropy; "all" every anchor that is not ignored, by the quality focal loss.
+        quality_weight: factor of the quality loss.
     """
 
     box: Literal["smooth_l1", "l2", "giou"] = "smooth_l1"
     box_weight: float = 1.0
+    quality: Literal["sampled", "all"] = "sampled"
+    quality_weight: float = 1.0
 
     def __post_init__(self):
         check_choices(self)
-        check_range(self, 0, math.inf, "box_weight")
+        check_range(self, 0, math.inf, "box_weight", "quality_weight")

@@ -58,6 +58,9 @@ class ModelConfig:
         attention_output: what makes mu of MAD's last convolution: "linear", "sigmoid" (twice the sigmoid), "softplus".
         head_channels: width of the 3x3 convolution that opens a level's head (paper: 512).
         num_classes: of a head's softmax: 3 with the gray class, 2 without.
+        quality: the heads also predict the IoU of every anchor's box with its object, which ranks the boxes together
+            with P(object); see `LossConfig` and `PostprocessConfig.quality_exponent`. Neither source has it.
+        merge_normalisation: batch normalisation of F1 and F2 before they are merged; neither source has it.
         refinement_steps: how often regressed boxes are fed back, scored and refined again in training; prediction may
             take more or fewer steps where it is above 0.
     """
@@ -79,6 +82,8 @@ class ModelConfig:
     attention_output: Literal["linear", "sigmoid", "softplus"] = "linear"
     head_channels: int = 512
     num_classes: Literal[2, 3] = 3
+    quality: bool = False
+    merge_normalisation: bool = False
     refinement_steps: int = 0
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
 
@@ -88,6 +93,11 @@ class ModelConfig:
         require(
             self.attention_sources == 2 or self.zoom_in != "released",
             "attention_sources 4 takes a block that the released zoom-in stream has not; set zoom_in to full",
+        )
+        require(
+            not (self.quality and self.refinement_steps),
+            "quality is predicted for the anchors' boxes, not for refined ones; set refinement_steps to 0 or quality "
+            "to false",
         )
         for name in ("deepen", "refinement_steps"):
             require(getattr(self, name) >= 0, f"{name} must not be negative, but is {getattr(self, name)}")

@@ -20,6 +20,7 @@ class PostprocessConfig:
         min_size: boxes with a side below it, in pixels of the image, are dropped.
         thresholds, counts: the multi-threshold table: the first counts[-1] boxes are diverse at thresholds[-1], ...
         max_proposals: length of the returned list.
+        quality_exponent: of a network with `ModelConfig.quality`: the score is P(object) ** (1 - e) * quality ** e.
         vote_iou: box voting: a returned box becomes the score-weighted mean of the boxes with at least this IoU; None =
             off.
     """
@@ -33,6 +34,7 @@ class PostprocessConfig:
     counts: tuple[int, ...] = (2000, 1000, 400, 200, 100, 40, 20, 10)
     max_proposals: int = 300
     vote_iou: float | None = None
+    quality_exponent: float = 0.5
 
     def __post_init__(self):
         require(
@@ -45,7 +47,7 @@ class PostprocessConfig:
             require(values[-1] > 0, f"{name} must be above 0, not {values[-1]}")
         require(self.thresholds[0] <= 1, f"thresholds must be at most 1, not {self.thresholds[0]}")
         check_positive(self, "pre_nms_top_n", "post_nms_top_n", "max_proposals", "vote_iou", "nms_iou")
-        check_range(self, 0, 1, "vote_iou", "nms_iou")
+        check_range(self, 0, 1, "vote_iou", "nms_iou", "quality_exponent")
         check_range(self, 0, math.inf, "min_size")
         require(len(self.level_bias) == 3, f"level_bias must be three numbers, one a level, not {len(self.level_bias)}")
 

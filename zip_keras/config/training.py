@@ -14,12 +14,14 @@ class TrainConfig:
     Attributes:
         steps: optimizer steps in all.
         batch_size: images a step, over all replicas.
+        optimizer: "sgd" (paper) or "adamw", which starts faster where little of the network is pretrained.
         learning_rate: at the start, after the warm-up.
         backbone_rate: learning rate of the backbone relative to the rest; below 1 for a pretrained one.
         schedule: "halve" every `halve_every` steps (paper), or "cosine" to zero.
         halve_every: steps between two halvings of the learning rate.
         warmup_steps: linear rise from a tenth.
-        momentum, weight_decay: SGD; the decay is Caffe's (added to the gradient), not on biases and batch norms.
+        momentum: of SGD.
+        weight_decay: not on biases and batch norms; with SGD Caffe's (added to the gradient), with AdamW decoupled.
         clip_norm: global norm to which the all-reduced gradient is clipped; 0 = off.
         ema: decay of the averaged weights that are evaluated and saved; 0 = off.
         dtype: "float32", "mixed_bfloat16" or "mixed_float16"; boxes and losses stay float32.
@@ -36,6 +38,7 @@ class TrainConfig:
 
     steps: int = 56000
     batch_size: int = 4
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 1e-4
     backbone_rate: float = 1.0
     schedule: Literal["halve", "cosine"] = "halve"

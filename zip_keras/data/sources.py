@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from zip_keras.data.checks.validation import to_record
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
 
+JOIN = " + "
 FORMATS = ("voc", "coco", "imagenet", "yolo", "records", "tfds")
 
 
@@ -34,7 +36,9 @@ def open_dataset(
             `imagenet:DIR:SPLIT[:IMAGE_DIR]`;
             `yolo:DIR[:SPLIT[:IMAGE_DIR]]`, darknet or ultralytics layout, split `train` when not given;
             `records:DIR[:PREFIX]` or plain `DIR` with TFRecord shards, of which PREFIX picks those so named;
-            `tfds:NAME:SPLIT`, for example `tfds:voc/2007:train`.
+            `tfds:NAME:SPLIT`, for example `tfds:voc/2007:train`;
+            or several of them with ` + ` in between, `data/voc07:train + voc:data/voc12:train`: their images one after
+            the other, with the class names of all.
         classes: class names in index order. None: the names of the data set, all its splits taken together.
         on_defect: what to do with a bad box: `error`, `skip` it, or `clip` it to the image.
         on_bad_image: what to do with a missing or broken file: `error` or `skip` it; None follows `on_defect`.
@@ -52,6 +56,9 @@ def open_dataset(
     """
     if log is None:
         log = DefectLog(on_defect, on_bad_image or ("error" if on_defect == "error" else "skip"))
+    if JOIN in spec:
+        options: dict[str, Any] = {"classes": classes, "pixels": pixels, "need_images": need_images, "log": log}
+        return _join(spec, [open_dataset(part.strip(), **options) for part in spec.split(JOIN)], classes, log)
     kind, parts = split_spec(spec)
     if kind in ("records", "tfds"):
         return _open_records(spec, kind, parts, classes, log, pixels)
@@ -69,6 +76,24 @@ def open_dataset(
     if not records:
         raise UserError(f"{spec}: no image is left" + (f" (skipped: {log.counts()})" if log.defects else ""))
     return Dataset(spec, class_names, tuple(records), log.counts())
+
+
+def _join(spec: str, datasets: Sequence[Dataset], classes: Sequence[str] | None, log: DefectLog) -> Dataset:
+    """Several data sets as one; no image id may be in two of them."""
+    names = tuple(classes or dict.fromkeys(name for dataset in datasets for name in dataset.class_names))
+    number = {name: index for index, name in enumerate(names)}
+    records: list[ImageRecord] = []
+    owner: dict[int | str, int] = {}
+    for place, dataset in enumerate(datasets):
+        new = np.array([number[name] for name in dataset.class_names], np.int32)
+        for record in dataset.records:
+            if (first := owner.setdefault(record.image_id, place)) != place:
+                raise UserError(
+                    f"{spec}: image {record.image_id!r} is in {datasets[first].spec} and in {dataset.spec}; join "
+                    "splits that share no image, or rename the files"
+                )
+            records.append(dataclasses.replace(record, classes=new[record.classes]))
+    return Dataset(spec, names, tuple(records), log.counts())
 
 
 def split_spec(spec: str) -> tuple[str, list[str]]:

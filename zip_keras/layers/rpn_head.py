@@ -10,6 +10,10 @@ from zip_keras.ops import boxes as box_ops
 DELTA_STDDEVS = (0.1, 0.1, 0.2, 0.2)
 
 
+# A fresh head says .02, near the mean over all anchors; else these, nearly all background, would rule the first steps.
+QUALITY_BIAS = -4.0
+
+
 def _gaussian(filters: int, kernel_size: int, name: str, padding: str = "valid", **options) -> keras.layers.Conv2D:
     start = keras.initializers.RandomNormal(stddev=0.01)
     return keras.layers.Conv2D(filters, kernel_size, padding=padding, kernel_initializer=start, name=name, **options)
@@ -27,26 +31,34 @@ class RPNHead(keras.layers.Layer):
         num_anchors: anchors of a cell, A.
         num_classes: K, 2 (background, object) or 3 (and gray).
         channels: width of the 3x3 convolution.
+        quality: also predict the IoU of each anchor's box: a third output, logits `[batch, H * W * anchors]`, float32.
     """
 
-    def __init__(self, num_anchors: int, num_classes: int, channels: int = 512, **kwargs):
+    def __init__(self, num_anchors: int, num_classes: int, channels: int = 512, quality: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.num_anchors, self.num_classes, self.channels = num_anchors, num_classes, channels
+        self.num_anchors, self.num_classes, self.channels, self.quality = num_anchors, num_classes, channels, quality
 
         self.convolution = _gaussian(channels, 3, "convolution", "same", activation="relu", dtype=self.dtype_policy)
         self.score = _gaussian(num_anchors * num_classes, 1, "score", dtype="float32")
         self.deltas = _gaussian(num_anchors * 4, 1, "deltas", dtype="float32")
+        self.iou = None
+        if quality:
+            bias = keras.initializers.Constant(QUALITY_BIAS)
+            self.iou = _gaussian(num_anchors, 1, "iou", dtype="float32", bias_initializer=bias)
 
     def build(self, input_shape):
         self.convolution.build(input_shape)
         hidden = (*input_shape[:-1], self.channels)
         self.score.build(hidden)
         self.deltas.build(hidden)
+        if self.iou is not None:
+            self.iou.build(hidden)
         super().build(input_shape)
 
     def call(self, x):
         x = self.convolution(x)
-        return self.by_anchor(self.score(x), self.deltas(x))
+        answer = self.by_anchor(self.score(x), self.deltas(x))
+        return answer if self.iou is None else (*answer, ops.reshape(self.iou(x), (ops.shape(x)[0], -1)))
 
     def by_anchor(self, scores, deltas):
         """Maps of what the 1x1 convolutions give, as lists of anchors."""
@@ -56,10 +68,11 @@ class RPNHead(keras.layers.Layer):
     def compute_output_spec(self, x):
         batch, height, width, _ = x.shape
         count = height and width and height * width * self.num_anchors
-        return (
+        answer = (
             keras.KerasTensor((batch, count, self.num_classes), "float32"),
             keras.KerasTensor((batch, count, 4), "float32"),
         )
+        return (*answer, keras.KerasTensor((batch, count), "float32")) if self.quality else answer
 
     def get_config(self):
         return {
@@ -67,6 +80,7 @@ class RPNHead(keras.layers.Layer):
             "num_anchors": self.num_anchors,
             "num_classes": self.num_classes,
             "channels": self.channels,
+            "quality": self.quality,
         }
 
 
@@ -131,4 +145,6 @@ class RefiningRPNHead(RPNHead):
         return (*super().compute_output_spec(x), hidden, tuple(steps))
 
     def get_config(self):
-        return {**super().get_config(), "steps": self.steps}
+        config = super().get_config()
+        del config["quality"]
+        return {**config, "steps": self.steps}

@@ -4,10 +4,15 @@ from keras import ops
 
 from zip_keras.config import LossConfig
 from zip_keras.ops import boxes as box_ops
-from zip_keras.targets.matching import OBJECT
+from zip_keras.targets.matching import IGNORED, OBJECT
 from zip_keras.targets.sampling import Sample
 
 SMOOTH_L1_BETA = 1.0 / 9.0  # where the square turns into a line; sigma = 3 of Faster R-CNN's proposal network
+
+
+# A level of an image whose positives' IoU add up to less is divided by it: the loss is summed over thousands of
+# background anchors, so images of few objects would rule the batch.
+QUALITY_LEAST = 10.0
 
 
 def level_losses(logits, deltas, anchors, matched_boxes, sample: Sample, config: LossConfig):
@@ -42,6 +47,43 @@ def level_losses(logits, deltas, anchors, matched_boxes, sample: Sample, config:
     penalty = _box_penalty(chosen_deltas, chosen_anchors, matched_boxes, positive[..., None] > 0, config.box)
     box = ops.sum(penalty, axis=1) / count
     return classification, config.box_weight * box
+
+
+def quality_loss(quality, deltas, anchors, matched_boxes, labels, sample: Sample, config: LossConfig):
+    """How far the predicted IoU of each anchor's box is from its true one, for every image at one level.
+
+    The boxes are taken as they are: no gradient goes through the true IoU.
+
+    Args:
+        quality: float32 `[B, N]`, logits.
+        deltas: float32 `[B, N, 4]`.
+        anchors: float32 `[N, 4]`.
+        matched_boxes: float32 `[B, N, 4]`, the object of every anchor, pixels; an empty box where there is none.
+        labels: int32 `[B, N]` of every anchor.
+        sample: the sampled anchors.
+        config: "sampled": binary cross-entropy, mean over the sampled anchors. "all": the quality focal loss (Li et
+            al., arXiv 2006.04388, beta 2) of every anchor that is not ignored, divided by the sum of the positives'
+            IoU, at least `QUALITY_LEAST`.
+
+    Returns:
+        float32 `[B]`.
+    """
+    deltas = ops.stop_gradient(ops.cast(deltas, "float32"))
+    quality = ops.cast(quality, "float32")
+    true = ops.stop_gradient(box_ops.paired_iou(box_ops.decode(deltas, anchors), matched_boxes))  # [B, N]
+    if config.quality == "sampled":
+        of_sample = (ops.take_along_axis(values, sample.anchors, axis=1) for values in (quality, true))
+        cost = _binary_cross_entropy(*of_sample) * sample.used
+        return config.quality_weight * ops.sum(cost, axis=1) / ops.maximum(ops.sum(sample.used, axis=1), 1.0)
+    used = ops.cast(labels != IGNORED, "float32")
+    cost = ops.square(true - ops.sigmoid(quality)) * _binary_cross_entropy(quality, true) * used
+    total = ops.sum(true * ops.cast(labels == OBJECT, "float32"), axis=1)
+    return config.quality_weight * ops.sum(cost, axis=1) / ops.maximum(total, QUALITY_LEAST)
+
+
+def _binary_cross_entropy(logits, targets):
+    """Of logits with targets from 0 to 1, element by element."""
+    return ops.softplus(logits) - logits * targets
 
 
 def _box_penalty(deltas, anchors, boxes, positive, kind: str):

@@ -9,7 +9,7 @@ from zip_keras.config import LossConfig, ModelConfig, TargetConfig, from_dict, t
 from zip_keras.errors import UserError
 from zip_keras.layers.registry import serializable
 from zip_keras.layers.rpn_head import RefiningRPNHead, RPNHead
-from zip_keras.losses.rpn import level_losses
+from zip_keras.losses.rpn import level_losses, quality_loss
 from zip_keras.models.zoom import MirrorReport, build_zoom, copy_mirror_weights
 from zip_keras.ops import boxes as box_ops
 from zip_keras.ops.anchors import anchors_of_image
@@ -24,7 +24,8 @@ class ProposalNetwork(keras.Model):
 
     Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (of each level [B, N_m, K]), "deltas": (of
     each level [B, N_m, 4])}`, float32, fine to coarse; `zip_keras.ops.anchors.anchors_of_image(H, W, ...)` gives the
-    anchors. With `config.refinement_steps` also `"refinements"`, for each step a dict of such tuples `logits`, `deltas`
+    anchors. With `config.quality` also `"quality"`, of each level the logits of the predicted IoU `[B, N_m]`. With
+    `config.refinement_steps` also `"refinements"`, for each step a dict of such tuples `logits`, `deltas`
     and `starts`, and `"hidden"`, the heads' maps (see `RefiningRPNHead`); `scored_boxes` makes boxes of all outputs.
 
     `model.compile(optimizer)` and `model.fit(batches)` train it on any Keras backend; a batch is `(images, targets)` as
@@ -44,6 +45,8 @@ class ProposalNetwork(keras.Model):
         maps = build_zoom(image, config)
         heads = [_head(level, config)(merged) for level, merged in zip(config.anchors.levels, maps.merged, strict=True)]
         outputs = {"logits": tuple(head[0] for head in heads), "deltas": tuple(head[1] for head in heads)}
+        if config.quality:
+            outputs["quality"] = tuple(head[2] for head in heads)
         if config.refinement_steps:
             outputs["hidden"] = tuple(head[2] for head in heads)
             steps = zip(*(head[3] for head in heads), strict=True)
@@ -78,13 +81,16 @@ class ProposalNetwork(keras.Model):
             outputs: what the network gave.
 
         Returns:
-            float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m. With refinement
-            steps, "loss" is the sum over the steps, each of which treats the boxes it was given as anchors, and
-            "loss_step_t", "positives_step_t" for t = 1, 2, ... follow; the values per level count the anchors only.
+            float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m, and with
+            `config.quality` "quality_m". With refinement steps, "loss" is the sum over the steps, each of which treats
+            the boxes it was given as anchors, and "loss_step_t", "positives_step_t" for t = 1, 2, ... follow; the
+            values per level count the anchors only.
         """
         _, height, width, _ = ops.shape(images)
         anchors = self.anchors(height, width)
-        result = self._step_losses(anchors, outputs["logits"], outputs["deltas"], targets, number=0)
+        result = self._step_losses(
+            anchors, outputs["logits"], outputs["deltas"], targets, number=0, level_quality=outputs.get("quality")
+        )
         for number, refined in enumerate(outputs.get("refinements", ()), 1):
             boxes = _decoded(refined["starts"], anchors)
             losses = self._step_losses(boxes, refined["logits"], refined["deltas"], targets, number)
@@ -93,14 +99,18 @@ class ProposalNetwork(keras.Model):
             result[f"positives_step_{number}"] = sum(losses[f"positives_{level}"] for level in self.levels)
         return result
 
-    def _step_losses(self, level_anchors, level_logits, level_deltas, targets, number: int) -> dict[str, Any]:
+    def _step_losses(
+        self, level_anchors, level_logits, level_deltas, targets, number: int, level_quality=None
+    ) -> dict[str, Any]:
         """The losses of one answer about boxes: the anchors `[N_m, 4]` (step 0), or regressed ones `[B, N_m, 4]`."""
         gray = self.config.num_classes == 3
         assignment = assign(ops.concatenate(level_anchors, axis=-2), targets, self.target_config, gray=gray)
         boxes = ops.cast(targets["boxes"], "float32")
         result: dict[str, Any] = {}
         total, start = 0.0, 0
-        for level, anchors, logits, deltas in zip(self.levels, level_anchors, level_logits, level_deltas, strict=True):
+        for place, (level, anchors, logits, deltas) in enumerate(
+            zip(self.levels, level_anchors, level_logits, level_deltas, strict=True)
+        ):
             stop = start + ops.shape(anchors)[-2]
             labels, matches = assignment.labels[:, start:stop], assignment.matches[:, start:stop]
             start = stop
@@ -111,11 +121,22 @@ class ProposalNetwork(keras.Model):
             classification, box = level_losses(logits, deltas, anchors, matched_boxes, drawn, self.loss_config)
             total = total + classification + box
             result[f"classification_{level}"], result[f"box_{level}"] = classification, box
+            if level_quality is not None:
+                objects = ops.take_along_axis(_wanted(boxes, targets), matches[..., None], axis=1)  # [B, N_m, 4]
+                quality = quality_loss(level_quality[place], deltas, anchors, objects, labels, drawn, self.loss_config)
+                total = total + quality
+                result[f"quality_{level}"] = quality
             result[f"positives_{level}"] = ops.sum(ops.cast(labels == OBJECT, "float32"), axis=1)
         return {"loss": total, **result}
 
     def scored_boxes(
-        self, outputs, height, width, steps: int | None = None, best: int | None = None
+        self,
+        outputs,
+        height,
+        width,
+        steps: int | None = None,
+        best: int | None = None,
+        quality_exponent: float = 0.5,
     ) -> tuple[list[Any], list[Any]]:
         """What the network says about images, as boxes.
 
@@ -125,9 +146,11 @@ class ProposalNetwork(keras.Model):
             steps: how often boxes are fed back and refined; None: as often as in training.
             best: decode only so many boxes of a level, those with the best scores, best first; None: all, in anchor
                 order. Where a level has fewer, places with the score `zip_keras.ops.nms.ABSENT` follow.
+            quality_exponent: see `PostprocessConfig`.
 
         Returns:
-            of each level boxes float32 `[B, N_m, 4]`, pixels, unclipped, and scores float32 `[B, N_m]`, P(object).
+            of each level boxes float32 `[B, N_m, 4]`, pixels, unclipped, and scores float32 `[B, N_m]`, P(object), with
+            `config.quality` P(object) ** (1 - e) * quality ** e.
             After a step the scores are that step's, of the boxes it was given; without one they are the anchors'.
 
         Raises:
@@ -140,6 +163,11 @@ class ProposalNetwork(keras.Model):
             answer = self._after(outputs, steps)
             boxes = _decoded(answer["starts"], boxes)
         scores = [ops.softmax(logits, axis=-1)[..., OBJECT] for logits in answer["logits"]]
+        if self.config.quality:
+            qualities = [ops.sigmoid(quality) for quality in answer["quality"]]
+            scores = [
+                p ** (1.0 - quality_exponent) * q**quality_exponent for p, q in zip(scores, qualities, strict=True)
+            ]
         deltas = answer["deltas"]
         if best is not None:
             chosen = [best_places(of_level, best) for of_level in scores]
@@ -201,7 +229,14 @@ def _head(level: int, config: ModelConfig) -> RPNHead:
     sizes = (anchors, config.num_classes, config.head_channels)
     if config.refinement_steps:
         return RefiningRPNHead(*sizes, steps=config.refinement_steps, name=f"head_{level}")
-    return RPNHead(*sizes, name=f"head_{level}")
+    return RPNHead(*sizes, quality=config.quality, name=f"head_{level}")
+
+
+def _wanted(boxes, targets):
+    """`boxes [B, M, 4]`, empty where they are padding, difficult or a crowd, whose IoU nothing shall learn."""
+    set_aside = ops.logical_or(ops.cast(targets["difficult"], "bool"), ops.cast(targets["crowd"], "bool"))
+    wanted = ops.logical_and(ops.convert_to_tensor(targets["classes"]) >= 0, ops.logical_not(set_aside))
+    return ops.where(wanted[..., None], boxes, 0.0)
 
 
 def _step(columns) -> dict[str, Any]:

@@ -115,7 +115,12 @@ class Proposer(keras.Model):
         y = height / ops.cast(resized_height, "float32")
         x = width / ops.cast(resized_width, "float32")
         boxes, scores = self.network.scored_boxes(
-            outputs, resized_height, resized_width, self.refinement_steps, self.postprocess_config.pre_nms_top_n
+            outputs,
+            resized_height,
+            resized_width,
+            self.refinement_steps,
+            self.postprocess_config.pre_nms_top_n,
+            self.postprocess_config.quality_exponent,
         )
         return [of_level * ops.stack([y, x, y, x]) for of_level in boxes], scores
 

@@ -9,7 +9,7 @@ from zip_keras.backbones import Preprocessing, get_backbone
 from zip_keras.config import ModelConfig
 from zip_keras.errors import UserError
 from zip_keras.layers.attention import merge_level
-from zip_keras.layers.convolution import trained_batch_norm
+from zip_keras.layers.convolution import batch_normalisation, trained_batch_norm
 from zip_keras.layers.inception import Inception
 from zip_keras.layers.padding import PadToMultiple
 from zip_keras.layers.upsampling import upsampling
@@ -67,9 +67,13 @@ def build_zoom(image, config: ModelConfig) -> ZoomMaps:
 
     def merge(level):
         zoomed, *more = zoom_in[level]
+        zoom_out = built.maps[level - 1]
+        if config.merge_normalisation:
+            mode = trained_batch_norm(config.batch_norm)
+            zoom_out = batch_normalisation(mode, f"merge_{level}_normalisation")(zoom_out)
         if built.neighbours is not None and config.attention_sources == 4:
             more.insert(0, built.neighbours[level - 1])
-        return merge_level(level, built.maps[level - 1], zoomed, f3, more=more, **options)
+        return merge_level(level, zoom_out, zoomed, f3, more=more, **options)
 
     merged = tuple(f3 if level == 3 else merge(level) for level in levels)
     used = tuple(zoom_in[level][0] for level in sorted(zoom_in))

@@ -51,6 +51,16 @@ def generalized_iou(first, second):
     return shared / ops.maximum(union, 1e-8) - (around - union) / ops.maximum(around, 1e-8)
 
 
+def paired_iou(first, second):
+    """Intersection over union of box with box, `[..., 4]`, `[..., 4]` -> `[...]`; 0 where both are empty."""
+    y1, x1, y2, x2 = ops.split(first, 4, axis=-1)
+    v1, u1, v2, u2 = ops.split(second, 4, axis=-1)
+    height = ops.maximum(ops.minimum(y2, v2) - ops.maximum(y1, v1), 0.0)
+    width = ops.maximum(ops.minimum(x2, u2) - ops.maximum(x1, u1), 0.0)
+    shared = ops.squeeze(height * width, axis=-1)
+    return shared / ops.maximum(area(first) + area(second) - shared, 1e-8)
+
+
 def clip(boxes, height, width):
     """Cuts boxes `[..., 4]` to an image of `height` x `width` pixels (numbers or scalars tensors)."""
     y1, x1, y2, x2 = ops.split(boxes, 4, axis=-1)

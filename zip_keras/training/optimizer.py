@@ -1,4 +1,4 @@
-"""SGD as the method uses it, with its schedules (docs/method.md, Training strategies)."""
+"""SGD as the method uses it, AdamW, and their schedules (docs/method.md, Training strategies)."""
 
 import math
 from collections.abc import Iterable
@@ -53,6 +53,43 @@ class DecayedSGD(keras.optimizers.SGD):
 
 
 @serializable
+class RatedAdamW(keras.optimizers.AdamW):
+    """AdamW (decoupled decay) with a learning rate of its own for the backbone. Biases and batch norms are not decayed.
+
+    Args:
+        backbone_rate: learning rate of the backbone's variables, relative to the others'.
+        backbone_paths: which those are, `ProposalNetwork.backbone_paths`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=1e-3,
+        weight_decay: float = 0.0,
+        backbone_rate: float = 1.0,
+        backbone_paths: Iterable[str] = (),
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
+        self.backbone_rate, self.backbone_paths = backbone_rate, frozenset(backbone_paths)
+        self._rates: list[float] = []
+
+    def build(self, variables):
+        self._rates = [self.backbone_rate if variable.path in self.backbone_paths else 1.0 for variable in variables]
+        self.exclude_from_weight_decay([variable for variable in variables if len(variable.shape) < 2])
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate * self._rates[self._get_variable_index(variable)])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "backbone_rate": self.backbone_rate,
+            "backbone_paths": sorted(self.backbone_paths),
+        }
+
+
+@serializable
 class WarmUpSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rate of a step: a linear rise from a tenth, then halving (paper) or a cosine to zero.
 
@@ -100,7 +137,11 @@ def build_optimizer(config: TrainConfig, backbone_paths: Iterable[str]) -> keras
     schedule = WarmUpSchedule(
         config.learning_rate, config.schedule, config.halve_every, config.steps, config.warmup_steps
     )
-    optimizer = DecayedSGD(schedule, config.momentum, config.weight_decay, config.backbone_rate, backbone_paths)
+    optimizer: keras.optimizers.Optimizer
+    if config.optimizer == "adamw":
+        optimizer = RatedAdamW(schedule, config.weight_decay, config.backbone_rate, backbone_paths)
+    else:
+        optimizer = DecayedSGD(schedule, config.momentum, config.weight_decay, config.backbone_rate, backbone_paths)
     if config.dtype == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

@@ -120,6 +120,7 @@ class ProposalTrainer(orbit.AbstractTrainer):
         return {**reduced, "index": self.strategy.gather(index, axis=0)}
 
     def _replica_step(self, images, targets):
+        targets = _without_empty_places(targets)
         with tf.GradientTape() as tape:
             outputs = self.model(images, training=True)
             losses = self.model.image_losses(images, targets, outputs)
@@ -156,3 +157,13 @@ class ProposalTrainer(orbit.AbstractTrainer):
             limit = self.clip_norm * (self.optimizer.dynamic_scale if self._scales_loss else 1.0)
             gradients, _ = tf.clip_by_global_norm(gradients, limit)
         return [gradient / context.num_replicas_in_sync for gradient in gradients]
+
+
+def _without_empty_places(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The same targets with as many places for boxes as the batch's fullest image needs, at least one.
+
+    The pipeline pads to the most boxes of any image of the data set, and matching costs time for every place.
+    """
+    places = tf.reduce_max(tf.reduce_sum(tf.cast(targets["classes"] >= 0, tf.int32), axis=1))
+    shortened = ("boxes", "classes", "difficult", "crowd")
+    return {name: value[:, : tf.maximum(places, 1)] if name in shortened else value for name, value in targets.items()}
