@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,35 @@ def real_data() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
+def voc(real_data) -> Path:
+    """The VOC 2007 devkit."""
+    return real_data("voc07")
+
+
+@pytest.fixture(scope="session")
+def run_lazily() -> Callable[[str], str]:
+    """Runs a Python program in a process like the command line's, which imports TensorFlow only when it needs it."""
+
+    def run(program: str) -> str:
+        environment = {**os.environ, "ZIP_KERAS_LAZY": "1"}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def rendered_devkit(tmp_path_factory) -> Path:
+    """A VOC devkit of 20 rendered scenes: splits `train` and `val`."""
+    from zip_keras.data.synthetic import write_devkit
+
+    folder = tmp_path_factory.mktemp("scenes") / "devkit"
+    write_devkit(str(folder), scenes=20, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_proposer():
     """A narrow network with random weights whose scores and deltas spread as a trained one's do."""
     import keras
@@ -27,13 +58,21 @@ def small_proposer():
     import zip_keras
 
     keras.utils.set_random_seed(1)
-    network = zip_keras.ProposalNetwork(zip_keras.ModelConfig(width=0.125, head_channels=16))
+    network = zip_keras.ProposalNetwork(zip_keras.ModelConfig(width=0.125, zoom_in="released", head_channels=16))
     outputs = network(np.random.default_rng(1).uniform(0, 255, (1, 128, 160, 3)).astype("float32"))
     for level in (1, 2, 3):
         head = network.get_layer(f"head_{level}")
         for layer, output, spread in ((head.score, "logits", 2.0), (head.deltas, "deltas", 0.3)):
             layer.kernel.assign(layer.kernel * (spread / np.std(outputs[output][level - 1])))
     return zip_keras.Proposer(network, zip_keras.PostprocessConfig(max_proposals=50), short_sides=128, long_side=256)
+
+
+@pytest.fixture(scope="session")
+def small_propose(small_proposer):
+    """`small_proposer` as a function of one image, traced once: a trace takes seconds."""
+    from zip_keras.inference.runner import compile_proposer
+
+    return compile_proposer(small_proposer)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -51,13 +49,13 @@ def test_bad_arguments_are_one_line(arguments, message, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
-def test_the_command_needs_no_tensorflow():
+def test_the_command_needs_no_tensorflow(run_lazily):
     program = (
         "import sys\n"
         "import zip_keras.cli.prepare_data, zip_keras.data.synthetic, zip_keras.data.checks.images\n"
         "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules), 'too much was imported'"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run_lazily(program)
 
 
 def test_bccd_is_refused_and_prepared_with_skip(real_data, tmp_path, capsys):

@@ -10,9 +10,3 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `import scenes`
 def reference(real_data) -> Path:
     """The folder of detections, ground truth and published numbers."""
     return real_data("eval_reference")
-
-
-@pytest.fixture(scope="session")
-def voc(real_data) -> Path:
-    """The VOC 2007 devkit."""
-    return real_data("voc07")

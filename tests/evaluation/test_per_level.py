@@ -79,7 +79,7 @@ def test_one_level_is_the_whole_list():
     assert set(numbers.values()) == {1.0}
 
 
-def test_shares_of_the_levels_add_up_and_images_without_truth_do_not_count():
+def test_shares_of_levels_add_up_without_images_without_truth():
     truth, found = random_pair(4)
     levels = np.random.default_rng(0)
     with_levels = Predictions()

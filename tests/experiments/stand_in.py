@@ -29,7 +29,7 @@ def train(base, folder, overrides):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
         print("waits", flush=True)
         try:
-            time.sleep(60)
+            time.sleep(3600)  # the interrupt comes first
         finally:
             (folder / "interrupted").touch()
 

@@ -38,6 +38,7 @@ rows:
 def work(tmp_path, monkeypatch):
     """Writes the table with replacements, runs it with the stand-in, and knows what was called."""
     monkeypatch.setenv("STAND_IN_CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("ZIP_KERAS_LAZY", "1")  # as the command line does: no process here needs TensorFlow
     (tmp_path / "base.yaml").write_text("train: {steps: 1}\n")
 
     class Work:
@@ -174,13 +175,11 @@ def test_an_interrupt_reaches_the_child_and_the_run_goes_on_later(work, number, 
     environment = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, text=True)
     log = work.output / "slow" / "seed-0" / "log.txt"
-    deadline = time.monotonic() + 60
     while not (log.exists() and "waits" in log.read_text()):
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate()
     assert "KeyboardInterrupt" in errors
     assert (work.output / "slow" / "seed-0" / "interrupted").exists()  # the child had its time to save
     assert [run.state for run in plan(work.table(slow), work.output)] == ["to go on", *["to start"] * 2]
