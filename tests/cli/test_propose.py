@@ -70,12 +70,11 @@ def rows(command, tmp_path):
     return run
 
 
-def test_the_file_holds_what_the_model_says_in_pixels_of_the_images(proposing, photos, small_run, tmp_path, capsys):
+def test_the_file_holds_what_the_model_says_in_pixels_of_the_images(proposing, photos, small_propose, tmp_path, capsys):
     assert proposing() == 0
     rows = json.loads((tmp_path / "out.json").read_text())
-    propose = load_proposer(small_run)
     for image_id, file in ((12, "000012.jpg"), ("cat", "cat.png")):
-        expected = propose(decode_image((photos / file).read_bytes(), file))
+        expected = small_propose(decode_image((photos / file).read_bytes(), file))
         of_image = [row for row in rows if row["image_id"] == image_id]
         y1, x1, y2, x2 = expected["boxes"].astype(np.float64).T
         np.testing.assert_allclose([r["bbox"] for r in of_image], np.stack([x1, y1, x2 - x1, y2 - y1], 1), atol=1e-3)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from zip_keras.errors import UserError
 from zip_keras.export.saved_model import export_proposer
-from zip_keras.inference.runner import compile_proposer, decode_image
+from zip_keras.inference.runner import decode_image
 
 SIZES = ((97, 131), (1, 1), (5, 300), (300, 5), (128, 128))
 
@@ -73,18 +73,17 @@ def signatures(small_export):
     return tf.saved_model.load(str(small_export / "1")).signatures
 
 
-def test_a_fresh_process_gives_the_answers_of_this_one(small_proposer, small_export, images, tmp_path, record_property):
+def test_a_fresh_process_gives_the_answers_of_this_one(small_propose, small_export, images, tmp_path, record_property):
     np.savez(tmp_path / "images.npz", **images)
     arguments = [str(small_export / "1"), str(tmp_path / "images.npz"), str(tmp_path / "results.npz")]
     subprocess.run([sys.executable, "-c", FRESH_PROCESS, *arguments], check=True)
     results = np.load(tmp_path / "results.npz")
-    here = compile_proposer(small_proposer)
     largest = {}
     for source in ("served", "keras"):
         largest[source] = 0.0
         for key, image in images.items():
             answer = {name: results[f"{source} {key} {name}"] for name in ("boxes", "scores", "valid", "levels")}
-            expected = here(image[0])
+            expected = small_propose(image[0])
             assert len(expected["boxes"]) >= 1  # of 5 pixels of width there is not much to say
             largest[source] = max(largest[source], difference(valid_of(answer), expected))
     record_property("largest_difference", json.dumps(largest))
@@ -105,7 +104,7 @@ def test_a_fresh_process_gives_the_answers_of_this_one(small_proposer, small_exp
     ],
 )
 def test_encoded_answers_as_uint8_does_on_the_decoded_image(
-    signatures, small_proposer, encoded_image, kind, height, width, mode
+    signatures, small_propose, encoded_image, kind, height, width, mode
 ):
     encoded = encoded_image(kind, height, width, mode)
     image = decode_image(encoded, "made")
@@ -114,7 +113,7 @@ def test_encoded_answers_as_uint8_does_on_the_decoded_image(
     assert result["decoded"].numpy().tolist() == [True]
     answer = signatures["serving_default"](images=tf.constant(image[None]))
     assert difference(valid_of(result), valid_of(answer)) == 0
-    assert difference(valid_of(result), compile_proposer(small_proposer)(image)) < 1e-5
+    assert difference(valid_of(result), small_propose(image)) < 1e-5
 
 
 def test_images_of_a_batch_do_not_touch_each_other(signatures, encoded_image):

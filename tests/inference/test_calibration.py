@@ -87,17 +87,17 @@ def test_search_walks_to_the_top():
     assert calibration._search(hill, np.arange(3)) == pytest.approx((0.33, -0.12, 0.0), abs=0.011)
 
 
-def test_unbiased_lists_are_those_of_the_proposer(small_proposer, dataset):
+def test_unbiased_lists_are_those_of_the_proposer(small_proposer, small_propose, dataset):
     """What the calibration measures without a bias is what the model itself proposes."""
     from zip_keras.evaluation.average_recall import average_recall
-    from zip_keras.inference.runner import compile_proposer, propose_records
+    from zip_keras.inference.runner import propose_records
 
     found = calibrate(small_proposer, dataset, budget=50, folds=2)
-    own = average_recall(dataset, propose_records(compile_proposer(small_proposer), dataset.records), budgets=(50,))
+    own = average_recall(dataset, propose_records(small_propose, dataset.records), budgets=(50,))
     assert found.before == pytest.approx(own["AR@50"], abs=1e-9)
 
 
-def test_a_calibrated_model_refuses_its_calibration_images(small_proposer, dataset, tmp_path):
+def test_a_calibrated_model_refuses_its_calibration_images(small_proposer, small_propose, dataset, tmp_path):
     found = calibration.Calibration((0.1, -0.05, 0.0), 0.4, 0.5, 0.45, 100, 4)
     first_half = dataclasses.replace(dataset, records=dataset.records[:4])
     biased = calibrated(small_proposer, first_half, found)
@@ -110,14 +110,8 @@ def test_a_calibrated_model_refuses_its_calibration_images(small_proposer, datas
         refuse_calibration_images(stored, dataset.records[3:])
     image = load_image(dataset.records[0])
     scores = load_proposer(tmp_path / "calibrated.keras")(image)
-    plain = load_proposer_of(small_proposer)(image)
+    plain = small_propose(image)
     assert np.abs(scores["scores"].max() - plain["scores"].max()) > 0.01
-
-
-def load_proposer_of(proposer):
-    from zip_keras.inference.runner import compile_proposer
-
-    return compile_proposer(proposer)
 
 
 def test_a_renamed_image_is_known(dataset, tmp_path):
