@@ -132,7 +132,7 @@ def photograph(real_data):
     return padded(np.asarray(Image.open(files[0]).convert("RGB"), np.float32))
 
 
-def test_imagenet_weights_equal_the_independent_implementation_on_a_photograph(imagenet_weights, real_data, capsys):
+def test_imagenet_weights_equal_the_independent_implementation(imagenet_weights, real_data, capsys):
     torch = require_torch()
     theirs, taps = oracle(torch)
     weights, file = imagenet_weights

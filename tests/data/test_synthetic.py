@@ -56,7 +56,7 @@ def test_a_folder_in_use_and_too_few_scenes_are_refused(tmp_path):
         write_devkit(str(tmp_path / "new"), scenes=3)
 
 
-def test_an_interrupted_run_leaves_no_devkit_and_the_next_one_starts_afresh(tmp_path):
+def test_an_interrupted_run_leaves_no_devkit(tmp_path):
     def interrupt(_done):
         raise KeyboardInterrupt
 

@@ -138,7 +138,7 @@ def test_four_map_sources_are_f_and_h_and_the_blocks_next_to_them():
         assert all(x is source.output for x, source in zip(entering, sources, strict=True))
 
 
-def test_four_map_sources_of_a_level_alone_end_the_stream_at_the_neighbour():
+def test_four_map_sources_of_one_level_end_the_stream_early():
     maps = built(width=0.5, attention_sources=4, anchors=AnchorConfig(scales=((), (64.0,), (256.0,))))
     assert list(maps.mirror_layers) == ["5b", "5a", "4e", "4d"]
     assert (channels(maps.zoom_in), channels(maps.merged)) == ([304], [4 * 304, 512])

@@ -111,7 +111,7 @@ def test_a_long_header_is_read_to_its_end(tmp_path):
         inspect_file(str(tmp_path / "missing.jpg"))
 
 
-def test_decoding_keeps_the_stored_orientation_unless_upright_is_asked_for():
+def test_decoding_keeps_the_orientation_unless_upright_is_asked():
     stored, upright = decode_rgb(turned(6), "x"), decode_rgb(turned(6), "x", upright=True)
     assert (stored.shape, upright.shape) == ((30, 50, 3), (50, 30, 3))
     assert stored[15, 5, 0] > 200 > 50 > stored[15, 45, 0]  # red on the left ...

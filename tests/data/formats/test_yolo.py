@@ -81,7 +81,7 @@ def test_bad_yaml_is_explained(ultralytics, yaml):
         open_dataset(f"yolo:{ultralytics}")
 
 
-def test_an_image_that_viewers_turn_is_a_defect_because_its_size_is_in_doubt(darknet):
+def test_an_image_that_viewers_turn_is_a_defect(darknet):
     exif = Image.Exif()
     exif[0x0112] = 6
     picture(darknet / "obj_train_data/a.jpg", exif=exif)

@@ -67,7 +67,7 @@ def test_fixed_short_side_and_its_cap_by_hand():
     assert np.all(plan.jitter == 1)
 
 
-def test_the_same_arguments_give_the_same_plan_and_another_epoch_or_seed_another(mixed):
+def test_a_plan_depends_on_seed_and_epoch_alone(mixed):
     settings = DataConfig(crop=0.5, colour_jitter=0.2)
     one, again = (plan_epoch(mixed, settings, 4, seed=3, epoch=2) for _ in range(2))
     for name in ("records", "windows", "sizes", "flips", "jitter", "seeds", "padded"):

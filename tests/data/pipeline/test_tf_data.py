@@ -68,7 +68,7 @@ def one_image(tmp_path, pixels, **settings):
     return take(training_batches(alone, replace(SETTINGS, **settings), 1, seed=0, pad_value=MEAN), 8)
 
 
-def test_an_unscaled_image_arrives_untouched_and_padded_at_the_bottom_and_right(tmp_path):
+def test_an_unscaled_image_is_padded_and_otherwise_untouched(tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (32, 40, 3), np.uint8)
     (image, y), *_ = one_image(tmp_path, pixels, flip=False)
     assert image.shape == (1, 32, 48, 3)
