@@ -25,7 +25,7 @@ from zip_keras.targets.sampling import random_numbers  # noqa: E402
 from zip_keras.training.optimizer import DecayedSGD  # noqa: E402
 from zip_keras.weights.npz import load_weights  # noqa: E402
 
-NARROW = ModelConfig(width=0.125, head_channels=16)
+NARROW = ModelConfig(width=0.125, zoom_in="released", head_channels=16)
 # JAX takes 20 s to compile a step of the one above.
 SMALL = ModelConfig(width=0.0625, head_channels=16, zoom_in="none", refinement_steps=1)
 SUPPRESSION = PostprocessConfig(pre_nms_top_n=200, thresholds=(0.6,), counts=(60,), max_proposals=30)

@@ -7,8 +7,9 @@ from zip_keras.models.proposal_network import ProposalNetwork
 
 @pytest.fixture(scope="session")
 def narrow() -> ProposalNetwork:
-    """A ZIP + MAD network of an eighth of the width; tests leave its weights as they are."""
-    return ProposalNetwork(ModelConfig(width=0.125, head_channels=16), TargetConfig(per_class=30))
+    """A ZIP + MAD network with an eighth of the width and a short zoom-in; tests leave its weights as they are."""
+    config = ModelConfig(width=0.125, zoom_in="released", head_channels=16)
+    return ProposalNetwork(config, TargetConfig(per_class=30))
 
 
 @pytest.fixture
