@@ -15,7 +15,7 @@ demo: .venv/train
 	$(BIN)/python scripts/demo.py
 
 test: .venv/test
-	$(BIN)/python -m pytest tests -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/test
 	$(BIN)/ruff check .

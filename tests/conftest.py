@@ -6,6 +6,23 @@ from pathlib import Path
 
 import pytest
 
+# They take longest: begun first, they do not leave one of several workers alone at the end.
+LONG = ("test_distribution.py", "test_backends.py", "test_saved_model.py", "test_run.py", "test_loading.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
+def pytest_make_parametrize_id(val):
+    """Names that can be read in a report; pytest tells equal ones apart by a number."""
+    if isinstance(val, bytes):
+        return f"{len(val)} bytes"
+    if isinstance(val, str) and (len(val) > 24 or not val.isprintable()):
+        return " ".join(val[:24].split()) + "..."
+    return None
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
