@@ -5,6 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("no time limits", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no time limits")
 
 # They take longest: begun first, they do not leave one of several workers alone at the end.
 LONG = ("test_distribution.py", "test_backends.py", "test_saved_model.py", "test_run.py", "test_loading.py")

@@ -142,7 +142,7 @@ scene = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(scene)
 def test_fast_is_coco_on_ties_crowds_duplicates_and_empty_images(images):
     """Few coordinates and scores, so that equal scores, equal overlaps and equal boxes are the rule."""

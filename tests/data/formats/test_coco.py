@@ -106,7 +106,7 @@ PLACES = [
 ] + [["categories", 0, key] for key in ("id", "name")]  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.sampled_from(PLACES), JSON)
 def test_any_value_anywhere_opens_or_gives_a_user_error(write, where, value):
     with contextlib.suppress(UserError):

@@ -73,7 +73,7 @@ def test_flags_travel_with_their_objects():
     assert moved.crowd.tolist() == [True, False]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1))
 def test_flipping_twice_is_the_identity_and_scaling_back_too(seed):
     rng = np.random.default_rng(seed)
