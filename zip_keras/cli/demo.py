@@ -1,4 +1,4 @@
-"""`zip-keras demo`: the whole way on rendered scenes: data, training, average recall, export, pictures."""
+"""`zip-keras demo`: the whole way on rendered scenes: data, a preset, fine-tuning, average recall, export, pictures."""
 
 import argparse
 import json
@@ -7,17 +7,24 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from zip_keras.config.files import read_config
 from zip_keras.errors import UserError
 
 DESCRIPTION = """\
-Renders a data set, trains a narrow ZIP + MAD network on it, measures its average recall on held-out scenes, exports it
-and draws its proposals: every step is a command that you can run on your own images. Some minutes on two cores.
+Renders a data set, fine-tunes a preset on it, compares the average recall before and after on held-out scenes, exports
+the result, and draws proposals on held-out scenes and on two photographs. Every step is a command that you can run on
+your own images. It takes some minutes on two cores.
 
 Started again, it goes on where it was stopped."""
 EXAMPLES = """\
   zip-keras demo
-  zip-keras demo --scenes 500 --work-dir runs/demo train.steps=2000"""
+  zip-keras demo --scenes 800 --work-dir runs/longer train.steps=1000"""
+
+# From scikit-image, CC0: by Rachel Michetti, courtesy of Pikolo Espresso Bar; and by Stéfan van der Walt.
+PHOTOGRAPHS = ("docs/images/coffee.jpg", "docs/images/chelsea.jpg")
+BUDGET = 1000  # proposals an image that are measured
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,33 +39,47 @@ def run(arguments: argparse.Namespace) -> None:
     start = time.monotonic()
     work, exported = Path(arguments.work_dir), Path(arguments.export_dir)
     scenes, trained = work / "scenes", work / "run"
-    proposals, recall, pictures = work / "proposals.json", work / "recall.json", work / "pictures"
+    before, after, comparison = work / "before.json", work / "after.json", work / "comparison.json"
+    data = (f"data.train={scenes}:train", f"data.val={scenes}:val")
+    config = read_config(arguments.config, [*data, *arguments.overrides])
+    preset = config.train.weights
+    if not preset:
+        raise UserError(f"{arguments.config}: train.weights is empty; name the preset that the demo starts from")
+    held_out = f"{scenes}:test"
+    same = ("--scales", config.data.short_side, "--long-side", config.data.long_side, "--max-proposals", BUDGET)
+
     if not scenes.exists():
         _command("prepare_data", "--synthetic", arguments.scenes, "--output", scenes)
-    data = (f"data.train={scenes}:train", f"data.val={scenes}:val")
+    _command("propose", held_out, "--model", preset, "--output", before, *same, "--pictures", work / "before")
     _command("train", "--config", arguments.config, "--run-dir", trained, "--resume", *data, *arguments.overrides)
     if (exported / "1").exists():
         shutil.rmtree(exported / "1")
     _command("export", "--model", trained, "--output", exported, "--version", 1)
-    _command("propose", f"{scenes}:test", "--model", exported, "--output", proposals, "--pictures", pictures)
-    _command("evaluate", "--ground-truth", f"{scenes}:test", "--proposals", proposals, "--json", recall)
-    numbers = json.loads(recall.read_text())
+    _command("propose", held_out, "--model", exported, "--output", after, "--pictures", work / "after")
+    files = ("--proposals", before, after, "--names", preset, "fine-tuned")
+    _command("compare", "--ground-truth", held_out, *files, "--json", comparison, "--plot", work / "recall.png")
+    photographs = [name for name in PHOTOGRAPHS if Path(name).is_file()]
+    if photographs:
+        listed, pictures = work / "photographs.json", work / "photographs"
+        _command("propose", *photographs, "--model", preset, "--output", listed, "--pictures", pictures)
+
     print(f"""
 Done in {(time.monotonic() - start) / 60:.1f} minutes. On {_count(scenes / "ImageSets/Main/test.txt")} held-out scenes \
-(protocol coco, class-agnostic):
-  AR@10 {numbers["AR@10"]:.3f}   AR@100 {numbers["AR@100"]:.3f}   \
-small/medium/large {_show(numbers["AR@100-S"])} / {_show(numbers["AR@100-M"])} / {_show(numbers["AR@100-L"])}
+(protocol coco, class-agnostic, short side {config.data.short_side}):
 
-  {scenes}/           the rendered data set, a VOC devkit
-  {trained}/              config, checkpoints, metrics.jsonl, best.keras; tensorboard --logdir {trained}
+{_table(json.loads(comparison.read_text()))}
+
+  {work}/before/, after/     held-out scenes with the best boxes before and after
+  {work}/photographs/        two photographs with the preset's boxes
+  {work}/recall.png          recall against IoU and the number of proposals
+  {trained}/                 config, checkpoints, metrics.jsonl, best.keras; tensorboard --logdir {trained}
   {exported}/1/          the SavedModel for TensorFlow Serving, and the .keras file for Python
-  {pictures}/         proposals of the exported model on held-out scenes
 
 On your own images:
-  python scripts/propose.py my_photo.jpg --model {exported} --output proposals.json --pictures out
+  python scripts/propose.py my_photo.jpg --model {preset} --output proposals.json --pictures out
   python scripts/prepare_data.py my_devkit:train --output records/mine      checks your annotations
   python scripts/train.py --config {arguments.config} --run-dir runs/mine \\
-      data.train=my_devkit:train data.val=my_devkit:val
+      data.train=my_devkit:train data.val=my_devkit:val train.steps=1000
 """)
 
 
@@ -79,5 +100,12 @@ def _count(file: Path) -> int:
     return len(file.read_text().split())
 
 
-def _show(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _table(comparison: dict[str, Any]) -> str:
+    """Rows of the compared methods: AR at several numbers of proposals, and at 100 by size of the objects."""
+    columns = ("AR@10", "AR@100", "AR@1000", "AR@100-S", "AR@100-M", "AR@100-L")
+    width = max(map(len, comparison["methods"]))
+    lines = ["  " + " " * width + "".join(f"{column:>10}" for column in columns)]
+    for name, recall in comparison["methods"].items():
+        cells = ("-" if recall[column] is None else f"{recall[column]:.3f}" for column in columns)
+        lines.append(f"  {name:<{width}}" + "".join(f"{cell:>10}" for cell in cells))
+    return "\n".join(lines)

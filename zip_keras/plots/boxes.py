@@ -51,9 +51,10 @@ def draw_boxes(
         raise ValueError(f"{len(scores)} scores for {len(boxes)} boxes")
     picture = pictures.fromarray(image)
     draw = draws.Draw(picture)
-    width = max(1, round(min(image.shape[:2]) / 200))
+    width = max(1, round(min(image.shape[:2]) / 160))
     for rank in reversed(range(len(boxes))):
         colour = rank_colour(rank, len(boxes)) if levels is None else level_colour(int(levels[rank]))
+        _outline(draw, boxes[rank], EDGE, width + 1)
         _outline(draw, boxes[rank], colour, width)
         if scores is not None:
             _label(draw, boxes[rank], f"{float(scores[rank]):.2f}", colour)
