@@ -1,8 +1,10 @@
 """A run so small that a test can afford it.
 
-`python -m tests.training.tiny DEVKIT RUN_DIR [--resume] [key=value ...]` does it in a process of its own.
+`python -m tests.training.tiny DEVKIT RUN_DIR [key=value ...] [-- RUN_DIR [key=value ...]]` does runs one after the
+other in a process of its own.
 """
 
+import itertools
 import sys
 
 import keras
@@ -63,5 +65,8 @@ def weights_of(run_dir):
 
 
 if __name__ == "__main__":
-    devkit, run_dir, *rest = sys.argv[1:]
-    train(tiny_config(devkit, *(a for a in rest if "=" in a)), run_dir, resume="--resume" in rest)
+    devkit, *rest = sys.argv[1:]
+    for _, run in itertools.groupby(rest, lambda word: word != "--"):
+        run_dir, *overrides = run
+        if run_dir != "--":
+            train(tiny_config(devkit, *overrides), run_dir)
