@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from zip_keras.errors import UserError
 from zip_keras.predictions.container import Predictions
 from zip_keras.predictions.unfinished import UnfinishedPredictions, image_key
 
@@ -62,6 +63,14 @@ def test_another_model_starts_anew(left, tmp_path, parts):
     assert len(again(tmp_path)) == 2  # nothing is lost until the first image is done
     other.add("3", parts[2])
     assert (len(again(tmp_path, "b")), len(again(tmp_path))) == (1, 0)
+
+
+def test_two_processes_at_once_are_noticed(left, tmp_path, parts):
+    first, second = again(tmp_path), again(tmp_path)
+    first.add("3", parts[2])
+    second.add("other", parts[0])  # truncates what the first wrote
+    with pytest.raises(UserError, match="was changed by another process"):
+        list(first.over(["3"]))
 
 
 def test_a_repaired_image_is_another(tmp_path):

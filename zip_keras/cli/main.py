@@ -58,8 +58,6 @@ def _run(words: list[str], inherited: int) -> int:
         return 0
     parsed = _parse(parser, top)
     set_verbosity(parsed.verbosity or inherited)
-    if parsed.verbosity > 0:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     importlib.import_module(f"zip_keras.cli.{name}").run(parsed)
     return 0
 

@@ -75,14 +75,24 @@ class UnfinishedPredictions:
         self._end += size
 
     def over(self, keys: Iterable[str]) -> Iterator[ImagePredictions]:
-        """The predictions of these images, in this order; those that are not there are passed over."""
-        places = [self._places[key] for key in keys if key in self._places]
-        if not places:
+        """The predictions of these images, in this order; those that are not there are passed over.
+
+        Raises:
+            UserError: another process has changed the file.
+        """
+        wanted = [key for key in keys if key in self._places]
+        if not wanted:
             return
         with open(self.path, "rb") as stream:
-            for place in places:
-                stream.seek(place)
-                _, image_id, columns = json.loads(stream.readline()[9:])
+            for key in wanted:
+                stream.seek(self._places[key])
+                line = stream.readline()
+                if not _is_whole(line) or _key(line[9:]) != key:
+                    raise UserError(
+                        f"{self.path}: was changed by another process; delete it, and run one command at a time for an "
+                        "output file"
+                    )
+                _, image_id, columns = json.loads(line[9:])
                 yield ImagePredictions(
                     image_id,
                     np.asarray(columns["xywh"], np.float64).reshape(-1, 4),
@@ -103,7 +113,7 @@ class UnfinishedPredictions:
                 return
             self._end = stream.tell()
             for line in stream:
-                if not line.endswith(b"\n") or line[:9] != b"%08x " % zlib.crc32(line[9:-1]):
+                if not _is_whole(line):
                     return
                 self._places[_key(line[9:])] = self._end
                 self._end += len(line)
@@ -123,6 +133,10 @@ def files_of(path: str | Path) -> list[tuple[str, int, int]]:
     start = Path(path)
     files = [start] if start.is_file() else sorted(file for file in start.rglob("*") if file.is_file())
     return [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+
+
+def _is_whole(line: bytes) -> bool:
+    return line.endswith(b"\n") and line[:9] == b"%08x " % zlib.crc32(line[9:-1])
 
 
 def _key(text: bytes) -> str:

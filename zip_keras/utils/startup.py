@@ -29,6 +29,8 @@ def start_tensorflow(device: str | None = None) -> None:
     if "tensorflow" not in sys.modules:
         if kind == "cpu":  # before the import, so that no time is spent on CUDA
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        if verbosity() > 0:
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
         note("loading TensorFlow ...")
         with _without_native_output() if verbosity() < 1 else contextlib.nullcontext():
             importlib.import_module("tensorflow").config.list_physical_devices()  # looks for GPUs, and tells of them
