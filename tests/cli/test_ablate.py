@@ -71,7 +71,7 @@ def test_bad_arguments(tmp_path, capsys):
         (["--report-only"], "holds no run of"),
         (["--report-only", "--rows", "gray"], "leave --rows and --seeds out"),
         (["--rows", "grey"], "no row 'grey'; did you mean 'gray'?"),
-        (["--seeds", "-1"], "--seeds: must be different whole numbers"),
+        (["--seeds", "-1"], "--seeds must be at least 0, not -1"),
     ):
         assert main([*words, *extra]) == 2
         assert message in capsys.readouterr().err
