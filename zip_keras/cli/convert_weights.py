@@ -30,10 +30,10 @@ def run(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output)
     if output.suffix != ".npz":
         raise UserError(f"{output}: a weights file ends in .npz; write to {output.with_suffix('.npz')}")
-    check_input_file("", arguments.input)
-    check_output_file("", output)
     if not output.parent.is_dir():
         raise UserError(f"{output.parent}: no such folder to write {output.name} to")
+    check_output_file("", output)
+    check_input_file("", arguments.input)
 
     conversion = _convert(arguments.input, arguments.backbone, arguments.device)
 
