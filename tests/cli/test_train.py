@@ -8,7 +8,7 @@ import pytest
 from zip_keras.cli import main
 from zip_keras.cli._parsers import build_parser
 from zip_keras.cli.train import DEFAULT_CONFIG
-from zip_keras.config import to_dict
+from zip_keras.config import from_dict
 from zip_keras.config.files import config_text, read_config
 from zip_keras.data.synthetic import write_devkit
 from zip_keras.presets import DEFAULT_PRESET, FOLDER, read_preset
@@ -56,8 +56,8 @@ def test_without_a_config_the_preset_is_fine_tuned_in_numbered_folders(started, 
 def test_the_recipe_has_the_network_of_the_preset():
     config, preset = read_config(DEFAULT_CONFIG), read_preset(FOLDER / DEFAULT_PRESET)
     for name, section in (("config", config.model), ("targets", config.targets), ("loss", config.loss)):
-        assert _lists(to_dict(section)) == preset["network"][name]
-    assert _lists(to_dict(config.postprocess)) == preset["proposer"]["postprocess"]
+        assert section == from_dict(type(section), preset["network"][name])
+    assert config.postprocess == from_dict(type(config.postprocess), preset["proposer"]["postprocess"])
     assert config.data.short_side == preset["proposer"]["short_sides"]
     assert config.data.long_side == preset["proposer"]["long_side"]
     assert (ROOT / "configs" / "finetune.yaml").read_text() == DEFAULT_CONFIG.read_text()
@@ -106,10 +106,3 @@ def test_the_end_names_commands_that_parse(started, devkit, capsys):
 def test_what_would_stop_the_run_is_told_at_once(started, devkit, words, message, capsys):
     assert main(["train", *(word.replace("DEVKIT", str(devkit)) for word in words)]) == 2
     assert message in capsys.readouterr().err
-
-
-def _lists(value):
-    """Tuples as the lists that json makes of them."""
-    if isinstance(value, dict):
-        return {name: _lists(part) for name, part in value.items()}
-    return [_lists(part) for part in value] if isinstance(value, list | tuple) else value
