@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def run(block: Block, folder: Path) -> subprocess.CompletedProcess:
         command = [sys.executable, "-c", block.code]
     else:
         command = ["bash", "-euo", "pipefail", "-c", small(block.code)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
 
 
 def prepare(folder: Path) -> None:
@@ -93,23 +94,30 @@ def prepare(folder: Path) -> None:
 
 def main(pages: list[str]) -> int:
     """Exit code 1 if a block failed."""
-    failed = 0
-    for page in pages or sorted(PAGES):
-        with tempfile.TemporaryDirectory() as name:
-            prepare(Path(name))
-            for block in blocks(page):
-                where = f"{block.page}:{block.line}"
-                if block.reason:
-                    print(f"{where}: not run: {block.reason}", flush=True)
-                    continue
-                started = time.monotonic()
-                result = run(block, Path(name))
-                print(f"{where}: exit code {result.returncode}, {time.monotonic() - started:.0f} s", flush=True)
-                if result.returncode:
-                    failed += 1
-                    print(f"{block.code}\n{result.stdout}\n{result.stderr}", flush=True)
+    with ThreadPoolExecutor(2) as pool:  # a page waits for its processes
+        failed = sum(pool.map(run_page, pages or sorted(PAGES)))
     print(f"{failed} blocks failed" if failed else "all blocks ran")
     return 1 if failed else 0
+
+
+def run_page(page: str) -> int:
+    """How many blocks of a page failed; each is told as soon as it ends."""
+    failed = 0
+    with tempfile.TemporaryDirectory() as name:
+        prepare(Path(name))
+        for block in blocks(page):
+            where = f"{block.page}:{block.line}"
+            if block.reason:
+                print(f"{where}: not run: {block.reason}", flush=True)
+                continue
+            started = time.monotonic()
+            result = run(block, Path(name))
+            told = f"{where}: exit code {result.returncode}, {time.monotonic() - started:.0f} s"
+            if result.returncode:
+                failed += 1
+                told += f"\n{block.code}\n{result.stdout}\n{result.stderr}"
+            print(told, flush=True)
+    return failed
 
 
 if __name__ == "__main__":
