@@ -14,6 +14,7 @@ from zip_keras.errors import UserError
 from zip_keras.experiments.report import write_report
 from zip_keras.experiments.runs import plan, run_table
 from zip_keras.experiments.table import read_table
+from zip_keras.utils.locks import FolderLock
 
 ONE_SEED = ("[0, 1]", "[0]")
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
@@ -152,13 +153,8 @@ def test_a_run_of_another_config_is_refused_before_anything_starts(work):
 
 
 def test_two_at_once_in_one_folder_are_refused(work):
-    import fcntl
-
-    work.output.mkdir()
-    with (work.output / ".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another zip-keras ablate"):
-            work.run(ONE_SEED)
+    with FolderLock(work.output), pytest.raises(UserError, match=f"out: in use by process {os.getpid()} on "):
+        work.run(ONE_SEED)
     assert work.run(ONE_SEED) == []
 
 

@@ -1,11 +1,20 @@
+import errno
 import json
 import math
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tests.training.tiny import weights_of
+from tests.training.tiny import tiny_config, weights_of
 from zip_keras.errors import UserError
+from zip_keras.training.checkpoints import find_checkpoints
 from zip_keras.training.run import train
 
 SMALLEST = "model.zoom_in=none"  # where the zoom-in stream plays no part: tracing it takes seconds
@@ -14,8 +23,6 @@ SMALLEST = "model.zoom_in=none"  # where the zoom-in stream plays no part: traci
 @pytest.fixture(scope="module")
 def finished(devkit, tmp_path_factory):
     """A run with validation, to its end."""
-    from tests.training.tiny import tiny_config
-
     run_dir = tmp_path_factory.mktemp("finished") / "run"
     result = train(tiny_config(devkit, f"data.val={devkit}:val"), str(run_dir))
     return run_dir, result
@@ -74,12 +81,74 @@ def test_a_finished_run_can_be_prolonged(finished, config, devkit, tmp_path):
     assert steps[2:] == [4, 6, 6]  # the evaluation was made up for
 
 
-def test_a_broken_checkpoint_is_named(finished, config, devkit):
-    run_dir, _ = finished
-    for file in (run_dir / "checkpoints").glob("*.data-*"):
-        file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"ckpt-\d+: the checkpoint cannot be restored .* delete it"):
-        train(config(f"data.val={devkit}:val", "train.steps=8"), str(run_dir), resume=True)
+class TestBroken:
+    """What resuming does with a run of which something was lost. Step 4 is the last of it."""
+
+    @pytest.fixture(scope="class")
+    def whole(self, devkit, tmp_path_factory):
+        run_dir = tmp_path_factory.mktemp("whole") / "run"
+        train(tiny_config(devkit, SMALLEST), str(run_dir))
+        return run_dir
+
+    @pytest.fixture
+    def run_dir(self, whole, tmp_path):
+        return shutil.copytree(whole, tmp_path / "run")
+
+    def test_the_checkpoint_before_the_newest_gives_the_same_run(self, whole, run_dir, config, capsys):
+        os.truncate(run_dir / "checkpoints" / "ckpt-4.data-00000-of-00001", 100)
+        (run_dir / "checkpoints" / "checkpoint").write_bytes(b"\xff garbage")
+        train(config(SMALLEST), str(run_dir), resume=True)
+        assert re.search(r"resuming from ckpt-2 at step 2; passed over: ckpt-4: \S", capsys.readouterr().err)
+        after = weights_of(run_dir)
+        assert all((after[name] == values).all() for name, values in weights_of(whole).items())
+        lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [2, 4]
+        state = tf.train.get_checkpoint_state(str(run_dir / "checkpoints"))
+        assert [Path(name).name for name in state.all_model_checkpoint_paths] == ["ckpt-2", "ckpt-4"]
+
+    def test_none_readable_is_refused_and_nothing_changes(self, run_dir, config):
+        for file in (run_dir / "checkpoints").glob("*.data-*"):
+            os.truncate(file, 100)
+        before = {file: file.read_bytes() for file in run_dir.rglob("*") if file.is_file()}
+        with pytest.raises(UserError, match=r"no checkpoint can be read \(ckpt-4: .*; ckpt-2: .*nothing was changed"):
+            train(config(SMALLEST, "train.steps=8"), str(run_dir), resume=True)
+        assert {file: file.read_bytes() for file in run_dir.rglob("*") if file.is_file()} == before
+
+    def test_checkpoints_without_their_config_are_not_taken_for_a_new_run(self, run_dir, config):
+        (run_dir / "config.yaml").unlink()
+        with pytest.raises(UserError, match=r"config\.yaml: missing, but the folder holds checkpoints"):
+            train(config(SMALLEST), str(run_dir))
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+    @pytest.mark.parametrize("kilobytes", [650, 1000])
+    def test_a_full_disk_is_one_error_and_the_checkpoints_stay(self, run_dir, config, tmp_path, kilobytes):
+        place = tmp_path / "small"
+        place.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)])
+        if mounted.returncode:
+            pytest.skip("no file system can be mounted here")
+        try:
+            shutil.copytree(run_dir, place / "run")
+            with pytest.raises(UserError, match=r"cannot be written.*No space left on device"):
+                train(config(SMALLEST, "train.steps=40", "train.keep_checkpoints=9"), str(place / "run"), resume=True)
+            found = find_checkpoints(place / "run" / "checkpoints")
+            state = tf.train.get_checkpoint_state(str(place / "run" / "checkpoints"))
+            assert Path(state.model_checkpoint_path).name == f"ckpt-{found.readable[0]}"
+            assert weights_of(place / "run")
+        finally:
+            subprocess.run(["umount", str(place)], check=True)
+
+    def test_a_folder_that_cannot_be_written(self, run_dir, config, monkeypatch):
+        def refuse(*arguments, **keywords):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr(keras.Model, "save", refuse)
+        with pytest.raises(UserError, match=r"last\.keras: cannot be written: Read-only file system"):
+            train(config(SMALLEST), str(run_dir), resume=True)
+        assert find_checkpoints(run_dir / "checkpoints").readable == (4, 2)
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(UserError, match=r"run: cannot be written: Read-only file system"):
+            train(config(SMALLEST), str(run_dir), resume=True)
 
 
 def test_a_loss_that_is_not_finite_names_the_images_and_the_last_good_checkpoint(config, tmp_path):

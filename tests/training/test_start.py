@@ -8,7 +8,7 @@ from zip_keras import presets
 from zip_keras.config import TrainConfig
 from zip_keras.errors import UserError
 from zip_keras.training.optimizer import build_optimizer
-from zip_keras.training.run import build_network
+from zip_keras.training.start import build_network
 from zip_keras.weights.npz import save_weights
 
 

@@ -4,11 +4,9 @@ OUTPUT/ROW/seed-N    run folder of `zip-keras train`, with result.json and propo
                      log.txt (what the commands printed) and failed.json (why the last try failed)
 """
 
-import contextlib
-import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +18,7 @@ from zip_keras.experiments.measure import RESULT_FILE, read_result
 from zip_keras.experiments.subprocesses import PROGRAM, Subprocesses
 from zip_keras.experiments.table import AblationTable, Row
 from zip_keras.utils.files import atomic_write
+from zip_keras.utils.locks import FolderLock
 
 State = Literal["finished", "to measure", "to go on", "to start"]
 FAILED_FILE = "failed.json"
@@ -128,7 +127,8 @@ def run_table(
         KeyboardInterrupt: interrupted; the child has saved what it had.
     """
     failed = []
-    with _alone_in(Path(output)) as lock, Subprocesses(program, keep_open=[lock]) as children:
+    # A child keeps the lock open while it lives, also when this process is killed.
+    with FolderLock(output) as lock, Subprocesses(program, keep_open=[lock]) as children:
         runs = plan(table, output)
         for number, run in enumerate(runs, 1):
             say(f"[{number}/{len(runs)}] {run.row.name}, seed {run.seed}: {run.state}")
@@ -145,18 +145,6 @@ def run_table(
                 failed.append(run)
             after_run()
     return failed
-
-
-@contextlib.contextmanager
-def _alone_in(output: Path) -> Iterator[int]:
-    """Holds a lock on the folder; gives its file descriptor, which a child keeps open while it lives."""
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{output}: another zip-keras ablate, or a run it left behind, is at work here") from None
-        yield stream.fileno()
 
 
 def _note(folder: Path, error: str | None) -> None:

@@ -1,13 +1,45 @@
 """`environment.json` of a run folder: what every start of the run was."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zip_keras.errors import UserError
+
 ENVIRONMENT_FILE = "environment.json"
+DAMAGED_FILE = "environment.damaged.json"
 
 
 def read_starts(run_dir: str | Path) -> list[dict[str, Any]]:
-    """The starts of a run, first to last: `time`, `command`, `versions`, `images` (digest of the training data)."""
+    """The starts of a run, first to last: `time`, `command`, `versions`, `images` (digest of the training data).
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     file = Path(run_dir) / ENVIRONMENT_FILE
-    return json.loads(file.read_text()) if file.exists() else []
+    if not file.exists():
+        return []
+    try:
+        starts = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+            raise ValueError("it holds no list of starts")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file}: cannot be read ({error}); delete it, the run does not need it") from None
+    return starts
+
+
+def set_aside_if_damaged(run_dir: str | Path, say: Callable[[str], None]) -> None:
+    """Renames a file that cannot be read to `environment.damaged.json` and says so."""
+    file = Path(run_dir) / ENVIRONMENT_FILE
+    try:
+        read_starts(run_dir)
+    except UserError:
+        try:
+            file.replace(file.with_name(DAMAGED_FILE))
+        except OSError as error:
+            raise UserError(f"{file}: cannot be moved aside: {error.strerror or error}") from None
+        say(
+            f"{file}: cannot be read and is now {DAMAGED_FILE}; whether the training images are those that the run was "
+            "started with is not checked this time"
+        )

@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import math
+import os
 import shutil
 import signal
-import sys
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -25,15 +25,17 @@ from zip_keras.evaluation.ground_truth import from_dataset
 from zip_keras.inference.inputs import IMAGE_SUFFIXES
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
-from zip_keras.presets import weights_file
 from zip_keras.training.averaging import WeightAverage
+from zip_keras.training.checkpoints import find_checkpoints, prefix, record_checkpoints
 from zip_keras.training.evaluator import RecallEvaluator
 from zip_keras.training.optimizer import build_optimizer
 from zip_keras.training.progress import RunProgress
-from zip_keras.training.run_folder import RunFolder
+from zip_keras.training.run_folder import RunFolder, say
+from zip_keras.training.start import build_network
 from zip_keras.training.strategies import is_chief, make_strategy
 from zip_keras.training.trainer import NonFiniteLossError, ProposalTrainer
-from zip_keras.weights.npz import load_weights
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM)
 
 
 def train(config: ExperimentConfig, run_dir: str, resume: bool = False) -> dict[str, float]:
@@ -56,8 +58,11 @@ def train(config: ExperimentConfig, run_dir: str, resume: bool = False) -> dict[
     try:
         with _interrupt_on_terminate():
             return _Run(config, strategy, folder, dataset, validation).go()
+    except (OSError, tf.errors.OpError) as error:
+        raise _explain_writing(error, folder) or error from None
     finally:
         keras.config.set_dtype_policy("float32")
+        folder.close()
 
 
 class _Run:
@@ -67,15 +72,17 @@ class _Run:
         self.config, self.strategy, self.folder, self.dataset = config, strategy, folder, dataset
         settings = config.train
         with strategy.scope():
-            self.network = build_network(config, load=not _checkpoint(folder))  # a checkpoint holds them all
+            self.network = build_network(config, load=not folder.found.readable)  # a checkpoint holds them all
             self.optimizer = build_optimizer(settings, self.network.backbone_paths)
             self.optimizer.build(self.network.trainable_variables)
             self.global_step = tf.Variable(0, dtype=tf.int64, name="global_step")
             self.average = WeightAverage(self.network, settings.ema) if settings.ema else None
-        self.manager = self._checkpoint_manager()
-        self._restore()
+        checkpoint = self._checkpoint()
+        self._restore(checkpoint)
+        self.manager = self._checkpoint_manager(checkpoint)
         self.progress = RunProgress(folder, settings.steps, int(self.global_step.numpy()), settings.batch_size)
         self.best = folder.best_recall()
+        folder.go_on_from(int(self.global_step.numpy()))
         with contextlib.redirect_stdout(io.StringIO()):  # orbit prints what our progress bar shows
             self.controller = self._controller(validation)
 
@@ -179,95 +186,54 @@ class _Run:
         data = self.config.data
         return Proposer(network, self.config.postprocess, data.short_side, data.long_side)
 
-    def _checkpoint_manager(self) -> tf.train.CheckpointManager:
+    def _checkpoint(self) -> tf.train.Checkpoint:
         parts = {"model": self.network, "optimizer": self.optimizer, "global_step": self.global_step}
         if self.average is not None:
             parts["average"] = self.average
+        return tf.train.Checkpoint(**parts)
+
+    def _checkpoint_manager(self, checkpoint: tf.train.Checkpoint) -> tf.train.CheckpointManager:
         directory = self.folder.checkpoints
         if not self.folder.chief:  # every worker has to take part in saving; only the chief's files count
             directory = self.folder.path / f".worker-{self.strategy.cluster_resolver.task_id}"
             shutil.rmtree(directory, ignore_errors=True)  # else orbit would go on from there
         return tf.train.CheckpointManager(
-            tf.train.Checkpoint(**parts),
+            checkpoint,
             str(directory),
             max_to_keep=self.config.train.keep_checkpoints,
             step_counter=self.global_step,
             checkpoint_interval=self.config.train.checkpoint_every,
         )
 
-    def _restore(self) -> None:
-        newest = _checkpoint(self.folder)
-        if newest is None:
+    def _restore(self, checkpoint: tf.train.Checkpoint) -> None:
+        """Takes the newest checkpoint that can be read and holds what this network needs, and says which."""
+        directory, found = self.folder.checkpoints, self.folder.found
+        if not found.readable:
             return
-        try:
-            self.manager.checkpoint.restore(newest).assert_existing_objects_matched()
-        except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise UserError(
-                f"{newest}: the checkpoint cannot be restored ({reason[:200]}); delete it, and its line in "
-                f"{self.folder.checkpoints}/checkpoint, to go on from the one before"
-            ) from None
+        reasons = dict(found.damaged)
+        for number, step in enumerate(found.readable):
+            try:
+                checkpoint.restore(prefix(directory, step)).assert_existing_objects_matched()
+            except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
+                reasons[step] = f"ckpt-{step}: {next(iter(str(error).splitlines()), type(error).__name__)[:200]}"
+                continue
+            if self.folder.chief:
+                newer = [f"; passed over: {reason}" for other, reason in reasons.items() if other > step]
+                say(f"{directory}: resuming from ckpt-{step} at step {step}{''.join(newer)}")
+                record_checkpoints(directory, sorted(found.readable[number:]))
+            return
+        raise UserError(
+            f"{directory}: no checkpoint fits this network ({'; '.join(reasons.values())}); nothing was changed. Put a "
+            "copy back, or start a new run folder"
+        )
 
     def _explain(self, error: NonFiniteLossError) -> UserError:
         names = ", ".join(self.dataset.records[i].file for i in error.indices)
-        saved = _checkpoint(self.folder) or "none yet"
+        saved = self.manager.latest_checkpoint or "none yet"
         return UserError(
             f"{error} on the images {names}; last good checkpoint: {saved}. Lower train.learning_rate, set "
             f"train.clip_norm or lengthen train.warmup_steps, and look at these images' boxes"
         )
-
-
-def _checkpoint(folder: RunFolder) -> str | None:
-    """The newest checkpoint of a run."""
-    return tf.train.latest_checkpoint(str(folder.checkpoints))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def build_network(config: ExperimentConfig, say: Callable[[str], None] = _say, load: bool = True):
-    """The network of a config with its starting weights: from a file, mirrored, frozen as asked.
-
-    Args:
-        config: the experiment.
-        say: takes what there is to tell.
-        load: whether to read the weights file; a run that goes on from a checkpoint needs none.
-
-    Raises:
-        UserError: the weights file does not fit, or `train.freeze` names no block.
-    """
-    settings = config.train
-    if config.model.batch_norm == "frozen" and not settings.weights:
-        raise UserError(
-            "model.batch_norm is frozen, which needs pretrained weights; set train.weights, or model.batch_norm to "
-            "synchronized to train from scratch"
-        )
-    network = ProposalNetwork(config.model, config.targets, config.loss)
-    if settings.weights and load:
-        report = load_weights(network, weights_file(settings.weights))
-        say(f"{settings.weights}: {report}")
-        backbone = network.backbone_paths
-        missing = [line for line in report.kept if line.partition(":")[0] in backbone]
-        if missing and config.model.batch_norm == "frozen":
-            raise UserError(
-                f"{settings.weights}: {len(missing)} variables of the backbone are not in it ({missing[0]}), and with "
-                "model.batch_norm=frozen they would stay as random as they are; name weights of this backbone and width"
-            )
-        # Weights of a whole network bring a trained zoom-in stream, which must not be started anew.
-        only_backbone = not any(path.startswith("zoom_in_") for path in report.loaded)
-        if only_backbone and config.model.mirror_initialisation and get_backbone(config.model.backbone).mirror_weights:
-            say(str(network.copy_mirror_weights()))
-    if settings.freeze:
-        names = list(network.backbone_layers)
-        if settings.freeze != "backbone" and settings.freeze not in names:
-            raise UserError(
-                f"train.freeze {settings.freeze!r} is no block of the backbone; there are {', '.join(names)}"
-            )
-        last = len(names) if settings.freeze == "backbone" else names.index(settings.freeze) + 1
-        for name in names[:last]:
-            network.backbone_layers[name].trainable = False
-    return network
 
 
 def _open_data(config: ExperimentConfig) -> tuple[Dataset, Dataset | None]:
@@ -293,7 +259,7 @@ def _open_data(config: ExperimentConfig) -> tuple[Dataset, Dataset | None]:
 
 def _tell_skipped(dataset: Dataset) -> None:
     for kind, count in dataset.skipped.items():
-        _say(f"{dataset.spec}: {count} x {ALL_KINDS.get(kind, kind)}, as data.on_defect says")
+        say(f"{dataset.spec}: {count} x {ALL_KINDS.get(kind, kind)}, as data.on_defect says")
 
 
 def _check_measurable(validation: Dataset) -> None:
@@ -309,6 +275,22 @@ def _check_measurable(validation: Dataset) -> None:
 
 def _first(dataset: Dataset, count: int) -> Dataset:
     return dataclasses.replace(dataset, records=dataset.records[: count or None])
+
+
+def _explain_writing(error: OSError | tf.errors.OpError, folder: RunFolder) -> UserError | None:
+    """What to tell when the run folder cannot be written any more; None for any other error."""
+    text = str(error)
+    reason = next((os.strerror(number) for number in UNWRITABLE if os.strerror(number) in text), None)
+    if reason is None:
+        return None
+    try:
+        steps = find_checkpoints(folder.checkpoints).readable
+    except UserError:
+        steps = ()
+    saved = (
+        f"its checkpoint of step {steps[0]} is whole: repair that and add --resume" if steps else "no checkpoint yet"
+    )
+    return UserError(f"{folder.path}: cannot be written ({reason}); {saved}")
 
 
 @contextlib.contextmanager

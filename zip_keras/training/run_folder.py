@@ -3,6 +3,7 @@
 config.yaml        the whole experiment, defaults included
 environment.json   versions, machine, command, one entry for each start
 metrics.jsonl      one line for each log and evaluation
+.lock              who is at work here, while somebody is
 checkpoints/       model, optimizer, averages, step: what --resume needs
 result.json        what `zip-keras measure` found, with proposals.npz
 last.keras         the proposer after the newest evaluation; best.keras the one with the highest AR@100
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -23,10 +25,21 @@ import keras
 from zip_keras.config import ExperimentConfig, to_dict
 from zip_keras.config.files import config_differences, config_text, read_config
 from zip_keras.errors import UserError
-from zip_keras.training.environment_file import ENVIRONMENT_FILE, read_starts
-from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
+from zip_keras.training.checkpoints import Found, find_checkpoints
+from zip_keras.training.environment_file import ENVIRONMENT_FILE, read_starts, set_aside_if_damaged
+from zip_keras.training.metrics_file import METRICS_FILE, drop_later_metrics, read_metrics, repair_metrics
 from zip_keras.utils.environment import versions
 from zip_keras.utils.files import atomic_write
+from zip_keras.utils.locks import FolderLock
+
+# What killed processes leave: files that were being written. Only the holder of the folder's lock may remove them.
+LEFTOVERS = (
+    ".*.part",
+    ".*.writing.keras",
+    "checkpoints/ckpt-*_temp",
+    "checkpoints/*.tempstate*",
+    "checkpoints/checkpoint.tmp*",
+)
 
 # What may differ between the starts of one run: where it runs, how it is measured, what it writes; not what it learns.
 FREE_ON_RESUME = (
@@ -54,6 +67,8 @@ class RunFolder:
     def __init__(self, path: str | Path, chief: bool = True):
         self.path, self.chief = Path(path), chief
         self._measured = ""  # digest of what is measured and how
+        self._lock = FolderLock(self.path)
+        self.found = Found()  # checkpoints, after `open`
 
     @property
     def checkpoints(self) -> Path:
@@ -64,9 +79,11 @@ class RunFolder:
         return self.path / "tensorboard"
 
     def open(self, config: ExperimentConfig, resume: bool, images: str) -> None:
-        """Creates the folder, or checks that what is there is the same run.
+        """Creates the folder, or checks that what is there is the same run and repairs what a kill left; `found` then
+        holds its checkpoints. The folder is locked until `close`.
 
-        Other workers do nothing: what they saw would depend on whether the chief was there before them.
+        Other workers only look for checkpoints: what else they saw would depend on whether the chief was there before
+        them.
 
         Args:
             config: of this start.
@@ -74,30 +91,68 @@ class RunFolder:
             images: digest of the training images, see `Dataset.digest`.
 
         Raises:
-            UserError: the folder holds a run and `resume` is False, or the run has another config or other images.
+            UserError: the folder is in use, cannot be written, holds a run and `resume` is False, or its run has
+                another config, other images or no checkpoint that can be read.
         """
         measured = [config.data.val, config.train.evaluate_images, to_dict(config.postprocess)]
         self._measured = hashlib.sha256(json.dumps(measured).encode()).hexdigest()[:16]
         if not self.chief:
+            self.found = find_checkpoints(self.checkpoints)
             return
+        self._lock.acquire()
+        try:
+            self._open(config, resume, images)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Lets others use the folder."""
+        self._lock.release()
+
+    def _open(self, config: ExperimentConfig, resume: bool, images: str) -> None:
         saved = self.path / "config.yaml"
+        if saved.exists() and not resume:
+            raise UserError(f"{self.path}: holds a run already; add --resume to go on with it or name another folder")
+        self.found = find_checkpoints(self.checkpoints)
         if saved.exists():
-            if not resume:
-                raise UserError(
-                    f"{self.path}: holds a run already; add --resume to go on with it or name another folder"
-                )
+            set_aside_if_damaged(self.path, say)
             self._check_same_run(saved, config, images)
-        self.path.mkdir(parents=True, exist_ok=True)
+        elif self.found.readable:
+            raise UserError(f"{saved}: missing, but the folder holds checkpoints; put it back or name another folder")
+        if not self.found.readable and (self.path / "last.keras").exists():
+            raise UserError(
+                f"{self.path}: holds last.keras but no checkpoint, so the training would begin again and replace it; "
+                f"start a new run folder (with train.weights={self.path / 'last.keras'} to start from it)"
+            )
+        self._remove_leftovers()
         _write(saved, config_text(config))
-        self._note_environment(images)
-        self._drop_unfinished_line()
+        self._note_environment(config, images)
+        repair_metrics(self.path, say)
+
+    def _remove_leftovers(self) -> None:
+        for pattern in LEFTOVERS:
+            for leftover in self.path.glob(pattern):
+                if leftover.is_dir() and not leftover.is_symlink():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink(missing_ok=True)
+
+    def go_on_from(self, step: int) -> None:
+        """Removes what was noted about later steps: they come again."""
+        if self.chief:
+            drop_later_metrics(self.path, step)
 
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One line of `metrics.jsonl`."""
         if self.chief:
             how = {"measured": self._measured} if "AR@100" in values else {}
-            with (self.path / METRICS_FILE).open("a") as stream:
-                stream.write(json.dumps({"time": round(time.time(), 1), **values, **how}) + "\n")
+            file = self.path / METRICS_FILE
+            try:
+                with file.open("a") as stream:
+                    stream.write(json.dumps({"time": round(time.time(), 1), **values, **how}) + "\n")
+            except OSError as error:
+                raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
 
     def best_recall(self) -> float:
         """The highest AR@100 evaluated so far on the same images in the same way; -1 before any."""
@@ -108,11 +163,17 @@ class RunFolder:
         return any(self._comparable(line) and line["step"] == step for line in self._lines())
 
     def save_proposer(self, proposer: keras.Model, name: str) -> None:
-        """Writes `name`.keras whole or not at all."""
-        if self.chief:
-            temporary = self.path / f".{name}.writing.keras"
-            proposer.save(temporary)
-            os.replace(temporary, self.path / f"{name}.keras")
+        """Writes `name`.keras whole or not at all; `UserError` when it cannot be written."""
+        if not self.chief:
+            return
+        file, unfinished = self.path / f"{name}.keras", self.path / f".{name}.writing.keras"  # Keras wants the suffix
+        try:
+            proposer.save(unfinished)
+            os.replace(unfinished, file)
+        except OSError as error:
+            raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
+        finally:
+            unfinished.unlink(missing_ok=True)
 
     def _comparable(self, line: dict[str, Any]) -> bool:
         return "AR@100" in line and line.get("measured", self._measured) == self._measured
@@ -135,21 +196,12 @@ class RunFolder:
                 "steps would mean other batches; put them back or start a new run folder"
             )
         if before.train.schedule == "cosine" and before.train.steps != config.train.steps:
-            print(
+            say(
                 f"{self.path}: train.steps was {before.train.steps} and is {config.train.steps}: the learning rate "
-                "follows another cosine from here on",
-                file=sys.stderr,
+                "follows another cosine from here on"
             )
 
-    def _drop_unfinished_line(self) -> None:
-        """What a full disk or a power cut left of a line would spoil the one that follows it."""
-        file = self.path / METRICS_FILE
-        if file.exists() and (content := file.read_bytes()) and not content.endswith(b"\n"):
-            whole = content[: content.rfind(b"\n") + 1]
-            with atomic_write(str(file)) as unfinished:
-                unfinished.write_bytes(whole)
-
-    def _note_environment(self, images: str) -> None:
+    def _note_environment(self, config: ExperimentConfig, images: str) -> None:
         start = {
             "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
             "command": sys.argv,
@@ -157,9 +209,15 @@ class RunFolder:
             "machine": platform.machine(),
             "cores": os.cpu_count(),
             "versions": versions(),
+            "seed": config.train.seed,
             "images": images,
         }
         _write(self.path / ENVIRONMENT_FILE, json.dumps([*read_starts(self.path), start], indent=1))
+
+
+def say(text: str) -> None:
+    """One line for the user, on standard error."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _write(file: Path, text: str) -> None:

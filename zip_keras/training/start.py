@@ -1,0 +1,55 @@
+"""The network that a run starts with."""
+
+from collections.abc import Callable
+
+from zip_keras.backbones import get_backbone
+from zip_keras.config import ExperimentConfig
+from zip_keras.errors import UserError
+from zip_keras.models.proposal_network import ProposalNetwork
+from zip_keras.presets import weights_file
+from zip_keras.training.run_folder import say as tell
+from zip_keras.weights.npz import load_weights
+
+
+def build_network(config: ExperimentConfig, say: Callable[[str], None] = tell, load: bool = True):
+    """The network of a config with its starting weights: from a file, mirrored, frozen as asked.
+
+    Args:
+        config: the experiment.
+        say: takes what there is to tell.
+        load: whether to read the weights file; a run that goes on from a checkpoint needs none.
+
+    Raises:
+        UserError: the weights file does not fit, or `train.freeze` names no block.
+    """
+    settings = config.train
+    if config.model.batch_norm == "frozen" and not settings.weights:
+        raise UserError(
+            "model.batch_norm is frozen, which needs pretrained weights; set train.weights, or model.batch_norm to "
+            "synchronized to train from scratch"
+        )
+    network = ProposalNetwork(config.model, config.targets, config.loss)
+    if settings.weights and load:
+        report = load_weights(network, weights_file(settings.weights))
+        say(f"{settings.weights}: {report}")
+        backbone = network.backbone_paths
+        missing = [line for line in report.kept if line.partition(":")[0] in backbone]
+        if missing and config.model.batch_norm == "frozen":
+            raise UserError(
+                f"{settings.weights}: {len(missing)} variables of the backbone are not in it ({missing[0]}), and with "
+                "model.batch_norm=frozen they would stay as random as they are; name weights of this backbone and width"
+            )
+        # Weights of a whole network bring a trained zoom-in stream, which must not be started anew.
+        only_backbone = not any(path.startswith("zoom_in_") for path in report.loaded)
+        if only_backbone and config.model.mirror_initialisation and get_backbone(config.model.backbone).mirror_weights:
+            say(str(network.copy_mirror_weights()))
+    if settings.freeze:
+        names = list(network.backbone_layers)
+        if settings.freeze != "backbone" and settings.freeze not in names:
+            raise UserError(
+                f"train.freeze {settings.freeze!r} is no block of the backbone; there are {', '.join(names)}"
+            )
+        last = len(names) if settings.freeze == "backbone" else names.index(settings.freeze) + 1
+        for name in names[:last]:
+            network.backbone_layers[name].trainable = False
+    return network
