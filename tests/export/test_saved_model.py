@@ -10,6 +10,7 @@ import tensorflow as tf
 from zip_keras.errors import UserError
 from zip_keras.export.saved_model import export_proposer
 from zip_keras.inference.runner import decode_image
+from zip_keras.utils.locks import FolderLock
 
 SIZES = ((97, 131), (1, 1), (5, 300), (300, 5), (128, 128))
 
@@ -203,6 +204,13 @@ class TestVersions:
             export_proposer(small_proposer, tmp_path, 2)
         with pytest.raises(UserError, match="integers from 1 on"):
             export_proposer(small_proposer, tmp_path, 0)
+
+    def test_one_at_a_time_and_what_a_killed_one_left_is_removed(self, small_proposer, tmp_path):
+        (tmp_path / ".4.17.part" / "variables").mkdir(parents=True)
+        with FolderLock(tmp_path), pytest.raises(UserError, match="in use by process"):
+            export_proposer(small_proposer, tmp_path)
+        export_proposer(small_proposer, tmp_path)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
 
     @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
     def test_a_failure_leaves_nothing(self, small_proposer, tmp_path, monkeypatch, failure):

@@ -10,6 +10,7 @@ from zip_keras.cli import main
 from zip_keras.errors import UserError
 from zip_keras.inference.loading import load_keras_proposer, load_proposer
 from zip_keras.inference.options import InferenceOptions
+from zip_keras.utils.digests import sha256
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +63,40 @@ def test_unknown_and_damaged_presets(installed, folder, small_proposer, tmp_path
     weights = tmp_path / "cut" / presets.WEIGHTS_FILE
     arrays = dict(np.load(weights))
     np.savez(weights, **dict(list(arrays.items())[1:]))
+    description = tmp_path / "cut" / presets.PRESET_FILE
+    content = json.loads(description.read_text())
+    content["sha256"][presets.WEIGHTS_FILE] = sha256(weights)
+    description.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"not the weights of its network: .*not in the file"):
         presets.load_preset(tmp_path / "cut")
-    weights.write_bytes(b"nonsense")
-    with pytest.raises(UserError, match=r"weights\.npz: not a weights file"):
-        presets.load_preset(tmp_path / "cut")
-    (tmp_path / "cut" / presets.PRESET_FILE).write_text("{")
-    with pytest.raises(UserError, match=r"preset\.json: damaged"):
-        presets.load_preset(tmp_path / "cut")
+    for damaged in ("{", "[]", "null", "{}", "[" * 100_000):
+        description.write_text(damaged)
+        with pytest.raises(UserError, match=r"preset\.json: damaged"):
+            presets.load_preset(tmp_path / "cut")
+
+
+def test_weights_of_which_a_bit_changed_are_refused(small_proposer, tmp_path, monkeypatch):
+    """Saved again, so that the archive's own checksum is right: only the digest tells."""
+    folder = tmp_path / "small"
+    presets.save_preset(small_proposer, folder, "random weights")
+    weights = folder / presets.WEIGHTS_FILE
+    arrays = dict(np.load(weights))
+    name = next(iter(arrays))
+    arrays[name].view(np.uint16).flat[0] ^= 1
+    with open(weights, "wb") as stream:
+        np.savez_compressed(stream, **arrays)
+    message = r"weights\.npz: not the file that was written \(its SHA-256 begins with \w{12}, preset\.json says \w{12}"
+    monkeypatch.setattr(presets, "FOLDER", tmp_path)
+    for load in (presets.from_preset, presets.weights_file):
+        with pytest.raises(UserError, match=message):
+            load("small")
+    weights.unlink()
+    with pytest.raises(UserError, match=r"weights\.npz: cannot be read .*preset\.json lists it"):
+        presets.from_preset("small")
+    content = json.loads((folder / presets.PRESET_FILE).read_text())
+    (folder / presets.PRESET_FILE).write_text(json.dumps({k: v for k, v in content.items() if k != "sha256"}))
+    with pytest.raises(UserError, match=r"preset\.json: lacks the SHA-256 of weights\.npz"):
+        presets.from_preset("small")
 
 
 def test_what_does_not_fit_half_precision_is_refused(small_proposer, tmp_path):

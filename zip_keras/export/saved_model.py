@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from zip_keras.errors import UserError
 from zip_keras.inference.decoding import decode_or_blank
+from zip_keras.inference.manifest import write_manifest
 from zip_keras.inference.model_files import KERAS_FILE, next_version
 from zip_keras.models.proposer import Proposer
+from zip_keras.utils.locks import FolderLock
 
 
 class ServedProposer(tf.Module):
@@ -85,17 +87,26 @@ def export_proposer(proposer: Proposer, folder: str | Path, version: int | None 
         version: a free positive integer; None: one more than the highest there.
 
     Returns:
-        the new folder: `saved_model.pb`, `variables/`, and the Keras file `assets.extra/proposer.keras`.
+        the new folder: `saved_model.pb`, `variables/`, the Keras file `assets.extra/proposer.keras`, and
+        `assets.extra/manifest.json`, see `zip_keras.inference.manifest`.
 
     Raises:
-        UserError: the version is taken or below 1, the folder cannot be written, or the backend is not TensorFlow.
+        UserError: the version is taken or below 1, the folder cannot be written or is in use by another export, or the
+            backend is not TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError("a SavedModel is made by the TensorFlow backend of Keras: set KERAS_BACKEND=tensorflow")
     folder = Path(folder)
     if version is not None and version < 1:
         raise UserError(f"--version {version}: versions are integers from 1 on")
-    target = folder / str(next_version(folder) if version is None else version)
+    with FolderLock(folder):
+        for leftover in folder.glob(".[0-9]*.part"):  # of exports that were killed: nobody else is at work here
+            shutil.rmtree(leftover, ignore_errors=True)
+        return _export(proposer, folder, next_version(folder) if version is None else version)
+
+
+def _export(proposer: Proposer, folder: Path, version: int) -> Path:
+    target = folder / str(version)
     if target.exists():
         raise UserError(f"{target}: exists already; name another --version, or none to take the next free one")
     # Not an integer: a serving process that watches the folder passes it over until it is renamed.
@@ -107,6 +118,7 @@ def export_proposer(proposer: Proposer, folder: str | Path, version: int | None 
         tf.saved_model.save(served, str(unfinished), signatures=signatures)
         (unfinished / KERAS_FILE).parent.mkdir(exist_ok=True)
         proposer.save(unfinished / KERAS_FILE)
+        write_manifest(unfinished, proposer.get_config())
         os.rename(unfinished, target)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"{target}: cannot be written: {getattr(error, 'strerror', None) or error}") from None

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from zip_keras.errors import UserError
+from zip_keras.inference.manifest import check_manifest
 from zip_keras.inference.model_files import KERAS_FILE, SAVED_MODEL_FILE, find_model
 from zip_keras.inference.options import InferenceOptions
 from zip_keras.models.proposer import Proposer
@@ -56,9 +57,10 @@ def load_keras_proposer(model: str | Path) -> Proposer:
     if (path / PRESET_FILE).is_file():
         return load_preset(path)
     if path.is_dir():
-        path = path / KERAS_FILE
+        folder, path = path, path / KERAS_FILE
         if not path.is_file():
             raise UserError(f"{path}: missing; this SavedModel was not made by zip-keras export, or lost a file")
+        check_manifest(folder)
     try:
         loaded = keras.models.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -86,6 +88,7 @@ def _of_saved_model(path: Path, max_proposals: int | None) -> Propose:
 
     from zip_keras.inference.runner import valid_places
 
+    check_manifest(path)
     try:
         loaded = tf.saved_model.load(str(path))
         signature = loaded.signatures["serving_default"]

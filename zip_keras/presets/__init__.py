@@ -1,8 +1,8 @@
 """Trained models that ship with the package: nothing to download. A folder here is a preset.
 
-`NAME/preset.json` holds the proposer's configuration and a line of description, `NAME/weights.npz` the weights by
-variable path (kernels in float16, everything else in float32), `NAME/card.md` data, recipe, numbers, licence and
-failures.
+`NAME/preset.json` holds the proposer's configuration, a line of description and the SHA-256 of the weights,
+`NAME/weights.npz` the weights by variable path (kernels in float16, everything else in float32), `NAME/card.md` data,
+recipe, numbers, licence and failures.
 """
 
 import json
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zip_keras.errors import UserError
+from zip_keras.utils.digests import check_sha256, sha256
+from zip_keras.utils.environment import versions
+from zip_keras.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from zip_keras.models.proposer import Proposer
@@ -49,8 +52,13 @@ def model_card(name: str) -> str:
 
 
 def weights_file(name: str) -> str:
-    """The weights file that `train.weights` names: a preset's, unless there is a file of that name."""
+    """The weights file that `train.weights` names: a preset's, unless there is a file of that name.
+
+    Raises:
+        UserError: the preset's file is not the one that was written.
+    """
     if not Path(name).exists() and name in list_presets():
+        check_weights(FOLDER / name, read_preset(FOLDER / name))
         return str(FOLDER / name / WEIGHTS_FILE)
     return name
 
@@ -71,6 +79,7 @@ def load_preset(folder: Path) -> "Proposer":
         proposer = Proposer(network, **content["proposer"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder / PRESET_FILE}: not a preset of this version of zip-keras ({error})") from None
+    check_weights(folder, content)
     report = load_weights(network, folder / WEIGHTS_FILE)
     if report.kept or report.unused:
         differing = (*report.kept, *report.unused)
@@ -87,7 +96,7 @@ def save_preset(proposer: "Proposer", folder: Path, description: str) -> None:
         description: one line.
 
     Raises:
-        UserError: a weight does not fit float16.
+        UserError: a weight does not fit float16, or the folder cannot be written.
     """
     import keras
 
@@ -105,16 +114,37 @@ def save_preset(proposer: "Proposer", folder: Path, description: str) -> None:
         "description": description,
         "network": {name: network[name] for name in ("config", "targets", "loss")},
         "proposer": {name: value for name, value in settings.items() if name != "network"},
+        "versions": versions(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / PRESET_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    np.savez_compressed(folder / WEIGHTS_FILE, **arrays)
+    with atomic_write(folder / WEIGHTS_FILE) as unfinished, open(unfinished, "wb") as stream:
+        np.savez_compressed(stream, **arrays)
+    content["sha256"] = {WEIGHTS_FILE: sha256(folder / WEIGHTS_FILE)}
+    with atomic_write(folder / PRESET_FILE) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def check_weights(folder: Path, content: dict[str, Any]) -> None:
+    """Raises `UserError` unless a preset's weights are those that `content`, from `read_preset`, was written for."""
+    try:
+        digest = content["sha256"][WEIGHTS_FILE]
+    except (KeyError, TypeError):
+        raise UserError(
+            f"{folder / PRESET_FILE}: lacks the SHA-256 of {WEIGHTS_FILE}; write the preset again"
+        ) from None
+    check_sha256(folder / WEIGHTS_FILE, digest, folder / PRESET_FILE)
 
 
 def read_preset(folder: Path) -> dict[str, Any]:
-    """What a preset says of itself: `description`, `network`, `proposer`; `UserError` when it is damaged."""
+    """What a preset says of itself: `description`, `network`, `proposer`, `versions`, `sha256` of its weights.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     file = folder / PRESET_FILE
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not isinstance(content.get("description"), str):
+            raise ValueError("it does not describe a preset")
+        return content
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: damaged ({error}); install zip-keras again") from None
