@@ -34,13 +34,18 @@ def test_difficult_and_crowd_boxes_do_not_count_and_no_box_gives_nan():
     plain = record([16, 16, 48, 48])
     fit = fit_anchors([plain, dataclasses.replace(plain, crowd=np.ones(1, bool))])
     assert len(fit.sizes) == 1
-    assert np.isnan(fit_anchors([record()]).covered(0.5)).all()
+    empty = fit_anchors([record()])
+    assert np.isnan(empty.covered(0.5)).all()
+    assert empty.text() == "anchor fit: no box to compare with anchors"
+    assert empty.to_json()["levels_then_any"]["placed@0.5"] == [None] * 4
 
 
 def test_the_short_side_scales_boxes_and_image():
     fit = fit_anchors([record([16, 16, 48, 48])], short_side=640)
     assert fit.sizes.tolist() == [[64, 64]]
     assert fit.shape_iou[0, 1] == pytest.approx(1)
+    capped = fit_anchors([record([16, 16, 48, 48])], short_side=640, long_side=720)  # 320 x 480 becomes 480 x 720
+    assert capped.sizes.tolist() == [[48, 48]]
 
 
 @pytest.mark.parametrize("ratios", [(0.25, 0.5, 1.0, 2.0, 4.0), (1.0,)])

@@ -39,6 +39,9 @@ def test_scenes_become_records_with_report_and_picture(scenes, tmp_path, capsys)
         (["x:train", "--synthetic", "10"], "give either SPEC or --synthetic N"),
         (["nowhere:train"], "nowhere: no such folder"),
         (["nowhere:train", "--workers", "-1"], "--workers must be at least 1, not -1"),
+        (["nowhere:train", "--short-side", "0"], "--short-side must be"),
+        (["nowhere:train", "--config", "none.yaml"], "none.yaml: no such config file"),
+        (["nowhere:train", "--model", "none"], "none: no such model"),
         (["nowhere:train", "--classes", "none.txt"], "none.txt: cannot be read"),
     ],
 )
@@ -56,6 +59,27 @@ def test_the_command_needs_no_tensorflow(run_lazily):
         "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules), 'too much was imported'"
     )
     run_lazily(program)
+
+
+def test_the_anchors_judged_are_those_of_the_network(scenes, small_run, tmp_path, capsys):
+    config = tmp_path / "small.yaml"
+    config.write_text("data: {short_side: 160, long_side: 200}\nmodel: {anchors: {scales: [[8], [], [300]]}}\n")
+    written = {}
+    for name, arguments in {
+        "config": ["--config", str(config)],
+        "model": ["--model", str(small_run)],
+        "sized": ["--model", str(small_run), "--short-side", "99"],
+    }.items():
+        output = tmp_path / name
+        assert main(["prepare_data", f"{scenes}:val", "--output", str(output), "--workers", "1", *arguments]) == 0
+        written[name] = json.loads((output / "report.json").read_text())
+    assert f"an anchor of {config} covers, images of short side 160" in capsys.readouterr().out
+    fits = {name: content["anchor_fit"] for name, content in written.items()}
+    assert fits["config"]["anchors"]["scales"] == [[8.0], [], [300.0]]
+    assert fits["config"]["levels_then_any"]["shape@0.5"][1] == 0
+    assert (fits["model"]["short_side"], fits["sized"]["short_side"]) == (128, 99)
+    assert fits["model"]["network"] == str(small_run)
+    assert written["config"]["versions"]["numpy"]
 
 
 def test_bccd_is_refused_and_prepared_with_skip(real_data, tmp_path, capsys):

@@ -65,3 +65,28 @@ def wait_for_step():
         return process.returncode, said
 
     return wait
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Makes a file system of so many kilobytes; root may, others skip the test."""
+    places = []
+
+    def make(kilobytes):
+        place = tmp_path / "disk"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("no file system can be mounted here")
+        places.append(place)
+        return place
+
+    yield make
+    for place in places:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def fill(file, leave):
+    """Writes a file that leaves so many bytes free on its disk."""
+    free = os.statvfs(file.parent)
+    file.write_bytes(bytes(free.f_bavail * free.f_frsize - leave))

@@ -7,8 +7,11 @@ import shutil
 import pytest
 import tensorflow as tf
 
+from tests.training.conftest import fill
 from zip_keras.errors import UserError
 from zip_keras.training.checkpoints import Found, find_checkpoints, record_checkpoints
+from zip_keras.training.run import _explain_writing
+from zip_keras.training.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +107,20 @@ def test_a_list_that_names_files_elsewhere_is_refused(folder, tmp_path):
     (alone / "checkpoint").write_text('model_checkpoint_path: "../run/checkpoints/ckpt-6"\n')
     with pytest.raises(UserError, match=r"no ckpt-\* in this folder, and files outside of it are not read"):
         find_checkpoints(alone)
+
+
+def test_a_full_disk_is_told_in_words_and_loses_no_checkpoint(saved, small_disk):
+    run = small_disk(300) / "run"
+    folder = shutil.copytree(saved, run / "checkpoints")
+    record_checkpoints(folder, [2, 4, 6])
+    fill(run / "filler", leave=8192)
+    step, weights = tf.Variable(8, dtype=tf.int64), tf.Variable(tf.random.normal([200, 20]))
+    checkpoint = tf.train.Checkpoint(global_step=step, weights=weights)
+    manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=1)
+    with pytest.raises((OSError, tf.errors.OpError)) as raised:
+        manager.save(checkpoint_number=8)
+    told = str(_explain_writing(raised.value, RunFolder(run)))
+    assert told.startswith(f"{run}: cannot be written (No space left on device); the checkpoint of step 6 is whole")
+    assert find_checkpoints(folder).readable == (6, 4, 2)
+    assert tf.train.latest_checkpoint(str(folder)) == str(folder / "ckpt-6")
+    assert _explain_writing(tf.errors.ResourceExhaustedError(None, None, "OOM on a GPU"), RunFolder(run)) is None

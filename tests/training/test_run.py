@@ -4,7 +4,6 @@ import math
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import keras
@@ -12,8 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.training.conftest import fill
 from tests.training.tiny import tiny_config, weights_of
+from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
+from zip_keras.evaluation.average_recall import average_recall
+from zip_keras.inference.loading import load_proposer
+from zip_keras.inference.options import InferenceOptions
+from zip_keras.inference.runner import propose_records
 from zip_keras.training.checkpoints import find_checkpoints
 from zip_keras.training.run import train
 
@@ -81,14 +86,33 @@ def test_a_finished_run_can_be_prolonged(finished, config, devkit, tmp_path):
     assert steps[2:] == [4, 6, 6]  # the evaluation was made up for
 
 
+@pytest.fixture(scope="module")
+def whole(devkit, tmp_path_factory):
+    """A run of the smallest network without validation, to its end at step 4."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    train(tiny_config(devkit, SMALLEST), str(run_dir))
+    return run_dir
+
+
+def test_fine_tuning_is_measured_before_its_first_step_at_the_configs_scales(whole, config, devkit, tmp_path, capsys):
+    scales = ["data.test_short_sides=[48,96]", f"data.val={devkit}:val"]
+    short = ["train.steps=2", "train.evaluate_every=2"]
+    train(config(SMALLEST, f"train.weights={whole / 'last.keras'}", *scales, *short), str(tmp_path / "run"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 2, 2]
+    dataset = open_dataset(f"{devkit}:val")
+    propose = load_proposer(whole, options=InferenceOptions(short_sides=[48, 96]))
+    before = average_recall(dataset, propose_records(propose, dataset.records))["AR@100"]
+    assert lines[0]["AR@100"] == pytest.approx(before, abs=1e-6)
+    single = average_recall(dataset, propose_records(load_proposer(whole), dataset.records))["AR@100"]
+    assert before != pytest.approx(single, abs=1e-4)
+    saved = keras.models.load_model(tmp_path / "run" / "last.keras")
+    assert (saved.short_sides, saved.long_side) == ((48, 96), 192)
+    assert f"AR@100 {before:.3f}" in capsys.readouterr().err.splitlines()[-1]
+
+
 class TestBroken:
     """What resuming does with a run of which something was lost. Step 4 is the last of it."""
-
-    @pytest.fixture(scope="class")
-    def whole(self, devkit, tmp_path_factory):
-        run_dir = tmp_path_factory.mktemp("whole") / "run"
-        train(tiny_config(devkit, SMALLEST), str(run_dir))
-        return run_dir
 
     @pytest.fixture
     def run_dir(self, whole, tmp_path):
@@ -119,24 +143,15 @@ class TestBroken:
         with pytest.raises(UserError, match=r"config\.yaml: missing, but the folder holds checkpoints"):
             train(config(SMALLEST), str(run_dir))
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-    @pytest.mark.parametrize("kilobytes", [650, 1000])
-    def test_a_full_disk_is_one_error_and_the_checkpoints_stay(self, run_dir, config, tmp_path, kilobytes):
-        place = tmp_path / "small"
-        place.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)])
-        if mounted.returncode:
-            pytest.skip("no file system can be mounted here")
-        try:
-            shutil.copytree(run_dir, place / "run")
-            with pytest.raises(UserError, match=r"cannot be written.*No space left on device"):
-                train(config(SMALLEST, "train.steps=40", "train.keep_checkpoints=9"), str(place / "run"), resume=True)
-            found = find_checkpoints(place / "run" / "checkpoints")
-            state = tf.train.get_checkpoint_state(str(place / "run" / "checkpoints"))
-            assert Path(state.model_checkpoint_path).name == f"ckpt-{found.readable[0]}"
-            assert weights_of(place / "run")
-        finally:
-            subprocess.run(["umount", str(place)], check=True)
+    def test_a_full_disk_is_one_error_and_the_models_stay(self, run_dir, config, small_disk):
+        full = shutil.copytree(run_dir, small_disk(2000) / "run")
+        fill(full / "filler", leave=20_000)
+        before = (full / "last.keras").read_bytes()
+        with pytest.raises(UserError, match=r"last\.keras: cannot be written.*No space left on device"):
+            train(config(SMALLEST), str(full), resume=True)
+        assert (full / "last.keras").read_bytes() == before
+        assert find_checkpoints(full / "checkpoints").readable == (4, 2)
+        assert not list(full.glob(".*"))
 
     def test_a_folder_that_cannot_be_written(self, run_dir, config, monkeypatch):
         def refuse(*arguments, **keywords):

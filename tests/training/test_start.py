@@ -23,24 +23,27 @@ def narrow_config(tmp_path):
 
 def test_a_trained_zoom_in_stream_is_not_started_anew(narrow_config, tmp_path):
     """Mirror initialisation is for a file that holds a backbone alone."""
-    trained = build_network(narrow_config())
+    trained, whole = build_network(narrow_config())
+    assert not whole
     for variable in trained.variables:
         variable.assign(np.random.default_rng(len(variable.path)).uniform(0.5, 1.5, variable.shape))
     save_weights(trained, tmp_path / "whole.npz")
     said = []
-    network = build_network(narrow_config(f"train.weights={tmp_path / 'whole.npz'}"), said.append)
+    network, whole = build_network(narrow_config(f"train.weights={tmp_path / 'whole.npz'}"), said.append)
+    assert whole
     for given, own in zip(network.variables, trained.variables, strict=True):
         np.testing.assert_array_equal(given, own)
     assert not any("mirror" in text for text in said)
 
     arrays = {path: values for path, values in np.load(tmp_path / "whole.npz").items() if path.startswith("backbone_")}
     np.savez(tmp_path / "backbone.npz", **arrays)
-    build_network(narrow_config(f"train.weights={tmp_path / 'backbone.npz'}"), said.append)
+    _, whole = build_network(narrow_config(f"train.weights={tmp_path / 'backbone.npz'}"), said.append)
+    assert not whole
     assert any("mirror initialisation" in text for text in said)
 
 
 def test_frozen_statistics_of_a_random_backbone_are_refused(narrow_config, tmp_path):
-    arrays = {v.path: np.array(v) for v in build_network(narrow_config()).variables if v.path.startswith("zoom_in_")}
+    arrays = {v.path: np.array(v) for v in build_network(narrow_config())[0].variables if v.path.startswith("zoom_in_")}
     np.savez(tmp_path / "zoom.npz", **arrays)
     frozen = narrow_config(f"train.weights={tmp_path / 'zoom.npz'}", "model.batch_norm=frozen")
     with pytest.raises(UserError, match=r"zoom\.npz: \d+ variables of the backbone are not in it"):
@@ -51,7 +54,7 @@ def test_frozen_statistics_of_a_random_backbone_are_refused(narrow_config, tmp_p
 def test_a_backbone_of_keras_is_known_by_its_layers(narrow_config, tmp_path):
     """Its variables have names of their own: the rate of the backbone and the refusal of a random one go by layer."""
     backbone = "model.backbone=keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu"
-    network = build_network(narrow_config(backbone))
+    network, _ = build_network(narrow_config(backbone))
     optimizer = build_optimizer(TrainConfig(backbone_rate=0.1), network.backbone_paths)
     optimizer.build(network.trainable_variables)
     rates = dict(zip((v.path for v in network.trainable_variables), optimizer._rates, strict=True))

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,10 +13,12 @@ from zip_keras.analysis.data_report import Report, make_report
 from zip_keras.cli._options import add_pixels_argument, in_range
 from zip_keras.cli._output import write_json
 from zip_keras.cli._paths import check_output_file, check_output_folder
+from zip_keras.config import AnchorConfig
 from zip_keras.data.checks.defects import BOX_POLICIES, IMAGE_POLICIES, DefectLog
 from zip_keras.data.sources import open_dataset
 from zip_keras.data.tfrecord.writing import write_shards
 from zip_keras.errors import UserError
+from zip_keras.utils.environment import versions
 
 DESCRIPTION = """\
 Checks annotated images and writes them as TFRecord shards with an index, which train and propose read as records:DIR.
@@ -30,6 +33,7 @@ EXAMPLES = """\
   zip-keras prepare_data data/voc07:train --output records/voc07_train --workers 8
   zip-keras prepare_data data/bccd:train --output records/bccd --on-bad-box=skip --report report.json
   zip-keras prepare_data instances_train.json --output records/coco --workers 8 --resume
+  zip-keras prepare_data data/bccd:train --output records/bccd --config configs/bccd.yaml   # judges its anchors
   zip-keras prepare_data --synthetic 300 --output scenes     # a VOC devkit: scenes:train, scenes:val, scenes:test
 """
 
@@ -55,8 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", metavar="FILE", help="class names, one a line, in index order (default: those found)"
     )
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("--config", metavar="FILE", help="judge the anchors of this experiment, at its image size")
+    network.add_argument(
+        "--model", help="judge the anchors of this model, at its image size: preset, run folder, .keras file or export"
+    )
     parser.add_argument(
-        "--short-side", type=in_range(float, low=1), metavar="PIXELS", help="measure the anchor fit at this image size"
+        "--short-side",
+        type=in_range(float, low=1),
+        metavar="PIXELS",
+        help="judge the anchors at this image size instead",
     )
     parser.add_argument("--report", metavar="FILE.json", help="also write the report here (always in DIR/report.json)")
     parser.add_argument("--resume", action="store_true", help="go on where a stopped run left off")
@@ -88,7 +100,36 @@ def _render(folder: str, scenes: int, seed: int, workers: int) -> None:
     print(f"{scenes} scenes in {seconds:.1f} s: {folder}:train, {folder}:val, {folder}:test")
 
 
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """Whose anchors the report judges, and at which size of the images."""
+
+    network: str
+    anchors: AnchorConfig
+    short_side: float | None
+    long_side: float | None = None
+
+
+def _judged(arguments: argparse.Namespace) -> _Judged:
+    if arguments.config:
+        from zip_keras.config.files import read_config
+
+        config = read_config(arguments.config)
+        judged = _Judged(arguments.config, config.model.anchors, config.data.short_side, config.data.long_side)
+    elif arguments.model:
+        from zip_keras.inference.loading import load_keras_proposer
+
+        model = load_keras_proposer(arguments.model)
+        judged = _Judged(arguments.model, model.network.config.anchors, model.short_sides[0], model.long_side)
+    else:
+        judged = _Judged("the default config", AnchorConfig(), None)
+    if arguments.short_side is None:
+        return judged
+    return dataclasses.replace(judged, short_side=arguments.short_side, long_side=None)
+
+
 def _prepare(arguments: argparse.Namespace, workers: int) -> None:
+    judged = _judged(arguments)
     log = DefectLog(arguments.on_bad_box, arguments.on_bad_image)
     classes = read_class_names(arguments.classes) if arguments.classes else None
     dataset = open_dataset(arguments.spec, classes=classes, pixels=arguments.pixels, log=log)
@@ -105,7 +146,8 @@ def _prepare(arguments: argparse.Namespace, workers: int) -> None:
         )
     seconds = time.monotonic() - start
     written = dataclasses.replace(dataset, records=tuple(records), skipped=log.counts())
-    report = make_report(written, log.defects, fit_anchors(records, short_side=arguments.short_side))
+    fit = fit_anchors(records, judged.anchors, judged.short_side, judged.long_side, judged.network)
+    report = make_report(written, log.defects, fit)
     print(report.text())
     _write_report(report, arguments.output, arguments.report)
     rate = "" if arguments.resume else f", {len(dataset) / seconds:.0f} images/s"
@@ -114,7 +156,7 @@ def _prepare(arguments: argparse.Namespace, workers: int) -> None:
 
 def _write_report(report: Report, folder: str, extra: str | None) -> None:
     for path in filter(None, (os.path.join(folder, "report.json"), extra)):
-        write_json(path, report.to_json())
+        write_json(path, {**report.to_json(), "command": sys.argv, "versions": versions()})
     with contextlib.suppress(ImportError):  # the picture is a courtesy of the train extra
         from zip_keras.analysis.anchor_fit.figure import plot_anchor_fit
 

@@ -20,6 +20,9 @@ class DataConfig:
         resize: "fixed" short side, "random" short side (one draw a batch), or "dynamic" train scale.
         short_side: of "fixed", of validation and of the exported model.
         long_side: cap of the longer side.
+        test_short_sides: short sides of several scales at which validation and the saved model look at an image; their
+            boxes are merged. Empty: `short_side` alone.
+        test_long_side: cap of the longer side at these scales; None: `long_side` in proportion to the largest of them.
         random_short_sides: the choices of "random".
         dynamic_variant: the drawn target side, "paper" 64-128 or "released" 72-128 pixels.
         dynamic_min_short, dynamic_max_long: bounds of "dynamic", in pixels (released 800).
@@ -37,6 +40,8 @@ class DataConfig:
     resize: Resize = "dynamic"
     short_side: int = 600
     long_side: int = 1000
+    test_short_sides: tuple[int, ...] = ()
+    test_long_side: int | None = None
     random_short_sides: tuple[int, ...] = (400, 500, 600)
     dynamic_variant: Literal["paper", "released"] = "paper"
     dynamic_min_short: int = 100
@@ -50,7 +55,15 @@ class DataConfig:
     def __post_init__(self):
         check_choices(self)
         check_positive(self, "short_side", "long_side", "dynamic_min_short", "dynamic_max_long", "bucket_multiple")
-        check_positive(self, "max_boxes")
+        check_positive(self, "max_boxes", "test_long_side")
+        require(
+            min(self.test_short_sides, default=1) > 0,
+            f"test_short_sides must be numbers above 0, not {list(self.test_short_sides)}",
+        )
+        require(
+            self.test_long_side is None or max(self.test_short_sides, default=0) <= self.test_long_side,
+            f"test_long_side {self.test_long_side} is smaller than the largest of test_short_sides",
+        )
         check_range(self, 0, math.inf, "train_images")
         check_range(self, 0, 1, "colour_jitter", "crop")
         require(

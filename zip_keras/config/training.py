@@ -30,6 +30,8 @@ class TrainConfig:
         strategy: "auto" (one device or all local GPUs), "one", "mirrored", "multi_worker" (TF_CONFIG).
         devices: for "mirrored": number of devices; 0 = all GPUs, or logical CPU devices of that number.
         log_every, evaluate_every, checkpoint_every: in steps.
+        evaluate_start: also evaluate before the first step, so that the numbers before and after are of one kind; None:
+            when `weights` fills the whole network, which is then fine-tuned.
         evaluate_images: validation images of an evaluation during training; 0 = all.
         weights: starts from this `.npz` or `.keras` file or preset where names and shapes agree; None = from scratch.
         freeze: names of the backbone's blocks to keep fixed, from its input on; "backbone" freezes all of it.
@@ -56,6 +58,7 @@ class TrainConfig:
     log_every: int = 20
     evaluate_every: int = 1000
     checkpoint_every: int = 500
+    evaluate_start: bool | None = None
     evaluate_images: int = 0
     weights: str | None = None
     freeze: str | None = None

@@ -45,8 +45,8 @@ def measure_run(
 
     Returns:
         What `result.json` holds: `config`, `seed`, `data`, `protocol`, `recall` (None where the data has no object of
-        a size), `images`, `objects`, `proposals`, `max_boxes`, `model`, `digests`, `cost`, `training`, `date`,
-        `machine`, `versions`.
+        a size), `images`, `objects`, `proposals`, `max_boxes`, `model`, `short_sides` (of the scales), `digests`,
+        `cost` (of one scale), `training`, `date`, `machine`, `versions`.
 
     Raises:
         UserError: the run or the data is missing or broken, or the model was calibrated on some of these images.
@@ -83,6 +83,7 @@ def measure_run(
         "proposals": proposals.count,
         "max_boxes": proposer.postprocess_config.output_size,
         "model": file.name,
+        "short_sides": list(proposer.short_sides),
         "digests": {"training": training_images, "test": dataset.digest()},
         "cost": {
             "height": cost.height,

@@ -10,7 +10,6 @@ import shutil
 import signal
 
 import keras
-import numpy as np
 import orbit
 import tensorflow as tf
 
@@ -23,6 +22,7 @@ from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.ground_truth import from_dataset
 from zip_keras.inference.inputs import IMAGE_SUFFIXES
+from zip_keras.inference.options import InferenceOptions
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
 from zip_keras.training.averaging import WeightAverage
@@ -72,7 +72,8 @@ class _Run:
         self.config, self.strategy, self.folder, self.dataset = config, strategy, folder, dataset
         settings = config.train
         with strategy.scope():
-            self.network = build_network(config, load=not folder.found.readable)  # a checkpoint holds them all
+            # A checkpoint holds all weights.
+            self.network, whole = build_network(config, load=not folder.found.readable)
             self.optimizer = build_optimizer(settings, self.network.backbone_paths)
             self.optimizer.build(self.network.trainable_variables)
             self.global_step = tf.Variable(0, dtype=tf.int64, name="global_step")
@@ -81,6 +82,7 @@ class _Run:
         self._restore(checkpoint)
         self.manager = self._checkpoint_manager(checkpoint)
         self.progress = RunProgress(folder, settings.steps, int(self.global_step.numpy()), settings.batch_size)
+        self.evaluate_start = whole if settings.evaluate_start is None else settings.evaluate_start
         self.best = folder.best_recall()
         folder.go_on_from(int(self.global_step.numpy()))
         with contextlib.redirect_stdout(io.StringIO()):  # orbit prints what our progress bar shows
@@ -92,6 +94,9 @@ class _Run:
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 interval = settings.evaluate_every
+                if self.evaluate_start and not int(self.global_step.numpy()) and not self.folder.evaluated(0):
+                    self._copy_weights()
+                    self._evaluate()
                 if (step := int(self.global_step.numpy())) and not step % interval and not self.folder.evaluated(step):
                     result = self._evaluate_and_save()  # the evaluation was interrupted
                 while (step := int(self.global_step.numpy())) < settings.steps:
@@ -99,6 +104,7 @@ class _Run:
                     result = self._evaluate_and_save()
                 # A finished run resumed: measured and saved again, for other suppression or validation settings.
                 result = result or self._evaluate_and_save()
+            self._tell_gain()
         except NonFiniteLossError as error:
             raise self._explain(error) from None
         except KeyboardInterrupt:
@@ -111,21 +117,37 @@ class _Run:
         return result
 
     def _evaluate_and_save(self) -> dict[str, float]:
-        if not self.folder.chief:
+        self._copy_weights()
+        if self.folder.chief:
+            self.folder.save_proposer(self.proposer, "last")
+        return self._evaluate()
+
+    def _evaluate(self) -> dict[str, float]:
+        """Measures the proposer; saves it if it is the best so far."""
+        if not self.folder.chief or self.controller.evaluator is None:
             return {}
-        result: dict[str, float] = {}
-        self.proposer.network.set_weights(self._current_weights())
-        self.folder.save_proposer(self.proposer, "last")
-        if self.controller.evaluator is not None:
-            result = dict(self.controller.evaluate())
-            if result.get("AR@100", -1.0) > self.best:
-                self.best = result["AR@100"]
-                self.folder.save_proposer(self.proposer, "best")
-            self.progress.show_evaluation(int(self.global_step.numpy()), result)  # noted when all of it is done
+        result = dict(self.controller.evaluate())
+        if result.get("AR@100", -1.0) > self.best:
+            self.best = result["AR@100"]
+            self.folder.save_proposer(self.proposer, "best")
+        self.progress.show_evaluation(int(self.global_step.numpy()), result)  # noted when all of it is done
         return result
 
-    def _current_weights(self) -> list[np.ndarray]:
-        return self.average.values() if self.average is not None else self.network.get_weights()
+    def _tell_gain(self) -> None:
+        """For a run that was evaluated at its start: what the training gained."""
+        before = self.folder.recall_at(0) if self.folder.chief else None
+        if before is None:
+            return
+        if self.best > before:
+            self.progress.say(f"AR@100 {before:.3f} before the training, {self.best:.3f} at its best (best.keras)")
+        else:
+            self.progress.say(f"no evaluation was better than AR@100 {before:.3f} of the start, which is best.keras")
+
+    def _copy_weights(self) -> None:
+        """Gives the proposer the weights of now, averaged if so configured."""
+        if self.folder.chief:
+            weights = self.average.values() if self.average is not None else self.network.get_weights()
+            self.proposer.network.set_weights(weights)
 
     def _controller(self, validation: Dataset | None) -> orbit.Controller:
         settings = self.config.train
@@ -184,7 +206,10 @@ class _Run:
         network = ProposalNetwork(self.config.model, self.config.targets, self.config.loss)
         keras.config.set_dtype_policy(self.config.train.dtype)
         data = self.config.data
-        return Proposer(network, self.config.postprocess, data.short_side, data.long_side)
+        proposer = Proposer(network, self.config.postprocess, data.short_side, data.long_side)
+        if not data.test_short_sides:
+            return proposer
+        return InferenceOptions(short_sides=data.test_short_sides, long_side=data.test_long_side).apply(proposer)
 
     def _checkpoint(self) -> tf.train.Checkpoint:
         parts = {"model": self.network, "optimizer": self.optimizer, "global_step": self.global_step}

@@ -52,6 +52,9 @@ FREE_ON_RESUME = (
     "train.evaluate_every:",
     "train.checkpoint_every:",
     "train.evaluate_images:",
+    "train.evaluate_start:",
+    "data.test_short_sides:",
+    "data.test_long_side:",
     "train.keep_checkpoints:",
 )
 
@@ -95,6 +98,8 @@ class RunFolder:
                 another config, other images or no checkpoint that can be read.
         """
         measured = [config.data.val, config.train.evaluate_images, to_dict(config.postprocess)]
+        if config.data.test_short_sides:
+            measured.append([config.data.test_short_sides, config.data.test_long_side])
         self._measured = hashlib.sha256(json.dumps(measured).encode()).hexdigest()[:16]
         if not self.chief:
             self.found = find_checkpoints(self.checkpoints)
@@ -158,9 +163,13 @@ class RunFolder:
         """The highest AR@100 evaluated so far on the same images in the same way; -1 before any."""
         return max((line["AR@100"] for line in self._lines() if self._comparable(line)), default=-1.0)
 
+    def recall_at(self, step: int) -> float | None:
+        """AR@100 evaluated after this step in the same way; None if it was not."""
+        return next((line["AR@100"] for line in self._lines() if self._comparable(line) and line["step"] == step), None)
+
     def evaluated(self, step: int) -> bool:
         """Whether the evaluation after this step came to its end."""
-        return any(self._comparable(line) and line["step"] == step for line in self._lines())
+        return self.recall_at(step) is not None
 
     def save_proposer(self, proposer: keras.Model, name: str) -> None:
         """Writes `name`.keras whole or not at all; `UserError` when it cannot be written."""

@@ -11,13 +11,18 @@ from zip_keras.training.run_folder import say as tell
 from zip_keras.weights.npz import load_weights
 
 
-def build_network(config: ExperimentConfig, say: Callable[[str], None] = tell, load: bool = True):
+def build_network(
+    config: ExperimentConfig, say: Callable[[str], None] = tell, load: bool = True
+) -> tuple[ProposalNetwork, bool]:
     """The network of a config with its starting weights: from a file, mirrored, frozen as asked.
 
     Args:
         config: the experiment.
         say: takes what there is to tell.
         load: whether to read the weights file; a run that goes on from a checkpoint needs none.
+
+    Returns:
+        the network, and whether a file filled all of it, so that it finds objects before the first step.
 
     Raises:
         UserError: the weights file does not fit, or `train.freeze` names no block.
@@ -29,9 +34,11 @@ def build_network(config: ExperimentConfig, say: Callable[[str], None] = tell, l
             "synchronized to train from scratch"
         )
     network = ProposalNetwork(config.model, config.targets, config.loss)
+    whole = False
     if settings.weights and load:
         report = load_weights(network, weights_file(settings.weights))
         say(f"{settings.weights}: {report}")
+        whole = not report.kept
         backbone = network.backbone_paths
         missing = [line for line in report.kept if line.partition(":")[0] in backbone]
         if missing and config.model.batch_norm == "frozen":
@@ -52,4 +59,4 @@ def build_network(config: ExperimentConfig, say: Callable[[str], None] = tell, l
         last = len(names) if settings.freeze == "backbone" else names.index(settings.freeze) + 1
         for name in names[:last]:
             network.backbone_layers[name].trainable = False
-    return network
+    return network, whole

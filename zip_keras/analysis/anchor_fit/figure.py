@@ -42,9 +42,8 @@ def plot_anchor_fit(fit: AnchorFit, path: str, threshold: float = 0.5) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
     any_level = fit.covered(threshold)[-1]
-    axes.set_title(
-        f"{len(fit.sizes)} boxes, {100 * any_level:.1f} % covered by an anchor (crosses) at IoU {threshold:g}"
-    )
+    share = f"{100 * any_level:.1f} % covered by an anchor (crosses) at IoU {threshold:g}"
+    axes.set_title(f"{len(fit.sizes)} boxes, {share}" if len(fit.sizes) else "no box; the crosses are the anchors")
     axes.set_aspect("equal")
     axes.grid(alpha=0.3)
     legend = axes.legend(loc="lower right", markerscale=3)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zip_keras.config import AnchorConfig
+from zip_keras.config import AnchorConfig, to_dict
 from zip_keras.data.records import ImageRecord
 from zip_keras.levels import STRIDES, anchor_shapes
 
@@ -22,6 +22,7 @@ class AnchorFit:
         placed_iou: float32 `[M, 3]`: best IoU with an anchor where the level's grid puts it.
         anchors: AnchorConfig of both.
         short_side: the images' short side in pixels at which this was measured; None: as they are.
+        network: whose anchors they are, for the reader.
     """
 
     sizes: np.ndarray
@@ -29,6 +30,7 @@ class AnchorFit:
     placed_iou: np.ndarray
     anchors: AnchorConfig
     short_side: float | None
+    network: str = "the default config"
 
     def covered(self, threshold: float, *, placed: bool = False) -> tuple[float, ...]:
         """Share of the boxes that reach `threshold`: by each level, then by any level; NaN without boxes."""
@@ -39,18 +41,29 @@ class AnchorFit:
         return (*hit.mean(0).tolist(), float(hit.any(1).mean()))
 
     def to_json(self) -> dict[str, object]:
-        """Everything that `text` prints, as numbers."""
+        """Everything that `text` prints, as numbers; a share is None without boxes."""
         shares = {
-            f"{kind}@{threshold}": [round(share, 4) for share in self.covered(threshold, placed=kind == "placed")]
+            f"{kind}@{threshold}": [
+                round(share, 4) if len(self.sizes) else None
+                for share in self.covered(threshold, placed=kind == "placed")
+            ]
             for kind in ("shape", "placed")
             for threshold in THRESHOLDS
         }
-        return {"boxes": len(self.sizes), "short_side": self.short_side, "levels_then_any": shares}
+        return {
+            "boxes": len(self.sizes),
+            "short_side": self.short_side,
+            "network": self.network,
+            "anchors": to_dict(self.anchors),
+            "levels_then_any": shares,
+        }
 
     def text(self) -> str:
-        """A table for the terminal."""
+        """A table for the terminal, or a sentence where there is no box."""
+        if not len(self.sizes):
+            return "anchor fit: no box to compare with anchors"
         scale = "the images as they are" if self.short_side is None else f"images of short side {self.short_side:g}"
-        lines = [f"anchor fit: share of {len(self.sizes)} boxes that an anchor covers, {scale}"]
+        lines = [f"anchor fit: share of {len(self.sizes)} boxes that an anchor of {self.network} covers, {scale}"]
         heads = [
             f"stride {stride} ({', '.join(f'{s:g}' for s in scales) or 'none'})"
             for stride, scales in zip(STRIDES, self.anchors.scales, strict=True)
@@ -65,7 +78,11 @@ class AnchorFit:
 
 
 def fit_anchors(
-    records: Sequence[ImageRecord], anchors: AnchorConfig | None = None, short_side: float | None = None
+    records: Sequence[ImageRecord],
+    anchors: AnchorConfig | None = None,
+    short_side: float | None = None,
+    long_side: float | None = None,
+    network: str = "the default config",
 ) -> AnchorFit:
     """Measures the fit for all boxes that are neither difficult nor crowds.
 
@@ -73,11 +90,15 @@ def fit_anchors(
         records: the data set's.
         anchors: shapes of the three levels; the default config's when None.
         short_side: scale every image to this short side, as training would; None leaves them as they are.
+        long_side: cap of the longer side when images are scaled.
+        network: whose anchors they are, for the reader.
     """
     anchors = anchors or AnchorConfig()
     sizes, shape_iou, placed_iou = [], [], []
     for record in records:
         scale = 1.0 if short_side is None else short_side / min(record.height, record.width)
+        if short_side is not None and long_side is not None:
+            scale = min(scale, long_side / max(record.height, record.width))
         boxes = record.boxes[~(record.difficult | record.crowd)] * np.float32(scale)
         size = boxes[:, 2:] - boxes[:, :2]
         image = (round(record.height * scale), round(record.width * scale))
@@ -94,6 +115,7 @@ def fit_anchors(
         np.concatenate([none, *placed_iou]),
         anchors,
         short_side,
+        network,
     )
 
 
