@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--short-side",
         type=in_range(float, low=1),
         metavar="PIXELS",
-        help="judge the anchors at this image size instead",
+        help="judge the anchors at this size instead",
     )
     parser.add_argument("--report", metavar="FILE.json", help="also write the report here (always in DIR/report.json)")
     parser.add_argument("--resume", action="store_true", help="go on where a stopped run left off")
