@@ -84,9 +84,3 @@ def small_disk(tmp_path):
     yield make
     for place in places:
         subprocess.run(["umount", str(place)], check=True)
-
-
-def fill(file, leave):
-    """Writes a file that leaves so many bytes free on its disk."""
-    free = os.statvfs(file.parent)
-    file.write_bytes(bytes(free.f_bavail * free.f_frsize - leave))

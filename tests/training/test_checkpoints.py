@@ -7,7 +7,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from tests.training.conftest import fill
+from tests.training.disk import fill
 from zip_keras.errors import UserError
 from zip_keras.training.checkpoints import Found, find_checkpoints, record_checkpoints
 from zip_keras.training.run import _explain_writing

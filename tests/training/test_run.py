@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.conftest import fill
+from tests.training.disk import fill
 from tests.training.tiny import tiny_config, weights_of
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError

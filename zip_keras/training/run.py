@@ -35,7 +35,7 @@ from zip_keras.training.start import build_network
 from zip_keras.training.strategies import is_chief, make_strategy
 from zip_keras.training.trainer import NonFiniteLossError, ProposalTrainer
 
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 def train(config: ExperimentConfig, run_dir: str, resume: bool = False) -> dict[str, float]:
@@ -305,7 +305,9 @@ def _first(dataset: Dataset, count: int) -> Dataset:
 def _explain_writing(error: OSError | tf.errors.OpError, folder: RunFolder) -> UserError | None:
     """What to tell when the run folder cannot be written any more; None for any other error."""
     text = str(error)
-    reason = next((os.strerror(number) for number in UNWRITABLE if os.strerror(number) in text), None)
+    reason = next((os.strerror(number) for number in DISK_FULL if os.strerror(number) in text), None)
+    if reason is None and str(folder.path) in text:
+        reason = text.partition("\n")[0][:200]
     if reason is None:
         return None
     try:
