@@ -314,9 +314,7 @@ def _explain_writing(error: OSError | tf.errors.OpError, folder: RunFolder) -> U
         steps = find_checkpoints(folder.checkpoints).readable
     except UserError:
         steps = ()
-    saved = (
-        f"its checkpoint of step {steps[0]} is whole: repair that and add --resume" if steps else "no checkpoint yet"
-    )
+    saved = f"the checkpoint of step {steps[0]} is whole; --resume goes on from it" if steps else "no checkpoint yet"
     return UserError(f"{folder.path}: cannot be written ({reason}); {saved}")
 
 
