@@ -10,21 +10,13 @@ from zip_keras.cli._parsers import build_parser
 from zip_keras.cli.train import DEFAULT_CONFIG
 from zip_keras.config import from_dict
 from zip_keras.config.files import config_text, read_config
-from zip_keras.data.synthetic import write_devkit
 from zip_keras.presets import DEFAULT_PRESET, FOLDER, read_preset
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def devkit(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scenes") / "devkit"
-    write_devkit(str(folder), scenes=20, seed=3)
-    return folder
-
-
 @pytest.fixture
-def started(devkit, tmp_path, monkeypatch):
+def started(rendered_devkit, tmp_path, monkeypatch):
     """`started(words)` runs the command with a training that only makes the folder; gives what it was asked for."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("zip_keras.cli.train.start_tensorflow", lambda device: None)
@@ -45,8 +37,8 @@ def started(devkit, tmp_path, monkeypatch):
     return run
 
 
-def test_without_a_config_the_preset_is_fine_tuned_in_numbered_folders(started, devkit):
-    words = [f"data.train={devkit}:train", f"data.val={devkit}:val"]
+def test_without_a_config_the_preset_is_fine_tuned_in_numbered_folders(started, rendered_devkit):
+    words = [f"data.train={rendered_devkit}:train", f"data.val={rendered_devkit}:val"]
     folders = [started(*words)[1] for _ in range(3)]
     assert folders == ["runs/finetune", "runs/finetune-2", "runs/finetune-3"]
     config, _, resume = started(*words, "train.steps=7")
@@ -63,21 +55,21 @@ def test_the_recipe_has_the_network_of_the_preset():
     assert (ROOT / "configs" / "finetune.yaml").read_text() == DEFAULT_CONFIG.read_text()
 
 
-def test_the_name_of_the_config_is_that_of_the_run(started, devkit, tmp_path):
-    (tmp_path / "cells.yaml").write_text(f"data: {{train: '{devkit}:train'}}")
+def test_the_name_of_the_config_is_that_of_the_run(started, rendered_devkit, tmp_path):
+    (tmp_path / "cells.yaml").write_text(f"data: {{train: '{rendered_devkit}:train'}}")
     assert started("--config", "cells.yaml")[1] == "runs/cells"
     assert started("--config", "cells.yaml", "--run-dir", "here")[1] == "here"
 
 
-def test_resume_needs_only_the_folder(started, devkit):
-    started(f"data.train={devkit}:train", "train.steps=7", "--run-dir", "mine")
+def test_resume_needs_only_the_folder(started, rendered_devkit):
+    started(f"data.train={rendered_devkit}:train", "train.steps=7", "--run-dir", "mine")
     config, folder, resume = started("--run-dir", "mine", "--resume")
     assert (config.train.steps, folder, resume) == (7, "mine", True)
     assert started("--run-dir", "mine", "--resume", "train.steps=9")[0].train.steps == 9
 
 
-def test_the_end_names_commands_that_parse(started, devkit, capsys):
-    started(f"data.train={devkit}:train", f"data.val={devkit}:val", "--run-dir", "my run")
+def test_the_end_names_commands_that_parse(started, rendered_devkit, capsys):
+    started(f"data.train={rendered_devkit}:train", f"data.val={rendered_devkit}:val", "--run-dir", "my run")
     printed = capsys.readouterr().out
     assert "my run: trained to step 400; validation: AR@100 0.500" in printed
     lines = [shlex.split(line) for line in printed.partition("next:\n")[2].splitlines()]
@@ -88,7 +80,7 @@ def test_the_end_names_commands_that_parse(started, devkit, capsys):
         parsed = build_parser(line[start]).parse_args(line[start + 1 :])
         assert "my run" in str(vars(parsed))
     assert names == ["propose", "evaluate", "export"]
-    started(f"data.train={devkit}:train", "--run-dir", "other")
+    started(f"data.train={rendered_devkit}:train", "--run-dir", "other")
     assert "evaluate" not in capsys.readouterr().out  # there is nothing to measure it on
 
 
@@ -103,6 +95,6 @@ def test_the_end_names_commands_that_parse(started, devkit, capsys):
         (["data.train=DEVKIT:train", "--run-dir", "/dev/null/x"], "--run-dir /dev/null/x: cannot be written"),
     ],
 )
-def test_what_would_stop_the_run_is_told_at_once(started, devkit, words, message, capsys):
-    assert main(["train", *(word.replace("DEVKIT", str(devkit)) for word in words)]) == 2
+def test_what_would_stop_the_run_is_told_at_once(started, rendered_devkit, words, message, capsys):
+    assert main(["train", *(word.replace("DEVKIT", str(rendered_devkit)) for word in words)]) == 2
     assert message in capsys.readouterr().err
