@@ -123,12 +123,12 @@ def encoded_image() -> Callable[..., bytes]:
     import numpy as np
     from PIL import Image
 
-    def encode(kind: str, height: int, width: int, mode: str = "RGB") -> bytes:
+    def encode(kind: str, height: int, width: int, mode: str = "RGB", **options) -> bytes:
         y, x = np.mgrid[:height, :width].astype(np.float32)
         waves = [np.sin(x / 7 + y / 13), np.cos(x / 11), np.sin(y / 5) * np.cos(x / 3)]
         pixels = (127.5 + 127.5 * np.stack(waves, axis=-1)).astype(np.uint8)
         buffer = io.BytesIO()
-        Image.fromarray(pixels).convert(mode).save(buffer, kind)
+        Image.fromarray(pixels).convert(mode).save(buffer, kind, **options)
         return buffer.getvalue()
 
     return encode

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from zip_keras.experiments.seeds import STUDENT_95, paired_difference, spread
+from zip_keras.experiments.seeds import paired_difference, spread
 
 
 def test_three_seeds_by_hand():
@@ -18,7 +19,7 @@ def test_a_difference_is_paired_by_seed_whatever_the_order():
     difference = paired_difference(a, b)  # .02 .03 .04: mean .03, deviation .01
     assert (difference.n, difference.mean) == (3, pytest.approx(0.03))
     assert difference.error == pytest.approx(0.01 / 3**0.5)
-    assert difference.low == pytest.approx(0.03 - 4.303 * 0.01 / 3**0.5)
+    assert difference.low == pytest.approx(0.03 - 4.303 * 0.01 / 3**0.5, rel=1e-3)
     assert difference.verdict == "larger than the noise"
     assert paired_difference(b, a).mean == pytest.approx(-0.03)
 
@@ -35,11 +36,8 @@ def test_one_seed_says_nothing_about_noise():
 
 
 def test_intervals_agree_with_scipy():
-    stats = pytest.importorskip("scipy.stats")
-    for freedom, quantile in enumerate(STUDENT_95, 1):
-        assert quantile == pytest.approx(stats.t.ppf(0.975, freedom), abs=6e-4)
     rng = np.random.default_rng(0)
     a, b = rng.normal(0.5, 0.1, 7), rng.normal(0.45, 0.1, 7)
     ours = paired_difference(dict(enumerate(a)), dict(enumerate(b)))
     low, high = stats.ttest_rel(a, b).confidence_interval(0.95)
-    assert (ours.low, ours.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert (ours.low, ours.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))

@@ -10,7 +10,7 @@ from functools import partial
 from zip_keras.cli._options import PROPOSAL_FILE, in_range
 from zip_keras.cli._output import print_counts
 from zip_keras.cli._paths import check_output_file
-from zip_keras.data.checks.images import decode_rgb
+from zip_keras.data.checks.images import decode_with_pillow
 from zip_keras.data.encoded import describe, read_encoded
 from zip_keras.data.records import ImageRecord
 from zip_keras.data.sources import open_dataset
@@ -70,7 +70,7 @@ def propose_record(method: str, count: int, record: ImageRecord) -> ImagePredict
         UserError: the image is missing or broken, or the method's library is.
     """
     encoded = read_encoded(record.file, record.offset, record.length)
-    image = decode_rgb(encoded, describe(record.file, record.offset, record.length))
+    image = decode_with_pillow(encoded, describe(record.file, record.offset, record.length))
     boxes = METHODS[method](image)[:count]
     result = Predictions()
     result.add(record.image_id, boxes, scores_of(len(boxes)))

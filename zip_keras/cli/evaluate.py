@@ -178,7 +178,7 @@ def _write_pictures(
 
 def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
     """Pictures of a data set; None for those that are not there: a report without pictures is still a report."""
-    from zip_keras.data.checks.images import decode_rgb
+    from zip_keras.data.checks.images import decode_with_pillow
     from zip_keras.data.encoded import read_encoded
     from zip_keras.data.sources import open_dataset
 
@@ -191,7 +191,7 @@ def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
     def load(image_id: ImageId) -> np.ndarray | None:
         try:
             record = records[image_id]
-            return decode_rgb(read_encoded(record.file, record.offset, record.length), record.file)
+            return decode_with_pillow(read_encoded(record.file, record.offset, record.length), record.file)
         except (KeyError, UserError):
             return None
 

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zip_keras.data.tfrecord.container import decode_example
+from zip_keras.data.tfrecord.container import decode_example, read_payload
 from zip_keras.errors import UserError
+from zip_keras.utils.reading import read_bytes
 
 IMAGE_KEY = "image/encoded"
+MAX_BYTES = 256 * 1024 * 1024  # of an image file
 
 
 def read_encoded(file: str, offset: int, length: int) -> bytes:
@@ -21,18 +23,14 @@ def read_encoded(file: str, offset: int, length: int) -> bytes:
     Raises:
         UserError: the file is missing or cut short, or the shard's example holds no image.
     """
-    try:
-        with open(file, "rb") as stream:
-            stream.seek(offset)
-            content = stream.read(length)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); put it back or prepare the data again") from None
     if length < 0:
-        return content
+        try:
+            return read_bytes(file, MAX_BYTES)
+        except UserError as error:
+            raise UserError(f"{error}; put it back or prepare the data again") from None
     place = f"{file}: no image in the example at byte {offset}"
     advice = "run prepare_data again, and open the records afresh if they were rewritten meanwhile"
-    if len(content) != length:
-        raise UserError(f"{place} (the shard is cut short); {advice}")
+    content = read_payload(file, offset, length)
     images = decode_example(content, place).get(IMAGE_KEY)
     if not isinstance(images, list) or not images:
         raise UserError(f"{place} (it has no feature {IMAGE_KEY!r}); {advice}")

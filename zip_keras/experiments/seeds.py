@@ -5,12 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom; the last one serves all above.
-STUDENT_95 = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
+from zip_keras.utils.optional import optional_import
 
 
 @dataclass(frozen=True)
@@ -70,6 +65,9 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> SeedDif
 
     Args:
         a, b: number by seed.
+
+    Raises:
+        UserError: there are several seeds and SciPy is not installed.
     """
     differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
     if not differences:
@@ -78,5 +76,6 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> SeedDif
     if of.deviation is None:
         return SeedDifference(1, of.mean, None, None, None)
     error = of.deviation / math.sqrt(of.n)
-    half = STUDENT_95[min(of.n - 1, len(STUDENT_95)) - 1] * error
+    stats = optional_import("scipy.stats", "a paired comparison over seeds", "train")
+    half = float(stats.t.ppf(0.975, of.n - 1)) * error
     return SeedDifference(of.n, of.mean, error, of.mean - half, of.mean + half)

@@ -1,61 +1,133 @@
-"""Encoded images to pixels inside a TensorFlow graph: one decoder for prediction, export and serving.
+"""Encoded images to pixels inside a TensorFlow graph, for prediction, export and serving.
 
 TensorFlow's default JPEG decoder rounds differently from build to build; the accurate one gives one answer everywhere.
 """
 
 import tensorflow as tf
 
-MAX_PIXELS = 64_000_000  # a photograph of any camera; more is a decompression bomb
+from zip_keras.data.image_headers import FILLER, MAX_PIXELS
+
+_JPEG, _PNG, _GIF, _BMP, _WEBP = b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF"
+_MAX_SEGMENTS = 100_000  # of a JPEG
 
 
-def decode_rgb(encoded: tf.Tensor) -> tf.Tensor:
-    """JPEG, PNG, GIF (first frame) or BMP bytes, a string scalar, to uint8 `[H, W, 3]` RGB.
+def decode_in_graph(encoded: tf.Tensor) -> tf.Tensor:
+    """JPEG, PNG, GIF (first frame), BMP or WebP bytes, a string scalar, to uint8 `[H, W, 3]` RGB.
 
     Grayscale is repeated, transparency dropped, EXIF orientation not applied.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are no such image, or its header states more than `MAX_PIXELS`.
+        tf.errors.InvalidArgumentError: the bytes are no such image, the image data end early, or the header states more
+            than `MAX_PIXELS`, which is found out before anything is decoded.
     """
-    tf.debugging.assert_less_equal(
-        stated_pixels(encoded), tf.constant(MAX_PIXELS, tf.int64), f"more than {MAX_PIXELS:,} pixels"
-    )
+    pixels = stated_pixels(encoded)
+    checks = [
+        tf.debugging.assert_positive(pixels, "not the header of a JPEG, PNG, GIF, BMP or WebP image"),
+        tf.debugging.assert_less_equal(pixels, tf.constant(MAX_PIXELS, tf.int64), f"more than {MAX_PIXELS:,} pixels"),
+    ]
+    with tf.control_dependencies([check for check in checks if check is not None]):  # None where run eagerly
+        encoded = tf.identity(encoded)
     image = tf.cond(
         tf.io.is_jpeg(encoded),
-        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: _decode_jpeg(encoded),
         lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
     )
     return tf.ensure_shape(image, [None, None, 3])
 
 
 def decode_or_blank(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`decode_rgb` that does not fail: the image and True, or uint8 `[0, 0, 3]` and False.
+    """`decode_in_graph` that does not fail: the image and True, or uint8 `[0, 0, 3]` and False.
 
     A graph has no `try`; a data set of one element has, and it is part of every TensorFlow runtime.
     """
-    attempt = tf.data.Dataset.from_tensors(encoded).map(decode_rgb).ignore_errors()
+    attempt = tf.data.Dataset.from_tensors(encoded).map(decode_in_graph).ignore_errors()
     blank = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
     image = tf.ensure_shape(attempt.concatenate(blank).take(1).get_single_element(), [None, None, 3])
     return image, tf.size(image) > 0
 
 
 def stated_pixels(encoded: tf.Tensor) -> tf.Tensor:
-    """Height times width as the image's header states them, int64; 0 for bytes of no known kind."""
+    """Height times width as the image's header states them, int64; 0 for bytes of no known kind.
+
+    The fields are those of `zip_keras.data.image_headers.stated_size`.
+    """
 
     def product(sides: tf.Tensor) -> tf.Tensor:
         return tf.reduce_prod(tf.abs(tf.cast(sides, tf.int64)))
 
+    def part(position: int, size: int) -> tf.Tensor:
+        return tf.strings.substr(encoded, position, size)
+
     def field(position: int, size: int, kind: tf.DType, little_endian: bool = True) -> tf.Tensor:
-        return tf.io.decode_raw(tf.strings.substr(encoded, position, size), kind, little_endian=little_endian)
+        return tf.io.decode_raw(part(position, size), kind, little_endian=little_endian)
 
     def begins(mark: bytes) -> tf.Tensor:
-        return tf.equal(tf.strings.substr(encoded, 0, len(mark)), mark)
+        return tf.equal(part(0, len(mark)), mark)
+
+    def webp(kind: bytes) -> tf.Tensor:
+        return begins(_WEBP) & tf.equal(part(8, 8), b"WEBP" + kind)
+
+    def lossless() -> tf.Tensor:
+        bits = tf.cast(field(21, 4, tf.uint8), tf.int64)
+        bits = tf.reduce_sum(bits * [1, 1 << 8, 1 << 16, 1 << 24])
+        return (bits // (1 << 14) % (1 << 14) + 1) * (bits % (1 << 14) + 1)
+
+    def extended() -> tf.Tensor:
+        bytes_ = tf.reshape(tf.cast(field(24, 6, tf.uint8), tf.int64), [2, 3])
+        return tf.reduce_prod(tf.reduce_sum(bytes_ * [1, 1 << 8, 1 << 16], axis=1) + 1)
 
     return tf.case(
         [
-            (tf.io.is_jpeg(encoded), lambda: product(tf.io.extract_jpeg_shape(encoded)[:2])),
-            (begins(b"\x89PNG"), lambda: product(field(16, 8, tf.int32, little_endian=False))),
-            (begins(b"GIF8"), lambda: product(field(6, 4, tf.uint16))),
-            (begins(b"BM"), lambda: product(field(18, 8, tf.int32))),
+            (begins(_JPEG), lambda: product(tf.io.extract_jpeg_shape(encoded)[:2])),
+            (begins(_PNG), lambda: product(field(16, 8, tf.int32, little_endian=False))),
+            (begins(_GIF), lambda: product(field(6, 4, tf.uint16))),
+            (begins(_BMP), lambda: product(field(18, 8, tf.int32))),
+            (webp(b"VP8 "), lambda: product(tf.bitwise.bitwise_and(field(26, 4, tf.uint16), 0x3FFF))),
+            (webp(b"VP8L"), lossless),
+            (webp(b"VP8X"), extended),
         ],
         default=lambda: tf.constant(0, tf.int64),
     )
+
+
+def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
+    """Pixels of a JPEG whose data are all there.
+
+    The decoder fills what is missing before the end marker with gray and says nothing. So the image is decoded again
+    with a few bytes before that marker: after complete data they are passed over, in place of missing data they show.
+    """
+
+    def decode(content: tf.Tensor) -> tf.Tensor:
+        return tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+
+    end = _jpeg_end(encoded)
+    filled = tf.strings.join([tf.strings.substr(encoded, 0, end), FILLER, b"\xff\xd9"])
+    image = decode(encoded)
+    same = tf.reduce_all(tf.equal(image, decode(filled)))
+    check = tf.debugging.Assert(same, ["the JPEG data end before the image does"])
+    with tf.control_dependencies([check] if check is not None else []):
+        return tf.identity(image)
+
+
+def _jpeg_end(encoded: tf.Tensor) -> tf.Tensor:
+    """The position of the marker that ends a JPEG, as `image_headers.jpeg_layout` finds it; its length without one."""
+    content = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
+    size = tf.size(content)
+    second = content[1:]
+    is_marker = (content[:-1] == 0xFF) & (second != 0) & (second != 0xFF) & ~((second >= 0xD0) & (second <= 0xD7))
+    markers = tf.cast(tf.where(is_marker)[:, 0], tf.int32)  # those inside segments too
+
+    def next_marker(position: tf.Tensor) -> tf.Tensor:
+        place = tf.searchsorted(markers, position[None])[0]
+        return tf.cond(place < tf.size(markers), lambda: markers[tf.minimum(place, tf.size(markers) - 1)], lambda: size)
+
+    def is_segment(position: tf.Tensor) -> tf.Tensor:
+        return (position + 4 <= size) & (content[tf.minimum(position + 1, size - 1)] != 0xD9)
+
+    def skip(position: tf.Tensor) -> tf.Tensor:
+        marker = content[position + 1]
+        length = tf.maximum(2, content[position + 2] * 256 + content[position + 3])
+        alone = (marker == 1) | (marker == 0xD8)
+        return (next_marker(position + 2 + tf.where(alone, 0, length)),)
+
+    return tf.while_loop(is_segment, skip, (next_marker(tf.constant(2)),), maximum_iterations=_MAX_SEGMENTS)[0]

@@ -12,7 +12,7 @@ import tensorflow as tf
 from zip_keras.data.encoded import describe, read_encoded, undecodable
 from zip_keras.data.records import ImageRecord
 from zip_keras.errors import UserError
-from zip_keras.inference.decoding import decode_rgb
+from zip_keras.inference.decoding import decode_in_graph
 from zip_keras.inference.inputs import EncodedImage
 from zip_keras.predictions.container import Predictions
 
@@ -23,13 +23,13 @@ _WRAPPING = re.compile(r"^\{\{.*?\}\}\s*|\s*\[Op:.*$")
 
 
 def decode_image(encoded: bytes, shown: str) -> np.ndarray:
-    """JPEG, PNG, GIF (first frame) or BMP bytes to uint8 `[H, W, 3]` RGB, the pixels that an export sees too.
+    """JPEG, PNG, GIF (first frame), BMP or WebP bytes to uint8 `[H, W, 3]` RGB, the pixels that an export sees too.
 
     Raises:
-        UserError: the bytes are no such image, or it has more than `decoding.MAX_PIXELS`.
+        UserError: the bytes are no such image, or it has more than `MAX_PIXELS`.
     """
     try:
-        return decode_rgb(tf.constant(encoded)).numpy()
+        return decode_in_graph(tf.constant(encoded)).numpy()
     except tf.errors.OpError as error:
         raise undecodable(shown, _WRAPPING.sub("", error.message.partition("\n")[0])) from None
     except UnicodeDecodeError:  # TensorFlow quotes the bytes in its reason

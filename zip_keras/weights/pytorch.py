@@ -3,7 +3,8 @@
 A `.pth` file is a pickle, and a pickle may call any function. Here only an ordered dict, PyTorch's functions that
 rebuild a tensor, and the names of its number types are known, all but the dict replaced by inert data of our own; any
 other name is an error. Both formats of `torch.save` are read: the zip archive (PyTorch 1.6 and later) and the older
-stream of pickles.
+stream of pickles. `torch.load(weights_only=True)` has the same restriction; it is not used because it needs PyTorch, a
+larger installation than everything else here together.
 """
 
 import math

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zip_keras.data.checks.images import decode_rgb, inspect, inspect_file, repair, verify
+from zip_keras.data.checks.images import decode_with_pillow, inspect, inspect_file, repair, verify
 from zip_keras.errors import UserError
 
 
@@ -96,7 +97,7 @@ def test_other_files_are_refused(data):
 def test_pixels_are_bounded_before_they_are_decoded():
     bomb = encoded(Image.new("1", (30_000, 30_000)), "PNG")  # 110 kB of file, 2.7 GB as RGB
     assert len(bomb) < 200_000
-    for look in (inspect, verify, decode_rgb, repair):
+    for look in (inspect, verify, decode_with_pillow, repair):
         with pytest.raises(UserError, match=r"x: (30000 x 30000 pixels are more than|not a readable image)"):
             look(bomb, "x")
     with pytest.raises(UserError, match="50 x 30 pixels are more than the limit of 1000"):
@@ -112,7 +113,7 @@ def test_a_long_header_is_read_to_its_end(tmp_path):
 
 
 def test_decoding_keeps_the_orientation_unless_upright_is_asked():
-    stored, upright = decode_rgb(turned(6), "x"), decode_rgb(turned(6), "x", upright=True)
+    stored, upright = decode_with_pillow(turned(6), "x"), decode_with_pillow(turned(6), "x", upright=True)
     assert (stored.shape, upright.shape) == ((30, 50, 3), (50, 30, 3))
     assert stored[15, 5, 0] > 200 > 50 > stored[15, 45, 0]  # red on the left ...
     assert upright[5, 15, 0] > 200 > 50 > upright[45, 15, 0]  # ... is on top after a quarter turn clockwise
@@ -120,7 +121,7 @@ def test_decoding_keeps_the_orientation_unless_upright_is_asked():
 
 @pytest.mark.parametrize("data", [SIXTEEN_BIT_GRAY, png_16_bit_rgb()])
 def test_sixteen_bits_keep_their_upper_half(data):
-    assert np.unique(decode_rgb(data, "x")).tolist() == [0x80]
+    assert np.unique(decode_with_pillow(data, "x")).tolist() == [0x80]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,32 @@ def test_any_damage_decodes_or_gives_a_user_error(form, where, damage):
     start = int(where * (len(data) - 1))
     data[start : start + len(damage)] = damage
     try:
-        pixels = decode_rgb(bytes(data), "x", max_pixels=100_000)
+        pixels = decode_with_pillow(bytes(data), "x", max_pixels=100_000)
     except UserError:
         return
     assert pixels.ndim == 3
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_ends_early_is_refused(progressive):
+    """With its end marker in place decoders fill what is missing with gray and report nothing."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
+    data = encoded(noise, "JPEG", progressive=progressive)
+    verify(data, "x")
+    for share in (0.5, 0.8, 0.9):
+        with pytest.raises(UserError, match=r"x: the JPEG data end before the image does"):
+            verify(data[: int(len(data) * share)] + b"\xff\xd9", "x")
+
+
+@pytest.mark.parametrize(
+    "kind", [b"VP8 \x0a\0\0\0\x10\0\0\x9d\x01\x2a\xff\x3f\xff\x3f", b"VP8L\x05\0\0\0\x2f\xff\xff\xff\x0f\0"]
+)
+def test_a_webp_bomb_is_refused_before_pillow_allocates_it(kind):
+    with pytest.raises(UserError, match=r"16383 x 16383 pixels|16384 x 16384 pixels"):
+        inspect(b"RIFF\x1a\0\0\0WEBP" + kind + bytes(20), "x")
+
+
+def test_a_pipe_is_no_image_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(UserError, match="not a regular file"):
+        inspect_file(str(tmp_path / "pipe.jpg"))

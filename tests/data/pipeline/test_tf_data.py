@@ -13,6 +13,7 @@ from zip_keras.data.pipeline.batches import BatchMaker
 from zip_keras.data.pipeline.plan import plan_epoch
 from zip_keras.data.pipeline.tf_data import describe_failure, training_batches
 from zip_keras.data.records import Dataset, ImageRecord
+from zip_keras.data.tfrecord.container import write_record
 from zip_keras.errors import UserError
 
 SETTINGS = DataConfig(resize="fixed", short_side=32, long_side=64, bucket_multiple=16)
@@ -181,15 +182,14 @@ def test_shapes_leave_height_and_width_open(images):
 
 
 def test_an_example_in_a_shard_equals_its_loose_file(images, tmp_path):
-    position, records = 0, []
+    records = []
     with (tmp_path / "shard").open("wb") as shard:
         for record in images.records:
             feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[Path(record.file).read_bytes()]))
             example = tf.train.Example(features=tf.train.Features(feature={"image/encoded": feature}))
             content = example.SerializeToString()
-            shard.write(content)
-            records.append(replace(record, file=shard.name, offset=position, length=len(content)))
-            position += len(content)
+            offset = write_record(shard, content)
+            records.append(replace(record, file=shard.name, offset=offset, length=len(content)))
     packed = Dataset("records:made", images.class_names, tuple(records))
     for one, other in zip(
         take(training_batches(images, SETTINGS, 4, seed=0), 3),

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zip_keras.data import prepare
 from zip_keras.data.checks.defects import DefectLog
-from zip_keras.data.checks.images import decode_rgb, inspect
+from zip_keras.data.checks.images import decode_with_pillow, inspect
 from zip_keras.data.encoded import read_encoded
 from zip_keras.data.sources import open_dataset
+from zip_keras.data.tfrecord import writing
 from zip_keras.data.tfrecord.writing import write_shards
 from zip_keras.errors import UserError
 
@@ -65,8 +65,8 @@ def test_resume_writes_only_what_is_missing(devkit, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="did not finish here; run it again with --resume"):
         open_dataset(f"records:{folder}")
     read = []
-    original = prepare.checked_image
-    monkeypatch.setattr(prepare, "checked_image", lambda record, log: read.append(record) or original(record, log))
+    original = writing.checked_image
+    monkeypatch.setattr(writing, "checked_image", lambda record, log: read.append(record) or original(record, log))
     write_shards(dataset, str(folder), DefectLog(), shards=3, resume=True)
     assert len(read) == 8
     assert {n: b for n, b in content(folder).items() if n.endswith("tfrecord")} == {
@@ -77,13 +77,13 @@ def test_resume_writes_only_what_is_missing(devkit, tmp_path, monkeypatch):
 
 
 def _slow_write(spec, folder):
-    original = prepare.checked_image
+    original = writing.checked_image
 
     def slow(record, log):
         time.sleep(0.1)
         return original(record, log)
 
-    prepare.checked_image = slow
+    writing.checked_image = slow
     write_shards(open_dataset(spec), folder, DefectLog(), shards=4)
 
 
@@ -202,7 +202,7 @@ def test_the_stated_size_says_which_way_a_turned_image_was_annotated(devkit, tmp
     Image.fromarray(pixels).save(path)
     turned(path, 6)
     (record,) = write_shards(open_dataset(devkit.train), str(tmp_path / "out"), DefectLog(on_image="repair"))
-    image = decode_rgb(read_encoded(record.file, record.offset, record.length), "a")
+    image = decode_with_pillow(read_encoded(record.file, record.offset, record.length), "a")
     assert image.shape == (*stated, 3)
     assert (image[2, -2, 0] > 200) == top_is_red
 

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zip_keras.data.encoded import MAX_BYTES
+from zip_keras.data.image_headers import FILLER, MAX_PIXELS, check_pixels, jpeg_layout, refuse_large
 from zip_keras.errors import UserError
+from zip_keras.utils import reading
+from zip_keras.utils.optional import optional_import
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS = 100_000_000  # 10,000 x 10,000; decoded to RGB that is 300 MB
-MAX_BYTES = 256 * 1024 * 1024
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 EXIF_ORIENTATION = 0x0112
 
@@ -71,14 +73,7 @@ def read_bytes(path: str) -> bytes:
     Raises:
         UserError: it cannot be read or is larger than `MAX_BYTES`.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{path}: larger than {MAX_BYTES} bytes")
-    return data
+    return reading.read_bytes(path, MAX_BYTES)
 
 
 def inspect(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
@@ -93,11 +88,7 @@ def inspect(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
 
 def inspect_file(path: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
     """`inspect` for a file, of which the header alone is read where that is enough."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(64 * 1024)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    head = reading.read_bytes(path, MAX_BYTES, only=64 * 1024)
     try:
         return inspect(head, path, max_pixels)
     except UserError:  # a long header, such as an embedded thumbnail or colour profile
@@ -112,12 +103,14 @@ def verify(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
     """
     with _opened(data, name, max_pixels) as image:
         info = _info(image, data)
-        image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))  # JPEG: all bytes read, less computed
-        image.load()
+        if info.format in ("JPEG", "MPO"):
+            _load_jpeg(image, data, name)
+        else:
+            image.load()
     return info
 
 
-def decode_rgb(data: bytes, name: str, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_with_pillow(data: bytes, name: str, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes the first frame to uint8 `[height, width, 3]`.
 
     Args:
@@ -148,11 +141,11 @@ def repair(data: bytes, name: str, *, upright: bool = True, max_pixels: int = MA
         data: the encoded image.
         name: for messages.
         upright: whether to turn the pixels as the EXIF orientation says; the orientation is dropped either way.
-        max_pixels: as in `decode_rgb`.
+        max_pixels: as in `decode_with_pillow`.
     """
     from PIL import Image
 
-    pixels = Image.fromarray(decode_rgb(data, name, upright=upright, max_pixels=max_pixels))
+    pixels = Image.fromarray(decode_with_pillow(data, name, upright=upright, max_pixels=max_pixels))
     buffer = io.BytesIO()
     if inspect(data, name, max_pixels).format in ("JPEG", "MPO"):
         pixels.save(buffer, "JPEG", quality=95)
@@ -164,23 +157,37 @@ def repair(data: bytes, name: str, *, upright: bool = True, max_pixels: int = MA
 @contextmanager
 def _opened(data: bytes, name: str, max_pixels: int) -> Iterator["Image"]:
     """The image, its size checked before anything is decoded; every failure inside becomes a `UserError`."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise UserError("Pillow is needed to look into image files: pip install zip-keras[train]") from None
+    Image = optional_import("PIL.Image", name, "train")
+    check_pixels(data, name, max_pixels)  # some of Pillow's plugins allocate the image when they open it
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; the limit here decides
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise UserError(
-                        f"{name}: {image.width} x {image.height} pixels are more than the limit of {max_pixels}"
-                    )
+                refuse_large(image.height, image.width, name, max_pixels)
                 yield image
     except UserError:
         raise
     except Exception as error:  # Pillow's plugins raise anything on hostile bytes: SyntaxError, struct.error, ...
         raise UserError(f"{name}: not a readable image ({_reason(error)})") from None
+
+
+def _load_jpeg(image: "Image", data: bytes, name: str) -> None:
+    """Decodes a JPEG; raises where its data end before its pixels, which decoders fill with gray without a word.
+
+    Decodes once more with a few bytes before the end marker: after complete data they are passed over, in place of
+    missing data they show.
+    """
+    from PIL import Image as Images
+
+    layout = jpeg_layout(data)
+    size = (max(1, image.width // 8), max(1, image.height // 8))
+    filled = data[: layout.end if layout.end >= 0 else len(data)] + FILLER + b"\xff\xd9"
+    with Images.open(io.BytesIO(filled), formats=("JPEG",)) as other:
+        if not layout.progressive:  # its last bytes are details, which a reduced image does not show
+            image.draft(None, size)
+            other.draft(None, size)
+        if not np.array_equal(np.asarray(image), np.asarray(other)):
+            raise UserError(f"{name}: the JPEG data end before the image does")
 
 
 def _reason(error: Exception) -> str:

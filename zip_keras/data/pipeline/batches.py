@@ -10,6 +10,7 @@ import numpy as np
 
 from zip_keras.data.checks.images import EXIF_ORIENTATION
 from zip_keras.data.encoded import check_size, describe, jpeg_reduction, read_encoded, undecodable
+from zip_keras.data.image_headers import check_pixels
 from zip_keras.data.pipeline.batch_targets import box_capacity, example_targets
 from zip_keras.data.pipeline.plan import GRAY_WEIGHTS, ExamplePlan, batches_per_epoch, plan_epoch
 from zip_keras.data.records import Dataset, ImageRecord
@@ -84,6 +85,7 @@ def make_image(record: ImageRecord, example: ExamplePlan, pad_value: tuple[float
     height, width = example.size
     y1, x1, y2, x2 = example.window
     encoded = read_encoded(record.file, record.offset, record.length)
+    check_pixels(encoded, shown)
     try:
         with Image.open(io.BytesIO(encoded)) as picture:
             ratio = jpeg_reduction(original, example.window, example.size) if picture.format == "JPEG" else 1

@@ -1,7 +1,7 @@
 """The bytes of TFRecord files and of `tf.Example`, without TensorFlow: checksums, framing, encoding, decoding.
 
 A record is `length (uint64) | masked crc32c of length (uint32) | payload | masked crc32c of payload`, little-endian.
-Only NumPy is needed, so workers start at once and records can be read on any Keras backend.
+No TensorFlow is needed, so workers start at once and records can be read on any Keras backend.
 """
 
 import os
@@ -9,9 +9,11 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
+import google_crc32c
 import numpy as np
 
 from zip_keras.errors import UserError
+from zip_keras.utils.reading import open_regular
 
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
@@ -19,55 +21,10 @@ MAX_RECORD_BYTES = 1 << 30
 
 Values = Sequence[bytes] | Sequence[float] | Sequence[int] | np.ndarray
 
-_POLYNOMIAL = 0x82F63B78  # Castagnoli, reflected
-_LANE = 256  # bytes that each lane of the vectorised checksum covers
-
-
-def _byte_table() -> np.ndarray:
-    table = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        table = np.where(table & 1, (table >> 1) ^ np.uint32(_POLYNOMIAL), table >> 1)
-    return table
-
-
-_BYTE = _byte_table()
-_BYTE_LIST = _BYTE.tolist()
-_words = np.arange(65536, dtype=np.uint32)
-_WORD = _BYTE[(_BYTE[_words & 255] ^ (_words >> 8)) & 255] ^ (_BYTE[_words & 255] >> 8)  # two bytes in one step
-del _words
-
-
-def _lane_shift() -> list[list[int]]:
-    """What `_LANE` zero bytes make of a state, as four tables of one byte each (the step is linear over bits)."""
-    states = (np.arange(256, dtype=np.uint32)[None, :] << (8 * np.arange(4, dtype=np.uint32))[:, None]).ravel()
-    for _ in range(_LANE // 2):
-        states = _WORD[states & 65535] ^ (states >> 16)
-    return states.reshape(4, 256).tolist()
-
-
-_SHIFT = _lane_shift()
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli) of `data`; about 100 MB/s. `crc32c(b"123456789") == 0xE3069283`."""
-    lanes = len(data) // _LANE
-    state = 0xFFFFFFFF
-    if lanes:
-        words = np.frombuffer(data, "<u2", lanes * _LANE // 2).reshape(lanes, -1).T
-        states = np.zeros(lanes, np.uint32)
-        for word in np.ascontiguousarray(words):
-            states = _WORD[(states ^ word) & 65535] ^ (states >> 16)
-        a, b, c, d = _SHIFT
-        for lane in states.tolist():
-            state = a[state & 255] ^ b[state >> 8 & 255] ^ c[state >> 16 & 255] ^ d[state >> 24] ^ lane
-    for byte in data[lanes * _LANE :]:
-        state = _BYTE_LIST[(state ^ byte) & 255] ^ (state >> 8)
-    return state ^ 0xFFFFFFFF
-
 
 def masked_crc32c(data: bytes) -> int:
     """The rotated checksum that TFRecord files store."""
-    crc = crc32c(data)
+    crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
@@ -87,12 +44,8 @@ def scan_records(path: str) -> Iterator[tuple[int, bytes]]:
     Raises:
         UserError: the file is missing, cut short or damaged; the message names the byte.
     """
-    try:
-        size = os.path.getsize(path)
-        file = open(path, "rb")  # noqa: SIM115 - closed below; a generator's `with` would hide the message
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    with file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         position = 0
         while position < size:
             header = file.read(HEADER_BYTES)
@@ -101,35 +54,33 @@ def scan_records(path: str) -> Iterator[tuple[int, bytes]]:
             length, checksum = struct.unpack("<QI", header)
             if masked_crc32c(header[:8]) != checksum or length > MAX_RECORD_BYTES:
                 raise _damaged(path, position)
-            payload, footer = file.read(length), file.read(FOOTER_BYTES)
-            if len(payload) < length or len(footer) < FOOTER_BYTES:
+            if position + HEADER_BYTES + length + FOOTER_BYTES > size:
                 raise _cut(path, position)
+            payload, footer = file.read(length), file.read(FOOTER_BYTES)
             if struct.unpack("<I", footer)[0] != masked_crc32c(payload):
                 raise _damaged(path, position)
             yield position + HEADER_BYTES, payload
             position += HEADER_BYTES + length + FOOTER_BYTES
 
 
-def read_payload(path: str, offset: int, length: int, *, verify: bool = True) -> bytes:
-    """One record's payload.
+def read_payload(path: str, offset: int, length: int) -> bytes:
+    """One record's payload, its checksum verified.
 
     Args:
         path: the shard.
         offset, length: of the payload, as in `ImageRecord`.
-        verify: whether to check its checksum.
 
     Raises:
         UserError: the shard is missing, cut short or damaged.
     """
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            payload, footer = file.read(length), file.read(FOOTER_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if not 0 <= length <= MAX_RECORD_BYTES or offset < HEADER_BYTES:
+        raise _damaged(path, offset)
+    with open_regular(path) as file:
+        file.seek(offset)
+        payload, footer = file.read(length), file.read(FOOTER_BYTES)
     if len(payload) < length or len(footer) < FOOTER_BYTES:
         raise _cut(path, offset - HEADER_BYTES)
-    if verify and struct.unpack("<I", footer)[0] != masked_crc32c(payload):
+    if struct.unpack("<I", footer)[0] != masked_crc32c(payload):
         raise _damaged(path, offset - HEADER_BYTES)
     return payload
 
