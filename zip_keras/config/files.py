@@ -8,6 +8,7 @@ from typing import Any
 
 from zip_keras.config import ExperimentConfig, to_dict
 from zip_keras.errors import UserError
+from zip_keras.utils.reading import read_yaml
 
 
 def read_config(file: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -51,18 +52,15 @@ def config_differences(before: ExperimentConfig, after: ExperimentConfig) -> lis
 
 def _checked_content(file: Path) -> dict[str, Any]:
     """What the file holds, after its keys have been looked at."""
-    import yaml
-
     if not file.is_file():
         raise UserError(f"{file}: no such config file; configs/ has examples")
-    try:
-        content = yaml.safe_load(file.read_text()) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(file) or {}
     if not isinstance(content, dict):
         raise UserError(f"{file}: must hold sections such as `train:` with keys under them")
-    for key, _ in _flat(content):
+    for key, value in _flat(content):
         _check_key(key, str(file))
+        if key in _sections() and value != {}:
+            raise UserError(f"{file}: {key} is {value!r}; it must hold keys, or be left out")
     return content
 
 
@@ -78,9 +76,14 @@ def _check_key(key: str, where: str) -> None:
 
 def _known_keys() -> list[str]:
     """All keys, sections included."""
+    return sorted({*(key for key, _ in _flat(to_dict(ExperimentConfig()))), *_sections()})
+
+
+def _sections() -> set[str]:
+    """Keys that hold other keys."""
     keys = [key for key, _ in _flat(to_dict(ExperimentConfig()))]
-    sections = {key.rpartition(".")[0] for key in keys} - {""}
-    return sorted({*keys, *sections, *(section.rpartition(".")[0] for section in sections)} - {""})
+    parts = [key.split(".") for key in keys]
+    return {".".join(words[:n]) for words in parts for n in range(1, len(words))}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,8 +18,8 @@ from zip_keras.utils.locks import FolderLock
 class ServedProposer(tf.Module):
     """The signatures of an export. Their names, and those of their inputs and outputs, are a promise to clients.
 
-    `serving_default`: `images` uint8 `[B, H, W, 3]` RGB. `encoded`: `image_bytes` string `[B]`, each a JPEG, PNG, GIF
-    or BMP file, of any sizes. Outputs of both: `boxes` float32 `[B, n, 4]` (y1, x1, y2, x2) in pixels of the given
+    `serving_default`: `images` uint8 `[B, H, W, 3]` RGB. `encoded`: `image_bytes` string `[B]`, each a JPEG, PNG, GIF,
+    BMP or WebP file, of any sizes. Outputs of both: `boxes` float32 `[B, n, 4]` (y1, x1, y2, x2) in pixels of the given
     image, `scores` float32 `[B, n]` decreasing, `valid` bool `[B, n]`, `levels` int32 `[B, n]` (1, 2, 3: the level that
     found the box); places that are not valid are zero. `encoded` also gives `decoded` bool `[B]`: False where the bytes
     are no readable image, which then has no valid place, while the other images of the batch are answered.
@@ -37,7 +37,7 @@ class ServedProposer(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def serving_default(self, images):
         tf.debugging.assert_positive(tf.shape(images)[1:3], "images: height and width must be at least 1 pixel")
-        return self._propose(images)
+        return tf.cond(tf.shape(images)[0] > 0, lambda: self._propose(images), lambda: self._nothing(0))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def encoded(self, image_bytes):
@@ -66,16 +66,17 @@ class ServedProposer(tf.Module):
         def of_image():
             return {name: values[0] for name, values in self._propose(image[None]).items()}
 
-        def nothing():
-            n = self._length
-            return {
-                "boxes": tf.zeros([n, 4]),
-                "scores": tf.zeros([n]),
-                "valid": tf.zeros([n], tf.bool),
-                "levels": tf.zeros([n], tf.int32),
-            }
+        return {**tf.cond(decoded, of_image, self._nothing), "decoded": decoded}
 
-        return {**tf.cond(decoded, of_image, nothing), "decoded": decoded}
+    def _nothing(self, *batch: int) -> dict[str, tf.Tensor]:
+        """The answer without boxes: of one image, or of a batch."""
+        places = [*batch, self._length]
+        return {
+            "boxes": tf.zeros([*places, 4]),
+            "scores": tf.zeros(places),
+            "valid": tf.zeros(places, tf.bool),
+            "levels": tf.zeros(places, tf.int32),
+        }
 
 
 def export_proposer(proposer: Proposer, folder: str | Path, version: int | None = None) -> Path:

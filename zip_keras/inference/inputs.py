@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 
 from zip_keras.data.encoded import describe
+from zip_keras.data.formats.files import read_lines
 from zip_keras.data.records import image_id_of
 from zip_keras.errors import UserError
 
@@ -98,10 +98,7 @@ def _of_folder(path: str) -> tuple[list[ImageFile], dict[str, int]]:
 
 
 def _of_list(path: str, on_bad_image: BadImage) -> tuple[list[ImageFile], dict[str, int]]:
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: the list of images cannot be read: {error}") from None
+    lines = read_lines(path)
     names: list[str] = []
     missing: list[str] = []
     for number, line in enumerate(map(str.strip, lines), 1):

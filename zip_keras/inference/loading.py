@@ -1,7 +1,6 @@
 """Models by name, the same for every command: a run folder, a `.keras` file, an exported SavedModel or a preset."""
 
 import dataclasses
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from zip_keras.errors import UserError
 from zip_keras.inference.manifest import check_manifest
-from zip_keras.inference.model_files import KERAS_FILE, SAVED_MODEL_FILE, find_model
+from zip_keras.inference.model_files import KERAS_FILE, SAVED_MODEL_FILE, find_model, read_keras_config
 from zip_keras.inference.options import InferenceOptions
 from zip_keras.models.proposer import Proposer
 from zip_keras.presets import PRESET_FILE, load_preset
@@ -61,9 +60,10 @@ def load_keras_proposer(model: str | Path) -> Proposer:
         if not path.is_file():
             raise UserError(f"{path}: missing; this SavedModel was not made by zip-keras export, or lost a file")
         check_manifest(folder)
+    read_keras_config(path)
     try:
         loaded = keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # Keras and h5py raise anything on a broken file
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path}: cannot be loaded ({reason[:200]}); was it written to its end?") from None
     if not isinstance(loaded, Proposer):
@@ -93,7 +93,7 @@ def _of_saved_model(path: Path, max_proposals: int | None) -> Propose:
         loaded = tf.saved_model.load(str(path))
         signature = loaded.signatures["serving_default"]
         length = signature.structured_outputs["boxes"].shape[1]
-    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+    except Exception as error:  # TensorFlow raises anything on missing or cut variables
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path}: not a SavedModel of zip-keras export ({reason[:200]})") from None
     if max_proposals is not None and max_proposals > length:

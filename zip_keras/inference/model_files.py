@@ -1,17 +1,19 @@
 """The files of models: what a model's name stands for, and what its file says. Without TensorFlow."""
 
-import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from zip_keras.errors import UserError
 from zip_keras.presets import FOLDER as PRESETS
 from zip_keras.presets import PRESET_FILE, list_presets, read_preset
+from zip_keras.utils.archives import open_zip
+from zip_keras.utils.reading import Budget, parse_json
 
 SAVED_MODEL_FILE = "saved_model.pb"
 KERAS_FILE = Path("assets.extra") / "proposer.keras"  # in a SavedModel folder; TensorFlow Serving leaves it alone
 RUN_FILES = ("best.keras", "last.keras")
+_CONFIG = "config.json"  # in a `.keras` file
+_CONFIG_BUDGET = Budget(bytes=16 << 20, nodes=1_000_000, depth=100)
 
 
 def find_model(model: str | Path) -> Path:
@@ -59,11 +61,27 @@ def stored_calibration(model: str | Path) -> dict[str, Any] | None:
     file = path / KERAS_FILE if path.is_dir() else path
     if not file.is_file():  # a SavedModel of another make: it says so when it is loaded
         return None
+    calibration = read_keras_config(file)["config"].get("calibration")
+    if calibration is not None and not isinstance(calibration, dict):
+        raise UserError(f"{file}: cannot be loaded (its calibration is no object); was it written to its end?")
+    return calibration
+
+
+def read_keras_config(file: Path) -> dict[str, Any]:
+    """`config.json` of a `.keras` file, read within bounds before Keras builds anything from it.
+
+    Raises:
+        UserError: no Keras file, a decompression bomb, or the json describes no model.
+    """
     try:
-        with zipfile.ZipFile(file) as content:
-            return json.loads(content.read("config.json"))["config"].get("calibration")
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file}: cannot be loaded ({error}); was it written to its end?") from None
+        with open_zip(file, "a Keras file") as archive:
+            content = parse_json(archive.read(_CONFIG), f"{file}: {_CONFIG}", _CONFIG_BUDGET)
+    except UserError as error:
+        reason = str(error).removeprefix(f"{file}: ")
+        raise UserError(f"{file}: cannot be loaded ({reason}); was it written to its end?") from None
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise UserError(f"{file}: cannot be loaded ({_CONFIG} describes no model); was it written to its end?")
+    return content
 
 
 def _versions(folder: Path) -> list[Path]:

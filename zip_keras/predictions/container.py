@@ -8,7 +8,7 @@ import numpy as np
 ImageId = int | str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImagePredictions:
     """The proposals of one image, best first.
 
@@ -91,8 +91,9 @@ class Predictions:
             scores = np.concatenate([before.scores, scores])
             categories = np.concatenate([before.categories, categories])
             levels = np.concatenate([before.levels, levels])
-        order = np.argsort(-scores, kind="stable")
-        self._images[image_id] = ImagePredictions(image_id, xywh, scores, categories, levels).choose(order)
+        part = ImagePredictions(image_id, xywh, scores, categories, levels)
+        in_order = bool((scores[1:] <= scores[:-1]).all())  # False where a score is NaN
+        self._images[image_id] = part if in_order else part.choose(np.argsort(-scores, kind="stable"))
 
     def pop(self, image_id: ImageId) -> ImagePredictions:
         """Takes an image out."""
@@ -142,7 +143,8 @@ def gather(parts: Iterable[ImagePredictions], name: str) -> Predictions:
     for image_id in list(collected):
         of_image = collected.pop(image_id)  # one at a time: parts and their sum are not both in memory
         names = ("xywh", "scores", "categories", "levels")
-        proposals.add_xywh(image_id, *(np.concatenate([getattr(p, name) for p in of_image]) for name in names))
+        columns = ([getattr(part, name) for part in of_image] for name in names)
+        proposals.add_xywh(image_id, *(parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in columns))
     return proposals
 
 

@@ -15,6 +15,7 @@ from zip_keras.errors import UserError
 from zip_keras.utils.digests import check_sha256, sha256
 from zip_keras.utils.environment import versions
 from zip_keras.utils.files import atomic_write
+from zip_keras.utils.reading import read_json
 
 if TYPE_CHECKING:
     from zip_keras.models.proposer import Proposer
@@ -77,7 +78,7 @@ def load_preset(folder: Path) -> "Proposer":
     try:
         network = ProposalNetwork(**content["network"])
         proposer = Proposer(network, **content["proposer"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{folder / PRESET_FILE}: not a preset of this version of zip-keras ({error})") from None
     check_weights(folder, content)
     report = load_weights(network, folder / WEIGHTS_FILE)
@@ -142,9 +143,10 @@ def read_preset(folder: Path) -> dict[str, Any]:
     """
     file = folder / PRESET_FILE
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or not isinstance(content.get("description"), str):
-            raise ValueError("it does not describe a preset")
-        return content
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file}: damaged ({error}); install zip-keras again") from None
+        content = read_json(file)
+    except UserError as error:
+        raise UserError(f"{file}: damaged ({str(error).removeprefix(f'{file}: ')}); install zip-keras again") from None
+    kinds = {"description": str, "network": dict, "proposer": dict}
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in kinds.items()):
+        raise UserError(f"{file}: damaged (it must hold {', '.join(kinds)}); install zip-keras again")
+    return content

@@ -125,7 +125,7 @@ def parse_json(content: bytes | str, name: str, budget: Budget = DOCUMENT) -> An
         return json.loads(content.decode("utf-8"), parse_int=_integer)
     except UserError:
         raise
-    except UnicodeError as error:
+    except (UnicodeEncodeError, UnicodeDecodeError) as error:
         raise UserError(f"{name}: not a UTF-8 text file ({error.reason})") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name}: not valid json ({error})") from None

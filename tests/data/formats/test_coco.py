@@ -66,7 +66,7 @@ def changed(where, value):
     [
         ("[1]", "not a COCO instances file"),
         ("{", "not valid json"),
-        (changed(["images"], 3), '"images" is missing or not a list'),
+        (changed(["images"], 3), '"images" is not a list of objects'),
         (changed(["images", 0, "file_name"], "../b.png"), "leads out of the image folder"),
         (changed(["images", 0, "file_name"], 3), r'images\[0\] has a bad "file_name"'),
         (changed(["images", 1, "id"], 7), r"images\[1\] has the id 7 of an earlier image"),

@@ -61,7 +61,7 @@ def test_resume_writes_only_what_is_missing(devkit, tmp_path, monkeypatch):
     (folder / "shard-00001-of-00003.tfrecord").unlink()
     (folder / "shard-00002-of-00003.tfrecord.index.npz").unlink()
     (folder / "dataset.json").unlink()
-    (folder / "shard-00001-of-00003.tfrecord.77.tmp").write_bytes(b"half")
+    (folder / ".shard-00001-of-00003.tfrecord.77.part").write_bytes(b"half")
     with pytest.raises(UserError, match="did not finish here; run it again with --resume"):
         open_dataset(f"records:{folder}")
     read = []
@@ -72,7 +72,7 @@ def test_resume_writes_only_what_is_missing(devkit, tmp_path, monkeypatch):
     assert {n: b for n, b in content(folder).items() if n.endswith("tfrecord")} == {
         n: b for n, b in whole.items() if n.endswith("tfrecord")
     }
-    assert not list(folder.glob("*.tmp"))
+    assert not list(folder.glob(".*.part"))
     assert len(open_dataset(f"records:{folder}")) == 12
 
 
@@ -154,7 +154,7 @@ def test_by_default_the_first_bad_image_stops_the_run_and_is_named(dirty, tmp_pa
         write_shards(dataset, str(tmp_path / "out"), DefectLog(), shards=2, workers=workers)
     assert f"{stem}." in str(error.value)
     assert "--on-bad-image=skip" in str(error.value)
-    assert not list((tmp_path / "out").glob("*.tmp"))
+    assert not list((tmp_path / "out").glob(".*.part"))
 
 
 def test_skip_counts_every_bad_image(dirty, tmp_path):

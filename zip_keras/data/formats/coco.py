@@ -1,6 +1,5 @@
 """COCO instances json: boxes `[x, y, width, height]`, continuous; `area` and crowd are kept, segmentation is not."""
 
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from typing import Any
 
 from zip_keras.data.annotations import ImageAnnotation, ObjectAnnotation
 from zip_keras.data.checks.defects import DefectLog
+from zip_keras.data.formats.coco_json import read_coco_json
 from zip_keras.errors import UserError
 
 
@@ -25,18 +25,13 @@ def read_coco(path: str, log: DefectLog, *, image_folder: str | None = None) -> 
     Raises:
         UserError: not a COCO instances file, or an entry lacks what it must have; the message names the entry.
     """
-    content = _load(path)
-    images, objects, categories = (_entries(content, key, path) for key in ("images", "annotations", "categories"))
-    names = _category_names(categories, path)
-    of_image: dict[Any, list[ObjectAnnotation]] = {}
-    for i, entry in enumerate(images):
-        image_id = _get(entry, "id", (int, str), f"{path}: images[{i}]")
-        if image_id in of_image:
-            raise UserError(f"{path}: images[{i}] has the id {image_id!r} of an earlier image; ids must differ")
-        of_image[image_id] = []
-    for i, entry in enumerate(objects):
+    content = read_coco_json(path)
+    images = content.images
+    names = _category_names(content.categories, path)
+    of_image: dict[int | str, list[ObjectAnnotation]] = {image["id"]: [] for image in images}
+    for i, entry in enumerate(content.annotations):
         who = f"annotations[{i}] (id {entry.get('id')!r})"
-        image_id = _get(entry, "image_id", (int, str), f"{path}: {who}")
+        image_id = entry["image_id"]
         if image_id not in of_image:
             log.box("unknown_image", path, f"{who} has the image_id {image_id!r}, which is not among the images")
             continue
@@ -74,26 +69,6 @@ def find_image_folder(path: str, file_names: Sequence[str]) -> str:
     return here
 
 
-def _load(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid json ({error})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a COCO instances file; it must be an object with images, annotations, categories")
-    return content
-
-
-def _entries(content: dict[str, Any], key: str, path: str) -> list[dict[str, Any]]:
-    entries = content.get(key)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UserError(f'{path}: "{key}" is missing or not a list of objects; this must be a COCO instances file')
-    return entries
-
-
 def _get(entry: dict[str, Any], key: str, kind: type | tuple[type, ...], who: str) -> Any:
     value = entry.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
@@ -102,9 +77,11 @@ def _get(entry: dict[str, Any], key: str, kind: type | tuple[type, ...], who: st
 
 
 def _category_names(categories: list[dict[str, Any]], path: str) -> dict[int, str]:
+    if not categories:
+        raise UserError(f'{path}: "categories" is missing or empty; it must list the classes with "id" and "name"')
     names: dict[int, str] = {}
     for i, entry in enumerate(categories):
-        number = _get(entry, "id", int, f"{path}: categories[{i}]")
+        number = entry["id"]
         name = _get(entry, "name", str, f"{path}: categories[{i}]")
         if number in names or name in names.values():
             raise UserError(f"{path}: categories[{i}] has the id or name of an earlier category")

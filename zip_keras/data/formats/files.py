@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Container
 
 from zip_keras.errors import UserError
+from zip_keras.utils.reading import read_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
@@ -55,16 +56,9 @@ def read_lines(path: str, max_bytes: int = 64 * 1024 * 1024) -> list[str]:
     """The lines of a UTF-8 text file of bounded size.
 
     Raises:
-        UserError: the file is missing, too large or not text.
+        UserError: the file is missing, too large, not text, or holds a NUL, which no file name can.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if len(data) > max_bytes:
-        raise UserError(f"{path}: larger than {max_bytes} bytes; this is not a text list")
-    try:
-        return data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a UTF-8 text file") from None
+    text = read_text(path, max_bytes)
+    if "\0" in text:
+        raise UserError(f"{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL; not a text file")
+    return text.splitlines()

@@ -1,12 +1,12 @@
 """The XML that PASCAL VOC and ImageNet-DET share, parsed without entities and within bounds."""
 
 import math
-import os
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from zip_keras.data.annotations import ObjectAnnotation
 from zip_keras.errors import UserError
+from zip_keras.utils.reading import read_bytes
 
 MAX_BYTES = 8 * 1024 * 1024  # a file with 10,000 objects has about 3 MB
 MAX_DEPTH = 32
@@ -31,14 +31,7 @@ def read_xml(path: str) -> XmlAnnotation:
         UserError: the file is missing, too large, not well-formed, declares a document type or entities, or is not an
             `annotation`.
     """
-    try:
-        if os.path.getsize(path) > MAX_BYTES:
-            raise UserError(f"{path}: larger than {MAX_BYTES} bytes; this is not an annotation file")
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return parse_xml(data, path)
+    return parse_xml(read_bytes(path, MAX_BYTES), path)
 
 
 def parse_xml(data: bytes, path: str) -> XmlAnnotation:

@@ -14,6 +14,7 @@ from zip_keras.data.checks.defects import DefectLog
 from zip_keras.data.formats.files import IMAGE_SUFFIXES, images_by_stem, read_lines
 from zip_keras.data.records import image_id_of
 from zip_keras.errors import UserError
+from zip_keras.utils.reading import read_yaml
 
 Sizer = Callable[[str], tuple[int, int] | None]
 
@@ -119,7 +120,9 @@ def _read_labels(path: str, names: list[str], height: int, width: int) -> list[O
             index, values = int(words[0]), [float(word) for word in words[1:]]
         except ValueError:
             raise UserError(f"{path}: line {number} is not a class number and numbers") from None
-        if len(values) == 4:
+        if not all(map(math.isfinite, values)):
+            x1 = y1 = x2 = y2 = math.nan  # judged as a box that cannot be read, by the policy
+        elif len(values) == 4:
             x, y, w, h = values
             x1, y1, x2, y2 = x - w / 2, y - h / 2, x + w / 2, y + h / 2
         elif len(values) >= 6 and len(values) % 2 == 0:
@@ -168,22 +171,19 @@ def _inside(folder: str, name: str) -> str:
 
 
 def _load_yaml(path: str) -> dict[str, object]:
-    try:
-        import yaml
-    except ImportError:
-        raise UserError("PyYAML is needed to read data.yaml: pip install zip-keras[train]") from None
-    try:
-        content = yaml.safe_load("\n".join(read_lines(path, max_bytes=1024 * 1024)))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: must have the keys train, val and names")
     return content
 
 
 def _yaml_names(names: object, path: str) -> list[str]:
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+    if isinstance(names, dict) and all(type(key) is int for key in names) and set(names) == set(range(len(names))):
         names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list) or not names:
+    if (
+        not isinstance(names, list)
+        or not names
+        or any(name is None or isinstance(name, dict | list | set) for name in names)
+    ):
         raise UserError(f"{path}: names must be a list, or a mapping from 0, 1, 2, ... to class names")
     return [str(name) for name in names]

@@ -55,9 +55,19 @@ def annotation_of(payload: bytes, shard: str, offset: int, label_map: Mapping[in
         UserError: the example has not those features, or their lengths differ.
     """
     where = f"{shard}, example at byte {offset}"
-    features = decode_example(payload, where)
+    try:
+        return _annotation(decode_example(payload, where), where, shard, offset, label_map)
+    except UserError:
+        raise
+    except (ValueError, OverflowError) as error:  # a NaN for a label, an infinite height
+        raise UserError(f"{where}: no object detection record ({error})") from None
+
+
+def _annotation(
+    features: Mapping[str, Any], where: str, shard: str, offset: int, label_map: Mapping[int, str]
+) -> ImageAnnotation | None:
     height, width = (_integer(features.get(f"image/{side}")) for side in ("height", "width"))
-    if height <= 0 or width <= 0:
+    if not (0 < height < 1_000_000 and 0 < width < 1_000_000):
         size = _size_inside(features, where)
         if size is None:
             return None
@@ -126,7 +136,7 @@ def read_label_map(path: str) -> dict[int, str]:
     text = "\n".join(line.split("#")[0] for line in read_lines(path, 16 * 1024 * 1024))
     names: dict[int, str] = {}
     for item in re.findall(r"item\s*\{([^{}]*)\}", text):
-        number = re.search(r"\bid\s*:\s*(\d+)", item)
+        number = re.search(r"\bid\s*:\s*(\d{1,18})\b", item)
         name = re.search(r"""\bname\s*:\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""", item)
         if not number or not name:
             raise UserError(f"{path}: every item needs an id and a name")

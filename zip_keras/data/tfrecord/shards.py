@@ -11,8 +11,8 @@ import json
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,12 @@ from zip_keras.data.annotations import ImageAnnotation, PixelConvention
 from zip_keras.data.checks.defects import Defect, DefectLog
 from zip_keras.data.checks.validation import to_record
 from zip_keras.data.records import ImageRecord
-from zip_keras.data.tfrecord.container import scan_records
+from zip_keras.data.tfrecord.container import HEADER_BYTES, scan_records
 from zip_keras.data.tfrecord.examples import annotation_of, read_label_map
 from zip_keras.errors import UserError
+from zip_keras.utils.archives import Npz, open_zip
+from zip_keras.utils.files import atomic_write
+from zip_keras.utils.reading import Budget, parse_json
 
 INDEX_SUFFIX = ".index.npz"
 DATASET_FILE = "dataset.json"  # written last: its presence says that every shard is there
@@ -30,6 +33,9 @@ JOB_FILE = "job.json"  # written first
 LABEL_MAP_FILE = "label_map.pbtxt"
 _FOREIGN = "foreign, label map "  # the `job` of an index of other tools' records begins so
 _SHARD_NAME = re.compile(r"(\.tfrecords?|\.record|\.tfrecord-\d{5}-of-\d{5}|-\d{5}-of-\d{5})$")
+_ARRAYS = ("shard_bytes", "job", "names", "defects", "image_ids", "offsets", "lengths", "sizes", "counts", "boxes",
+           "classes", "difficult", "crowd", "area")  # fmt: skip
+_INDEX_BUDGET = Budget(bytes=1 << 28, nodes=50_000_000, depth=3)
 _OF_N = re.compile(r"-(\d{5})-of-(\d{5})")
 
 
@@ -67,15 +73,8 @@ def write_index(
         "crowd": np.concatenate([np.zeros(0, bool), *flat["crowd"]]),
         "area": np.concatenate([np.zeros(0, np.float32), *flat["area"]]),
     }
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(shard) or ".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, shard + INDEX_SUFFIX)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with atomic_write(shard + INDEX_SUFFIX) as unfinished, open(unfinished, "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,14 +88,21 @@ class ShardIndex:
 
 
 def read_index(shard: str) -> ShardIndex | None:
-    """The index of a shard; None when there is none, when it cannot be read, or when the shard has another size."""
-    path = shard + INDEX_SUFFIX
+    """The index of a shard; None when there is none, or it does not hold what an index of this shard must.
+
+    Boxes, classes and places are checked as annotations are, because a folder of records may come from anybody.
+    """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            content = {name: arrays[name] for name in arrays.files}
-        if int(content["shard_bytes"]) != os.path.getsize(shard):
+        with open_zip(shard + INDEX_SUFFIX, "the index of a shard") as archive:
+            npz = Npz(archive)
+            content = {name: npz.read(name) for name in _ARRAYS}
+        shard_bytes = os.path.getsize(shard)
+        ids, names, defects = (
+            parse_json(str(content[name]), f"{shard}{INDEX_SUFFIX}", _INDEX_BUDGET)
+            for name in ("image_ids", "names", "defects")
+        )
+        if int(content["shard_bytes"]) != shard_bytes or not _is_sound(content, ids, names, shard_bytes):
             return None
-        ids = json.loads(str(content["image_ids"]))
         ends = np.cumsum(content["counts"])
         rows = zip(ids, content["offsets"], content["lengths"], content["sizes"], ends, content["counts"], strict=True)
         records = [
@@ -111,10 +117,36 @@ def read_index(shard: str) -> ShardIndex | None:
             )
             for image_id, offset, length, size, end, count in rows
         ]
-        defects = [Defect(**defect) for defect in json.loads(str(content["defects"]))]
-        return ShardIndex(records, json.loads(str(content["names"])), str(content["job"]), defects)
-    except Exception:  # a damaged archive raises all sorts of things; the shard itself is scanned instead
+        return ShardIndex(records, names, str(content["job"]), [Defect(**defect) for defect in defects])
+    except (UserError, KeyError, OSError, ValueError, TypeError):  # the shard itself is scanned instead
         return None
+
+
+def _is_sound(content: Mapping[str, np.ndarray], ids: Any, names: Any, shard_bytes: int) -> bool:
+    """Whether an index, which may be anybody's, holds what `to_record` guarantees."""
+    images, boxes = content["offsets"].shape[0], content["boxes"].shape[0]
+    shapes = dict.fromkeys(("offsets", "lengths", "counts"), (images,)) | {
+        "sizes": (images, 2),
+        "boxes": (boxes, 4),
+    }
+    shapes |= dict.fromkeys(("classes", "difficult", "crowd", "area"), (boxes,))
+    kinds = {"boxes": "f", "area": "f", "difficult": "b", "crowd": "b"}
+    if any(content[n].shape != shape or content[n].dtype.kind != kinds.get(n, "i") for n, shape in shapes.items()):
+        return False
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    if not texts or not isinstance(ids, list) or len(ids) != images or not all(type(i) in (int, str) for i in ids):
+        return False
+    counts, offsets, lengths, sizes = (content[name] for name in ("counts", "offsets", "lengths", "sizes"))
+    if (counts < 0).any() or counts.sum() != boxes or (offsets < HEADER_BYTES).any() or (lengths < 0).any():
+        return False
+    if (lengths > shard_bytes).any() or (offsets > shard_bytes - lengths).any() or (sizes < 1).any():
+        return False
+    y1, x1, y2, x2 = content["boxes"].T
+    height, width = np.repeat(sizes, counts, axis=0).T
+    inside = (y1 >= 0) & (x1 >= 0) & (y1 < y2) & (x1 < x2) & (y2 <= height) & (x2 <= width)  # False for NaN
+    classes = content["classes"]
+    good = inside & (classes >= 0) & (classes < len(names)) & np.isfinite(content["area"])
+    return bool(good.all())
 
 
 def shard_paths(folder: str, prefix: str = "") -> list[str]:
@@ -218,6 +250,6 @@ def _index_foreign(shard: str, label_map: Mapping[int, str], log: DefectLog, pix
         and len(log.defects) == known
         and os.stat(os.path.dirname(shard) or ".").st_mode & stat.S_IWUSR
     ):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UserError):
             write_index(shard, records, names, job=_foreign_job(label_map))
     return ShardIndex(records, names, "", [])

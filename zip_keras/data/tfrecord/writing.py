@@ -4,7 +4,6 @@ Each shard is written under a temporary name and renamed when it is complete, th
 comes last. A run that was stopped goes on with `resume` and leaves out the shards that are done.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -13,7 +12,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -34,6 +32,8 @@ from zip_keras.data.tfrecord.shards import (
     write_index,
 )
 from zip_keras.errors import UserError
+from zip_keras.utils.files import atomic_write
+from zip_keras.utils.reading import read_json
 
 SHARD_BYTES = 128 * 1024 * 1024
 Progress = Callable[[int], None]
@@ -180,13 +180,12 @@ class _Task:
 
     def write(self, advance: Progress, stopped: Callable[[], bool]) -> None:
         log = DefectLog(self.on_box, self.on_image)
-        temporary = f"{self.path}.{os.getpid()}.tmp"
         written: list[ImageRecord] = []
         try:
-            with open(temporary, "wb") as file:
+            with atomic_write(self.path) as unfinished, open(unfinished, "wb") as file:
                 for record in self.records:
                     if stopped():
-                        raise InterruptedError
+                        raise _Stopped
                     found = checked_image(record, log)
                     if found:
                         kept, data, image_format = found
@@ -196,15 +195,13 @@ class _Task:
                     advance(1)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-            write_index(self.path, written, self.class_names, job=self.job, defects=log.defects)
-        except InterruptedError:
+        except _Stopped:
             return
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror or error})") from None
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        write_index(self.path, written, self.class_names, job=self.job, defects=log.defects)
+
+
+class _Stopped(Exception):
+    """Another worker failed."""
 
 
 def _run(tasks: Sequence[_Task], workers: int, progress: Progress) -> None:
@@ -265,7 +262,7 @@ def _claim(folder: str, job: str, resume: bool) -> None:
                     f"{folder}: was written from other data or other settings; give the same ones, or another folder"
                 )
             for name in os.listdir(folder):
-                if name.endswith(".tmp"):
+                if name.endswith(".part"):
                     os.unlink(os.path.join(folder, name))
         _write_json(path, {"job": job})
     except OSError as error:
@@ -274,18 +271,15 @@ def _claim(folder: str, job: str, resume: bool) -> None:
 
 def _read_job(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)["job"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_json(path)["job"]
+    except (UserError, KeyError, TypeError):
         return None
 
 
 def _write_json(path: str, content: object) -> None:
-    temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
+    with atomic_write(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=1)
         file.write("\n")
-    os.replace(temporary, path)
 
 
 def _size(record: ImageRecord) -> int:

@@ -2,13 +2,8 @@
 
 A format is a module with `read(file, options) -> Iterator[ImagePredictions]` and `write(file, parts) -> boxes`. An
 image may come in several parts, in the file's order and not yet sorted by score: `gather` puts them together. Readers
-<<<<<<< HEAD
 check the structure of a file; `evaluation.checks` decides whether its boxes make sense. The level that made a box is
 kept where the format has a place for it. Boxes of files without it have level 0, which means unknown.
-=======
-check the structure of a file; whether its boxes make sense is for `evaluation.checks`. The level that made a box is
-kept where the format has a place for it; files without it give level 0: not known.
->>>>>>> 2b9a6e5 (Safe reading of files, json and YAML; one pixel limit from every header; JPEGs that end early are errors; CRC of every record by google-crc32c; report by Jinja2; Student's t by SciPy; imports declared)
 
 | suffix | what | memory |
 |---|---|---|

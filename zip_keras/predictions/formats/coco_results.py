@@ -4,6 +4,7 @@ A row whose box comes from a known level also has `"level"`, an integer from 1; 
 Files of millions of rows are read and written piece by piece: `json.load` would take some 500 bytes a box.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -15,8 +16,11 @@ from zip_keras.errors import UserError
 from zip_keras.predictions.container import ImagePredictions
 from zip_keras.predictions.formats.common import ReadOptions, by_image, refuse_not_finite
 from zip_keras.utils.files import atomic_write
+from zip_keras.utils.reading import Budget, open_regular, parse_json
 
 _PIECE = 1 << 22  # characters parsed at once, about 30,000 rows
+_LONGEST_ROW = 1 << 26  # characters; a row with a run-length mask has some thousand
+_BUDGET = Budget(bytes=4 * _LONGEST_ROW, nodes=10_000_000, depth=8)
 # Nested objects may be in a row, but not a list of them; run-length masks hold no braces.
 _BETWEEN_ROWS = re.compile(r"\}\s*,\s*(?=\{)")
 
@@ -29,7 +33,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
     """
     first_row = 0
     try:
-        with open(file, encoding="utf-8") as stream:
+        with open_regular(file) as binary, io.TextIOWrapper(binary, encoding="utf-8") as stream:
             for rows in _pieces(stream, file):
                 yield from _parts(rows, first_row, file)
                 first_row += len(rows)
@@ -69,17 +73,18 @@ def _pieces(stream: TextIO, file: str) -> Iterator[list[Any]]:
         if ends:
             whole, text = text[: ends[-1]], text[ends[-1] :]
             yield _parse(f"[{whole.rstrip().rstrip(',')}]", file)
+        elif len(text) > _LONGEST_ROW:
+            raise UserError(f"{file}: a row of more than {_LONGEST_ROW:,} characters; these are not COCO results")
         text += more
     if rows := _parse(f"[{text}", file):
         yield rows
 
 
 def _parse(text: str, file: str) -> list[Any]:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        near = text[max(0, error.pos - 30) : error.pos + 30]
-        raise UserError(f"{file}: broken json: {error.msg} near {near!r}; was the file written to its end?") from None
+    content = parse_json(text, file, _BUDGET)
+    if not isinstance(content, list):
+        raise UserError(f"{file}: broken json: no list of rows; was the file written to its end?")
+    return content
 
 
 def _parts(rows: list[Any], first_row: int, file: str) -> Iterator[ImagePredictions]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from zip_keras.data.annotations import PixelConvention
+from zip_keras.data.formats.files import read_lines
 from zip_keras.data.records import image_id_of
 from zip_keras.errors import UserError
 from zip_keras.predictions.container import ImageId, ImagePredictions
@@ -33,11 +33,7 @@ def read_image_list(file: str) -> tuple[ImageId, ...]:
     Raises:
         UserError: the list is missing or empty.
     """
-    try:
-        lines = Path(file).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: the list of images cannot be read: {error}") from None
-    ids = tuple(image_id_of(line.split()[0]) for line in lines if line.strip())
+    ids = tuple(image_id_of(line.split()[0]) for line in read_lines(file) if line.strip())
     if not ids:
         raise UserError(f"{file}: the list of images is empty")
     return ids

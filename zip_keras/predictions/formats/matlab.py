@@ -72,8 +72,7 @@ def _ids(content: dict[str, Any], images: int, options: ReadOptions, file: str) 
     if options.image_ids is not None:
         ids = list(options.image_ids)
     elif "image_ids" in content:
-        values = [np.asarray(value).reshape(-1)[0] for value in content["image_ids"].reshape(-1)]
-        ids = [str(value) if isinstance(value, str) else int(value) for value in values]
+        ids = [_id(value, position, file) for position, value in enumerate(np.ravel(content["image_ids"]), start=1)]
     else:
         raise UserError(f"{file}: aboxes have no image ids; name the images in the same order with --image-list FILE")
     if len(ids) != images:
@@ -81,3 +80,18 @@ def _ids(content: dict[str, Any], images: int, options: ReadOptions, file: str) 
             f"{file}: {images} images in aboxes but {len(ids)} in the list of images; they must be the same"
         )
     return ids
+
+
+def _id(cell: Any, position: int, file: str) -> ImageId:
+    values = np.ravel(cell)
+    value = values[0] if len(values) == 1 else None
+    if isinstance(value, str):
+        return str(value)
+    if (
+        isinstance(value, np.integer | np.floating)
+        and np.isfinite(value)
+        and value == int(value)
+        and abs(value) < 2**63
+    ):
+        return int(value)
+    raise UserError(f"{file}: image_ids{{{position}}} is neither one whole number nor one text")

@@ -5,18 +5,20 @@ A file without `levels` is read too. Where some ids are integers and some texts,
 `integer_ids`, bool `[I]`, says which are integers.
 """
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from zip_keras.errors import UserError
-from zip_keras.predictions.container import ImagePredictions, gather
+from zip_keras.predictions.container import ImageId, ImagePredictions, gather
 from zip_keras.predictions.formats.common import ReadOptions, refuse_not_finite
+from zip_keras.utils.archives import Npz, open_zip
 from zip_keras.utils.files import atomic_write
 
 _ARRAYS = ("image_ids", "starts", "xywh", "scores", "categories")
+_COLUMNS = ("xywh", "scores", "categories", "levels")
+_KINDS = {"image_ids": "iuU", "starts": "iu", "xywh": "fiu", "scores": "fiu", "categories": "iu", "levels": "iu",
+          "integer_ids": "b"}  # fmt: skip
 
 
 def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
@@ -25,35 +27,58 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
     Raises:
         UserError: not an npz file, or its arrays do not fit together.
     """
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            missing = [name for name in _ARRAYS if name not in archive]
-            if missing:
-                raise UserError(f"{file}: has no array '{missing[0]}'; it needs {', '.join(_ARRAYS)}")
-            ids, starts, xywh, scores, categories = (archive[name] for name in _ARRAYS)
-            levels = archive["levels"] if "levels" in archive else np.zeros(len(scores), np.int64)
-            integers = archive["integer_ids"] if "integer_ids" in archive else np.zeros(len(ids), bool)
-            names = [int(name) if integer else name for name, integer in zip(ids.tolist(), integers, strict=True)]
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{file}: not an npz file of proposals: {error}") from None
-    n = len(scores)
-    fits = xywh.shape == (n, 4) and scores.shape == categories.shape == levels.shape == (n,)
-    fits = fits and starts.shape == (len(ids) + 1,)
-    kinds = ids.dtype.kind in "iuU" and starts.dtype.kind in "iu" and {xywh.dtype.kind, scores.dtype.kind} <= set("fiu")
-    if not fits or not kinds or starts[0] != 0 or starts[-1] != n or (np.diff(starts.astype(np.int64)) < 0).any():
-        shapes = ", ".join(
-            f"{k} {v.shape}"
-            for k, v in zip((*_ARRAYS, "levels"), (ids, starts, xywh, scores, categories, levels), strict=True)
-        )
-        raise UserError(f"{file}: arrays do not fit together: {shapes}; starts must run from 0 to the number of boxes")
-    if levels.dtype.kind not in "iu" or levels.min(initial=0) < 0:
-        raise UserError(f"{file}: array 'levels' must hold integers from 0 (not known), not {levels.dtype}")
-    columns = (xywh.astype(np.float64), scores.astype(np.float64), categories.astype(np.int64), levels.astype(np.int64))
-    for image_id, first, last in zip(names, starts[:-1], starts[1:], strict=True):
-        rows = slice(int(first), int(last))
-        yield ImagePredictions(image_id, *(column[rows] for column in columns))
+    with open_zip(file, "an npz file of proposals") as archive:
+        npz = Npz(archive)
+        missing = [name for name in _ARRAYS if name not in npz.headers]
+        if missing:
+            raise UserError(f"{file}: has no array '{missing[0]}'; it needs {', '.join(_ARRAYS)}")
+        _check_headers(npz, file)
+        starts = npz.read("starts").astype(np.int64)
+        boxes = npz.headers["scores"].shape[0]
+        if starts[0] != 0 or starts[-1] != boxes or (np.diff(starts) < 0).any():
+            raise UserError(
+                f"{file}: arrays do not fit together: starts must run from 0 to the number of boxes, {boxes}"
+            )
+        names = [name for name in _COLUMNS if name in npz.headers]
+        with npz.rows(*names) as next_rows:
+            for image_id, count in zip(_ids(npz), np.diff(starts).tolist(), strict=True):
+                xywh, scores, *integers = next_rows(count)
+                categories, levels = (_integers(column, file) for column in (*integers, np.zeros(count, np.int64))[:2])
+                if levels.min(initial=0) < 0:
+                    raise UserError(f"{file}: array 'levels' must hold integers from 0 (not known)")
+                yield ImagePredictions(image_id, xywh.astype(np.float64), scores.astype(np.float64), categories, levels)
+
+
+def _check_headers(npz: Npz, file: str) -> None:
+    shapes = {name: header.shape for name, header in npz.headers.items()}
+    images, boxes = shapes["image_ids"], shapes["scores"]
+    expected = {"image_ids": 1, "starts": 1, "xywh": 2, "scores": 1, "categories": 1, "levels": 1, "integer_ids": 1}
+    fits = all(len(shape) == expected.get(name, len(shape)) for name, shape in shapes.items())
+    fits = fits and shapes["xywh"] == (*boxes, 4) and shapes["categories"] == shapes.get("levels", boxes) == boxes
+    fits = fits and shapes["starts"] == (images[0] + 1,) and shapes.get("integer_ids", images) == images
+    if not fits:
+        shown = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise UserError(f"{file}: arrays do not fit together: {shown}")
+    for name, kinds in _KINDS.items():
+        if name in npz.headers and npz.headers[name].dtype.kind not in kinds:
+            what = {"iu": "integers", "b": "true and false"}.get(
+                kinds, "numbers" if "f" in kinds else "integers or texts"
+            )
+            raise UserError(f"{file}: array '{name}' must hold {what}, not {npz.headers[name].dtype}")
+
+
+def _ids(npz: Npz) -> list[ImageId]:
+    ids = npz.read("image_ids").tolist()
+    "".join(image_id for image_id in ids if isinstance(image_id, str)).encode()  # raises on halves of surrogate pairs
+    if "integer_ids" not in npz.headers:
+        return ids
+    return [int(name) if integer else name for name, integer in zip(ids, npz.read("integer_ids").tolist(), strict=True)]
+
+
+def _integers(column: np.ndarray, file: str) -> np.ndarray:
+    if column.dtype.kind == "u" and column.size and column.max() > np.iinfo(np.int64).max:
+        raise UserError(f"{file}: an integer beyond 64 bits")
+    return column.astype(np.int64)
 
 
 def write(file: str, parts: Iterable[ImagePredictions]) -> int:

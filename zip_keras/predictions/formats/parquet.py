@@ -3,6 +3,7 @@
 `category_id` and `level` may be missing when a file is read: 1, and 0 for not known.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from zip_keras.errors import UserError
 from zip_keras.predictions.container import ImageId, ImagePredictions
 from zip_keras.predictions.formats.common import ReadOptions, by_image, refuse_not_finite
+from zip_keras.utils.archives import check_expansion
 from zip_keras.utils.files import atomic_write
 from zip_keras.utils.optional import optional_import
 
@@ -28,13 +30,18 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
     try:
         with parquet.ParquetFile(file) as table:
             names = table.schema_arrow.names
+            columns = [name for name in ("image_id", "category_id", *_NUMBERS, "level") if name in names]
+            if twice := [name for name in columns if names.count(name) > 1]:
+                raise UserError(f"{file}: has two columns '{twice[0]}'; drop one")
             missing = [name for name in ("image_id", *_NUMBERS) if name not in names]
             if missing:
                 raise UserError(f"{file}: has no column '{missing[0]}'; it needs image_id, {', '.join(_NUMBERS)}")
-            columns = [name for name in ("image_id", "category_id", *_NUMBERS, "level") if name in names]
+            for name in columns:
+                _check_type(pyarrow.types, name, table.schema_arrow.field(name).type, file)
+            check_expansion(file, table.metadata.num_rows * len(columns) * 8, os.path.getsize(file))
             for batch in table.iter_batches(batch_size=_ROWS, columns=columns):
                 yield from _parts(batch, file)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeError, OverflowError) as error:
         raise UserError(f"{file}: not a parquet file of proposals: {error}") from None
 
 
@@ -137,11 +144,25 @@ def _parts(batch: Any, file: str) -> Iterator[ImagePredictions]:
         yield ImagePredictions(image_id, xywh[rows], score[rows], categories[rows], levels[rows])
 
 
+def _check_type(types: Any, name: str, kind: Any, file: str) -> None:
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    number, text = types.is_integer(kind), types.is_string(kind) or types.is_large_string(kind)
+    if name == "image_id" and not (number or text):
+        raise UserError(f"{file}: column image_id must hold integers or texts, not {kind}")
+    if name in ("category_id", "level") and not number:
+        raise UserError(f"{file}: column {name} must hold integers, not {kind}")
+    if name in _NUMBERS and not (number or types.is_floating(kind)):
+        raise UserError(f"{file}: columns {', '.join(_NUMBERS)} must hold numbers, not {kind}")
+
+
 def _integers(batch: Any, name: str, absent: int, file: str) -> np.ndarray:
     """int64 `[n]` of a column; `absent` throughout where the file does not have it."""
     if name not in batch.schema.names:
         return np.full(batch.num_rows, absent, np.int64)
     values = np.asarray(batch.column(name))
+    if values.dtype.kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:
+        raise UserError(f"{file}: column {name} holds an integer beyond 64 bits")
     if values.dtype.kind not in "iu":
         raise UserError(f"{file}: column {name} must hold integers, not {batch.column(name).type}")
     return values.astype(np.int64)
