@@ -114,7 +114,7 @@ def test_other_bad_input(tmp_path, written):
         read_config(None, ["train.step=1"])
     broken = tmp_path / "broken.yaml"
     broken.write_bytes(b"model:\n  backbone: \xff\xfe\n")
-    with pytest.raises(UserError, match=r"broken\.yaml: not valid YAML"):
+    with pytest.raises(UserError, match=r"broken\.yaml: not a UTF-8 text file"):
         read_config(broken)
 
 

@@ -26,7 +26,7 @@ def test_grammar(spec, parts):
     [
         ("", "no such folder"),
         ("voc:", "no folder or file after voc:"),
-        ("nowhere", "no such folder; a data set is DIR:SPLIT, FILE.json or one of voc, coco"),
+        ("nowhere", "no such folder; a data set is DIR:SPLIT, FILE.json, FILE.csv or one of voc, coco"),
         ("nowhere:train", "nowhere: no such folder"),
         ("yolo:nowhere", "neither obj.data"),
         ("coco:nowhere.json", r"nowhere\.json: cannot be read"),
@@ -34,6 +34,7 @@ def test_grammar(spec, parts):
         ("records:nowhere", "no TFRecord shards here"),
         ("coco:a.json:b:c", "too many parts; write coco:FILE.json"),
         ("voc:a:b:c:d", "too many parts; write voc:DIR:SPLIT:IMAGE_DIR"),
+        ("csv:nowhere.csv", r"nowhere\.csv: cannot be read"),
     ],
 )
 def test_bad_specs_are_explained(spec, message):
@@ -41,8 +42,8 @@ def test_bad_specs_are_explained(spec, message):
         open_dataset(spec)
 
 
-def test_a_folder_without_split_or_shards_asks_for_the_split(tmp_path):
-    with pytest.raises(UserError, match="which split"):
+def test_a_folder_without_annotations_says_what_is_there(tmp_path):
+    with pytest.raises(UserError, match="no images and no annotations"):
         open_dataset(str(tmp_path))
 
 
@@ -89,3 +90,31 @@ def test_an_image_in_two_joined_data_sets_is_refused(devkit):
         folder.add("a", [("dog", 1, 1, 9, 9)])
     with pytest.raises(UserError, match=r"image 'a' is in .*devkit:train and in .*other:train"):
         open_dataset(f"{devkit.train} + {other.train}")
+
+
+def ids(spec):
+    return [record.image_id for record in open_dataset(spec).records]
+
+
+def test_a_share_and_its_rest_are_the_whole(devkit):
+    for number in range(20):
+        devkit.add(f"{number:06d}", [("dog", 1, 1, 9, 9)] if number else [("cat", 1, 1, 9, 9)])
+    whole = f"{devkit.folder}:all"
+    train, rest = ids(f"{whole}@0.8"), ids(f"{whole}@0.8-1")
+    assert (len(train), len(rest)) == (16, 4)
+    assert sorted(train + rest) == list(range(20))
+    assert train == sorted(train)  # in the order of the data set
+    assert ids(f"{whole}@0.8") == train  # the same each time
+    assert sorted(ids(f"{whole}@0.4") + ids(f"{whole}@0.4-0.8")) == train
+    other = ids(f"{whole}@0.8,seed=1")
+    assert len(other) == 16
+    assert other != train
+    assert open_dataset(f"{whole}@0.8-1").class_names == ("cat", "dog")
+    assert ids(f"{whole}@0.5 + {whole}@0.5-1") == ids(f"{whole}@0.5") + ids(f"{whole}@0.5-1")
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "0.8-0.2", "0.5-0.5", "0.001"])
+def test_bad_shares_are_explained(devkit, share):
+    devkit.add("a", [("dog", 1, 1, 9, 9)])
+    with pytest.raises(UserError, match=r"a share is @0\.8|no image of 1 falls into"):
+        open_dataset(f"{devkit.train}@{share}")

@@ -5,9 +5,13 @@ import itertools
 import json
 import pickle
 import sys
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scenes import ground_truth, proposals, random_pair
 
 from zip_keras.cli import main
@@ -147,7 +151,11 @@ def test_npz_and_parquet_of_before_levels(tmp_path):
 
 def test_levels_that_are_none_are_named(tmp_path):
     arrays = {"image_ids": [1], "starts": [0, 1], "xywh": np.ones((1, 4)), "scores": [0.5], "categories": [1]}
-    for levels, message in (([-1], "integers from 0"), ([0.5], "integers from 0"), ([1, 2], "do not fit")):
+    for levels, message in (
+        ([-1], "integers from 0"),
+        ([0.5], "must hold integers, not float64"),
+        ([1, 2], "do not fit"),
+    ):
         np.savez(tmp_path / "p.npz", **arrays, levels=levels)
         with pytest.raises(UserError, match=message):
             read_predictions(str(tmp_path / "p.npz"))
@@ -347,7 +355,8 @@ def test_detectron2_ids_that_are_no_list_are_named(tmp_path):
         read_predictions(str(file), PICKLE)
 
 
-def test_a_mat_file_with_the_numbers_of_voc_finds_every_object(voc, tmp_path):
+def test_a_mat_file_with_the_numbers_of_voc_finds_every_object(real_data, tmp_path):
+    voc = real_data("voc07")
     """Whatever a coordinate counts, annotations and aboxes count alike."""
     pytest.importorskip("scipy")
     truth = read_ground_truth(f"{voc}:val")
@@ -360,3 +369,140 @@ def test_a_mat_file_with_the_numbers_of_voc_finds_every_object(voc, tmp_path):
         truth = read_ground_truth(f"{voc}:val", pixels=pixels)
         read = read_predictions(str(tmp_path / "p.mat"), ReadOptions(pixels=pixels))
         assert average_recall(truth, read, "fast")["AR@100"] == pytest.approx(1.0, abs=1e-3)
+
+
+def archive(folder, **changes):
+    """An npz of one image with two boxes, with some arrays replaced or, by None, left out."""
+    arrays = {
+        "image_ids": np.array([1]),
+        "starts": np.array([0, 2]),
+        "xywh": np.ones((2, 4)),
+        "scores": np.ones(2),
+        "categories": np.ones(2, np.int64),
+        "levels": np.ones(2, np.int64),
+    }
+    file = folder / "p.npz"
+    np.savez(file, **{name: value for name, value in (arrays | changes).items() if value is not None})
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"categories": np.array([np.nan, 1.0])}, "'categories' must hold integers, not float64"),
+        ({"categories": np.array(["a", "b"])}, "'categories' must hold integers, not <U1"),
+        ({"categories": np.array([2**63, 1], np.uint64)}, "an integer beyond 64 bits"),
+        ({"xywh": np.ones((2, 4), "U3")}, "'xywh' must hold numbers"),
+        ({"image_ids": np.array([b"a"])}, "'image_ids' must hold integers or texts"),
+        ({"image_ids": np.array(["\ud800"])}, "not an npz file of proposals"),
+        ({"image_ids": np.array(["a"]), "integer_ids": np.array([True])}, "not an npz file of proposals"),
+        ({"starts": np.array([0, 1])}, "starts must run from 0 to the number of boxes, 2"),
+        ({"starts": np.array([0, 3, 2])}, "do not fit together"),
+        ({"scores": None}, "has no array 'scores'"),
+        ({"scores": np.array(1.0)}, "do not fit together"),
+        ({"scores": np.array([1, None])}, "array of Python objects"),
+    ],
+)
+def test_bad_arrays_of_an_npz_are_named(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        read_predictions(archive(tmp_path, **changes))
+
+
+def test_a_shape_that_the_file_does_not_hold_is_refused_before_it_is_allocated(tmp_path):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }"
+    array = b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n" + bytes(16)
+    file = archive(tmp_path, scores=None)
+    with zipfile.ZipFile(file, "a") as content:
+        content.writestr("scores.npy", array)
+    with pytest.raises(UserError, match=r"array scores\.npy has the shape \(10000000000000,\) and 16 bytes"):
+        read_predictions(file)
+
+
+def test_an_npz_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path):
+    """Ten million equal boxes pack into less than a megabyte."""
+    file = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as content, content.open("xywh.npy", "w") as member:
+        for _ in range(64):
+            member.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(UserError, match="more than 50 times as many; refused as a decompression bomb"):
+        read_predictions(str(file))
+    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    tracemalloc.stop()
+
+
+def test_an_npz_in_memory_takes_about_60_bytes_a_box(tmp_path):
+    rng = np.random.default_rng(0)
+    found, images, each = Predictions(), 40, 1000
+    for image_id in range(images):
+        found.add_xywh(image_id, rng.random((each, 4)), rng.random(each))
+    write_predictions(str(tmp_path / "p.npz"), found)
+    tracemalloc.start()
+    read = read_predictions(str(tmp_path / "p.npz"))
+    now, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert read.count == images * each
+    assert now / read.count < 62
+    assert most / read.count < 90  # one image is unpacked and sorted at a time
+
+
+JSON_BOMBS = {
+    "nested": '[{"image_id": 1, "bbox": ' + "[" * 90_000,
+    "a nested id": '[{"image_id": {"a": [[[[[[[[1]]]]]]]]}, "bbox": [0, 0, 1, 1], "score": 1}]',
+    "a huge category": '[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1, "category_id": 1' + "0" * 400 + "}]",
+    "half a surrogate pair": '[{"image_id": "\\ud800", "bbox": [0, 0, 1, 1], "score": 1}]',
+}
+
+
+@pytest.mark.parametrize("what", JSON_BOMBS)
+def test_json_bombs_are_one_clear_sentence(what, tmp_path):
+    (tmp_path / "p.json").write_text(JSON_BOMBS[what])
+    with pytest.raises(UserError, match=r"p\.json: ") as error:
+        read_predictions(str(tmp_path / "p.json"))
+    assert len(str(error.value)) < 400
+
+
+def test_parquet_columns_that_are_no_numbers_or_twice_are_named(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"image_id": [1], **{name: [1.0] for name in ("x", "y", "width", "height", "score")}}
+    for changed, message in (
+        ({"x": [{"a": 1.0}]}, "must hold numbers, not struct"),
+        ({"image_id": [{"a": 1}]}, "image_id must hold integers or texts, not struct"),
+        ({"category_id": [[1]]}, "category_id must hold integers, not list"),
+        ({"level": arrow.array([2**63], arrow.uint64())}, "level holds an integer beyond 64 bits"),
+    ):
+        parquet.write_table(arrow.table(columns | changed), tmp_path / "p.parquet")
+        with pytest.raises(UserError, match=message):
+            read_predictions(str(tmp_path / "p.parquet"))
+    names = [*columns, "x"]
+    parquet.write_table(arrow.table([*columns.values(), [2.0]], names=names), tmp_path / "p.parquet")
+    with pytest.raises(UserError, match="has two columns 'x'"):
+        read_predictions(str(tmp_path / "p.parquet"))
+
+
+@pytest.mark.parametrize("bad", [np.zeros((0, 0)), np.array([[1.5]]), np.array([[np.nan]]), np.array([[1, 2]]), 1e30])
+def test_ids_of_a_mat_file_that_are_none_are_named(tmp_path, bad):
+    io = pytest.importorskip("scipy.io")
+    cells, ids = np.empty((1, 1), object), np.empty((1, 1), object)
+    cells[0, 0], ids[0, 0] = np.ones((1, 5)), bad
+    io.savemat(tmp_path / "p.mat", {"aboxes": cells, "image_ids": ids})
+    with pytest.raises(UserError, match=r"image_ids\{1\} is neither one whole number nor one text"):
+        read_predictions(str(tmp_path / "p.mat"))
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([".json", ".npz", ".parquet", ".mat", ".pkl"]), st.floats(0, 1), st.binary(min_size=1, max_size=6)
+)
+def test_any_damage_is_read_or_gives_a_user_error(tmp_path, suffix, where, damage):
+    file = tmp_path / f"damaged{suffix}"
+    found = Predictions()
+    found.add("a", [[0.0, 0.0, 5.0, 5.0], [1.0, 1.0, 2.0, 3.0]], [0.5, 0.25], levels=[1, 2])
+    found.add("b", [[0.0, 0.0, 5.5, 5.0]], [0.75], levels=[3])
+    write_predictions(str(file), found)
+    content = bytearray(file.read_bytes())
+    start = int(where * (len(content) - 1))
+    content[start : start + len(damage)] = damage
+    file.write_bytes(content)
+    with contextlib.suppress(UserError):  # anything else fails the test
+        read_predictions(str(file), ReadOptions(allow_pickle=True))

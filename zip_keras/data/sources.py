@@ -1,7 +1,9 @@
 """Data sets by name: `open_dataset("data/voc07:val")`, the same spec for every command."""
 
 import dataclasses
+import hashlib
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +12,13 @@ import numpy as np
 from zip_keras.data.annotations import ImageAnnotation, PixelConvention
 from zip_keras.data.checks.defects import BoxPolicy, DefectLog, ImagePolicy
 from zip_keras.data.checks.validation import to_record
+from zip_keras.data.layouts import guess_format
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
 
 JOIN = " + "
-FORMATS = ("voc", "coco", "imagenet", "yolo", "records", "tfds")
+FORMATS = ("voc", "coco", "csv", "imagenet", "yolo", "records", "tfds")
+_SHARE = re.compile(r"(.+)@(\d*\.?\d+)(?:-(\d*\.?\d+))?(?:,seed=(\d{1,9}))?")
 
 
 def open_dataset(
@@ -31,14 +35,19 @@ def open_dataset(
 
     Args:
         spec: one of
-            `voc:DIR:SPLIT[:IMAGE_DIR]` or plain `DIR:SPLIT`: a devkit, or a folder of XML files with the split `all`;
+            `voc:DIR:SPLIT[:IMAGE_DIR]` or plain `DIR:SPLIT`: a devkit, or XML files in folders of any names beside or
+            among the images, with the split `all` or the name of a subfolder;
             `coco:FILE.json[:IMAGE_DIR]` or plain `FILE.json`;
+            `csv:FILE.csv[:IMAGE_DIR]` or plain `FILE.csv`, of TensorFlow Object Detection or OpenImages;
             `imagenet:DIR:SPLIT[:IMAGE_DIR]`;
             `yolo:DIR[:SPLIT[:IMAGE_DIR]]`, darknet or ultralytics layout, split `train` when not given;
             `records:DIR[:PREFIX]` or plain `DIR` with TFRecord shards, of which PREFIX picks those so named;
-            `tfds:NAME:SPLIT`, for example `tfds:voc/2007:train`;
-            or several of them with ` + ` in between, `data/voc07:train + voc:data/voc12:train`: their images one after
-            the other, with the class names of all.
+            `tfds:NAME:SPLIT`, for example `tfds:voc/2007:train`.
+            A plain `DIR` or `DIR:SPLIT` is looked into, and read in the format that is found there.
+            `SPEC@0.8` is a random share of 80 % of the images, `SPEC@0.8-1` the rest; `,seed=N` behind it draws another
+            one. Class names are those of the whole.
+            Several specs with ` + ` in between, `data/voc07:train + data/voc12:train`, are one data set: their images
+            one after the other, with the class names of all.
         classes: class names in index order. None: the names of the data set, all its splits taken together.
         on_defect: what to do with a bad box: `error`, `skip` it, or `clip` it to the image.
         on_bad_image: what to do with a missing or broken file: `error` or `skip` it; None follows `on_defect`.
@@ -56,9 +65,11 @@ def open_dataset(
     """
     if log is None:
         log = DefectLog(on_defect, on_bad_image or ("error" if on_defect == "error" else "skip"))
+    options: dict[str, Any] = {"classes": classes, "pixels": pixels, "need_images": need_images, "log": log}
     if JOIN in spec:
-        options: dict[str, Any] = {"classes": classes, "pixels": pixels, "need_images": need_images, "log": log}
         return _join(spec, [open_dataset(part.strip(), **options) for part in spec.split(JOIN)], classes, log)
+    if match := _SHARE.fullmatch(spec):
+        return _share(spec, open_dataset(match[1], **options), *match.groups()[1:])
     kind, parts = split_spec(spec)
     if kind in ("records", "tfds"):
         return _open_records(spec, kind, parts, classes, log, pixels)
@@ -76,6 +87,30 @@ def open_dataset(
     if not records:
         raise UserError(f"{spec}: no image is left" + (f" (skipped: {log.counts()})" if log.defects else ""))
     return Dataset(spec, class_names, tuple(records), log.counts())
+
+
+def is_compound(spec: str) -> bool:
+    """Whether a spec names a share of a data set, or several."""
+    return JOIN in spec or _SHARE.fullmatch(spec) is not None
+
+
+def _share(spec: str, whole: Dataset, first: str, last: str | None, seed: str | None) -> Dataset:
+    """The images whose place in a random order lies between two fractions of their number.
+
+    The order depends on the seed and on the image ids alone, so it is the same on every machine.
+    """
+    start, end = (0.0, float(first)) if last is None else (float(first), float(last))
+    if not 0 <= start < end <= 1:
+        raise UserError(f"{spec}: a share is @0.8, or a part @0.8-1, with fractions from 0 to 1 that increase")
+
+    def place(record: ImageRecord) -> bytes:
+        return hashlib.sha256(f"{seed or 0} {record.image_id!r}".encode("utf-8", "surrogateescape")).digest()
+
+    drawn = sorted(range(len(whole)), key=lambda index: place(whole.records[index]))
+    chosen = sorted(drawn[round(start * len(whole)) : round(end * len(whole))])
+    if not chosen:
+        raise UserError(f"{spec}: no image of {len(whole)} falls into this share; take a larger one")
+    return dataclasses.replace(whole, spec=spec, records=tuple(whole.records[index] for index in chosen))
 
 
 def _join(spec: str, datasets: Sequence[Dataset], classes: Sequence[str] | None, log: DefectLog) -> Dataset:
@@ -110,17 +145,13 @@ def split_spec(spec: str) -> tuple[str, list[str]]:
     parts = [kind, *parts]
     if parts[0].endswith(".json"):
         return "coco", parts
-    if len(parts) == 1 and os.path.isdir(parts[0]):
-        from zip_keras.data.tfrecord.shards import shard_paths
-
-        if shard_paths(parts[0]):
-            return "records", parts
-        raise UserError(
-            f"{spec}: which split? Write {spec}:train (VOC), or {', '.join(f'{f}:...' for f in FORMATS[1:])}"
-        )
+    if parts[0].lower().endswith(".csv"):
+        return "csv", parts
+    if len(parts) <= 2 and os.path.isdir(parts[0]):
+        return guess_format(parts[0], parts[1] if len(parts) == 2 and parts[1] else None)
     if len(parts) == 1:
         raise UserError(
-            f"{spec}: no such folder; a data set is DIR:SPLIT, FILE.json or one of {', '.join(FORMATS)}:..."
+            f"{spec}: no such folder; a data set is DIR:SPLIT, FILE.json, FILE.csv or one of {', '.join(FORMATS)}:..."
         )
     return "voc", parts
 
@@ -128,11 +159,10 @@ def split_spec(spec: str) -> tuple[str, list[str]]:
 def _read(
     spec: str, kind: str, parts: list[str], log: DefectLog, want_names: bool
 ) -> tuple[list[ImageAnnotation], list[str]]:
-    limit = 2 if kind == "coco" else 3
+    files = {"coco": "FILE.json", "csv": "FILE.csv"}
+    limit = 2 if kind in files else 3
     if len(parts) > limit:
-        raise UserError(
-            f"{spec}: too many parts; write {kind}:" + ("FILE.json" if limit == 2 else "DIR:SPLIT:IMAGE_DIR")
-        )
+        raise UserError(f"{spec}: too many parts; write {kind}:{files.get(kind, 'DIR:SPLIT')}:IMAGE_DIR")
     path, *rest = parts
     image_folder = (rest[limit - 2 :] or [""])[0] or None
     split = rest[0] if rest and rest[0] else None
@@ -140,6 +170,10 @@ def _read(
         from zip_keras.data.formats.coco import read_coco
 
         return read_coco(path, log, image_folder=image_folder)
+    if kind == "csv":
+        from zip_keras.data.formats.csv import read_csv
+
+        return read_csv(path, log, lambda file: _size_of(file, log), image_folder=image_folder)
     if kind == "imagenet":
         from zip_keras.data.formats.imagenet import read_imagenet
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from zip_keras.data.annotations import PixelConvention
-from zip_keras.data.sources import open_dataset
+from zip_keras.data.sources import is_compound, open_dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.coco_instances import read_instances
 from zip_keras.evaluation.ground_truth import GroundTruth, from_dataset
@@ -28,7 +28,7 @@ def read_ground_truth(
     """
     plain = spec.removeprefix("coco:")
     file = plain if plain.endswith(".json") else plain.partition(".json:")[0] + ".json"
-    if plain.endswith(".json") or ".json:" in plain:
+    if (plain.endswith(".json") or ".json:" in plain) and not is_compound(spec):
         return read_instances(file, spec, skip_bad_objects=on_bad_object != "error")
     try:
         return from_dataset(open_dataset(spec, on_defect=on_bad_object, pixels=pixels, need_images=False))

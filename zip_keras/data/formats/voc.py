@@ -1,9 +1,11 @@
 """PASCAL VOC: one XML file an image.
 
-A devkit has `Annotations/STEM.xml`, `JPEGImages/STEM.jpg` and `ImageSets/Main/SPLIT.txt`. A plain folder of XML files
-is read too, with the split `all` and the images beside them or in a folder that is named.
+A devkit has `Annotations/STEM.xml`, `JPEGImages/STEM.jpg` and `ImageSets/Main/SPLIT.txt`. XML files in folders of any
+names are read too: the split is then `all` or the name of a subfolder, and an image is found by its name, beside its
+XML file or anywhere below the folder.
 """
 
+import itertools
 import os
 
 from zip_keras.data.annotations import ImageAnnotation
@@ -40,8 +42,10 @@ def read_voc(
         annotations = folder
     if image_folder is None:
         image_folder = os.path.join(folder, "JPEGImages") if is_devkit else folder
+    if is_devkit and not os.path.isdir(image_folder):
+        image_folder = folder  # of another name
     stems = _stems(folder, annotations, split)
-    images = images_by_stem(image_folder)
+    images = _Images(image_folder)
     parsed: dict[str, XmlAnnotation] = {}
     found: list[ImageAnnotation] = []
     for stem in stems:
@@ -53,7 +57,7 @@ def read_voc(
             continue
         parsed[stem] = xml
         name = f"{os.path.join(image_folder, stem)}.jpg"
-        file = images.get(stem)
+        file = images.find(stem, xml.filename)
         found.append(ImageAnnotation(image_id_of(file or name), path, file, xml.height, xml.width, xml.objects, name))
     names = {item.name for xml in parsed.values() for item in xml.objects}
     if want_names:
@@ -69,19 +73,64 @@ def _stems(folder: str, annotations: str, split: str) -> list[str]:
     stems = xml_stems(annotations)
     if split == ALL and stems:
         return stems
+    if inside := [stem for stem in stems if stem.startswith(f"{split}/")]:
+        return inside
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder")
     if not stems:
         raise UserError(f"{folder}: no annotations; a VOC devkit has Annotations/*.xml and ImageSets/Main/SPLIT.txt")
     splits = sorted(n[:-4] for n in os.listdir(lists) if n.endswith(".txt")) if os.path.isdir(lists) else []
-    raise UserError(f"{path}: no such split; there are: {', '.join([*splits, ALL])}")
+    folders = sorted({stem.partition("/")[0] for stem in stems if "/" in stem})
+    raise UserError(
+        f"{path}: no such split; there are: {', '.join([*splits, *folders, ALL])}; write {folder}:{ALL}@0.8 and "
+        f"{folder}:{ALL}@0.8-1 for a random split"
+    )
 
 
 def xml_stems(folder: str) -> list[str]:
-    """The sorted stems of the XML files in a folder; empty when it does not exist."""
-    if not os.path.isdir(folder):
-        return []
-    return sorted(name[:-4] for name in os.listdir(folder) if name.endswith(".xml"))
+    """The sorted paths, without suffix, of the XML files in a folder and below; empty when it does not exist."""
+    return sorted(
+        os.path.relpath(os.path.join(root, name), folder)[:-4].replace(os.sep, "/")
+        for root, _, names in os.walk(folder)
+        for name in names
+        if name.endswith(".xml")
+    )
+
+
+class _Images:
+    """The images below a folder, found by what an XML file is called or says."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+        self._by_path = images_by_stem(folder)
+        self._by_name: dict[str, list[str]] = {}
+        for path in self._by_path:
+            self._by_name.setdefault(path.rpartition("/")[2], []).append(path)
+
+    def find(self, stem: str, filename: str | None) -> str | None:
+        """The image of the XML file `stem`; None when there is none.
+
+        Raises:
+            UserError: several images have its name.
+        """
+        place, _, name = stem.rpartition("/")
+        stated = os.path.splitext((filename or "").replace("\\", "/").rpartition("/")[2])[0]
+        for beside in (stem, f"{place}/{stated}".lstrip("/")):
+            if beside in self._by_path:
+                return self._by_path[beside]
+        for wanted in (name, stated):
+            found = self._by_name.get(wanted, [])
+            if len(found) > 1:  # labels/train/1.xml belongs to images/train/1.jpg
+                shared = [_common_end(stem.split("/"), path.split("/")) for path in found]
+                found = [path for path, length in zip(found, shared, strict=True) if length == max(shared)]
+            if len(found) > 1:
+                raise UserError(
+                    f"{self._folder}: {stem}.xml may belong to {self._by_path[found[0]]} or {self._by_path[found[1]]}; "
+                    "put each XML file beside its image, or rename one"
+                )
+            if found:
+                return self._by_path[found[0]]
+        return None
 
 
 def _names_elsewhere(annotations: str, parsed: dict[str, XmlAnnotation]) -> set[str]:
@@ -94,3 +143,9 @@ def _names_elsewhere(annotations: str, parsed: dict[str, XmlAnnotation]) -> set[
             except UserError:
                 continue
     return names
+
+
+def _common_end(one: list[str], other: list[str]) -> int:
+    """How many parts two paths share, counted from their ends."""
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -81,7 +81,10 @@ def _pieces(stream: TextIO, file: str) -> Iterator[list[Any]]:
 
 
 def _parse(text: str, file: str) -> list[Any]:
-    content = parse_json(text, file, _BUDGET)
+    try:
+        content = parse_json(text, file, _BUDGET)
+    except UserError as error:
+        raise UserError(f"{error}; broken json, or a file that was not written to its end?") from None
     if not isinstance(content, list):
         raise UserError(f"{file}: broken json: no list of rows; was the file written to its end?")
     return content
