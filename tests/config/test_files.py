@@ -166,3 +166,33 @@ def test_dictionaries_round_trip():
 def test_changes_are_listed():
     after = read_config(None, ["train.steps=7", "model.merge=se"])
     assert config_differences(ExperimentConfig(), after) == ["model.merge: mad -> se", "train.steps: 56000 -> 7"]
+
+
+BAD_FILES = {
+    "an alias of itself": ("train: &a {steps: *a}", "the alias \\*a contains itself"),
+    "laughs": (
+        "a: &a [x, x]\nb: &b [" + "*a, " * 900 + "]\nc: [" + "*b, " * 900 + "]",
+        "more than 200,000 values",
+    ),
+    "nesting": ("train: " + "[" * 500, "nested deeper than 32"),
+    "nothing in a section": ("train: null", "train is None; it must hold keys"),
+    "a number for a section": ("model: 3", "model is 3; it must hold keys"),
+    "a list for a section": ("model:\n  anchors: [1]", r"model\.anchors is \[1\]; it must hold keys"),
+    "a list": ("[1]", "must hold sections"),
+    "a number as a key": ("1: 2", "unknown key '1'"),
+    "a long number": ("train: {steps: " + "9" * 5000 + "}", "a number of 5000 digits"),
+    "half a surrogate pair": ('train: {"\\ud800": 1}', "surrogate"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_files_that_are_no_configs_are_explained(tmp_path, what):
+    content, message = BAD_FILES[what]
+    (tmp_path / "bad.yaml").write_text(content)
+    with pytest.raises(UserError, match=rf"bad\.yaml: .*{message}"):
+        read_config(tmp_path / "bad.yaml")
+
+
+def test_an_empty_section_changes_nothing(tmp_path):
+    (tmp_path / "config.yaml").write_text("train: {}\n")
+    assert read_config(tmp_path / "config.yaml") == ExperimentConfig()

@@ -151,7 +151,7 @@ def test_yolo_is_recognised_and_without_its_yaml_explained(tmp_path):
 def test_errors_say_what_is_there_and_which_spec_works(tmp_path, xml_file, devkit):
     image(tmp_path / "pictures" / "a.jpg")
     with pytest.raises(UserError, match="found 1 images in pictures, but no annotations"):
-        open_dataset(str(tmp_path / "pictures" / ".."))
+        open_dataset(str(tmp_path))
     xml_file(tmp_path / "labels" / "a.xml")
     with pytest.raises(
         UserError, match=r"no split 'train': .*found 1 images in pictures, 1 XML files in labels; write"
@@ -163,8 +163,9 @@ def test_errors_say_what_is_there_and_which_spec_works(tmp_path, xml_file, devki
     devkit.add("a", [("dog", 1, 1, 9, 9)])
     with pytest.raises(UserError, match=r"which split\? Write .*devkit:train; there are: train, all"):
         open_dataset(str(devkit.folder))
+    tables = tmp_path / "tables"
+    tables.mkdir()
     for name in ("one", "two"):
-        (tmp_path / f"{name}.csv").write_text(TF_CSV)
-    (tmp_path / "labels" / "a.xml").unlink()
+        (tables / f"{name}.csv").write_text(TF_CSV)
     with pytest.raises(UserError, match=r"which file\? .*csv:.*one\.csv, csv:.*two\.csv"):
-        open_dataset(str(tmp_path))
+        open_dataset(str(tables))

@@ -230,3 +230,24 @@ def test_a_proposer_that_was_never_called_saves_without_a_warning(small_proposer
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         type(small_proposer)(small_proposer.network).save(tmp_path / "new.keras")
+
+
+def test_an_empty_batch_gets_an_empty_answer(signatures):
+    answer = signatures["serving_default"](images=tf.zeros([0, 40, 60, 3], tf.uint8))
+    assert {name: tuple(values.shape) for name, values in answer.items()} == {
+        "boxes": (0, 50, 4),
+        "scores": (0, 50),
+        "valid": (0, 50),
+        "levels": (0, 50),
+    }
+    answer = signatures["encoded"](image_bytes=tf.zeros([0], tf.string))
+    assert answer["boxes"].shape == (0, 50, 4)
+
+
+def test_bombs_and_images_that_end_early_are_not_decoded(signatures, encoded_image):
+    bomb = b"RIFF\x1a\0\0\0WEBPVP8 \x0a\0\0\0\x10\0\0\x9d\x01\x2a\xff\x3f\xff\x3f"
+    jpeg = encoded_image("JPEG", 40, 50)
+    early = jpeg[: int(len(jpeg) * 0.8)] + b"\xff\xd9"
+    answer = signatures["encoded"](image_bytes=tf.constant([bomb, early, encoded_image("WEBP", 40, 50), jpeg]))
+    assert answer["decoded"].numpy().tolist() == [False, False, True, True]
+    assert not answer["valid"].numpy()[:2].any()

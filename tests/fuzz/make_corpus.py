@@ -20,10 +20,11 @@ from zip_keras.predictions.container import Predictions
 from zip_keras.predictions.formats import write_predictions
 
 CORPUS = Path(__file__).parent / "corpus"
-COCO = b"""{"images": [{"id": 7, "file_name": "a.jpg", "width": 60, "height": 40}], "annotations": [{"id": 1, "image_id": 7,
-"category_id": 1, "bbox": [1, 2, 29, 18.5], "area": 500, "iscrowd": 0}], "categories": [{"id": 1, "name": "dog"}]}"""
-XML = b"""<annotation><filename>a.jpg</filename><size><width>60</width><height>40</height></size><object><name>dog</name>
-<difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>20</ymax></bndbox></object></annotation>"""
+COCO = b"""{"images": [{"id": 7, "file_name": "a.jpg", "width": 60, "height": 40}],
+"annotations": [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [1, 2, 29, 18.5], "area": 500, "iscrowd": 0}],
+"categories": [{"id": 1, "name": "dog"}]}"""
+XML = b"""<annotation><filename>a.jpg</filename><size><width>60</width><height>40</height></size><object>
+<name>dog</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>20</ymax></bndbox></object></annotation>"""
 TEXTS = {
     "coco": [COCO],
     "json": [COCO, b'["\\ud83d\\ude00", 1e9, -3, null, true, "\\\\"]'],

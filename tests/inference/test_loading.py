@@ -1,5 +1,6 @@
 import dataclasses
 import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from zip_keras.errors import UserError
 from zip_keras.inference.loading import load_keras_proposer, load_proposer
-from zip_keras.inference.model_files import KERAS_FILE, find_model
+from zip_keras.inference.model_files import KERAS_FILE, find_model, stored_calibration
 from zip_keras.inference.options import InferenceOptions
 from zip_keras.inference.runner import compile_proposer
 
@@ -195,3 +196,44 @@ class TestPostprocessByName:
     def test_what_cannot_be(self, small_proposer, changes, message):
         with pytest.raises(UserError, match=message):
             InferenceOptions(postprocess=changes).apply(small_proposer)
+
+
+KERAS_CONFIGS = {
+    "a list": "[1]",
+    "nothing": "null",
+    "a text": '"model"',
+    "a config that is a list": '{"config": []}',
+    "nesting": "[" * 200_000,
+    "half a surrogate pair": '{"config": {"name": "\\ud800"}}',
+    "another module": '{"module": "os", "class_name": "system", "config": {}}',
+}
+
+
+@pytest.mark.parametrize("what", KERAS_CONFIGS)
+def test_a_keras_file_with_a_bad_config_is_one_clear_sentence(small_run, tmp_path, what):
+    file = tmp_path / "bad.keras"
+    with zipfile.ZipFile(small_run / "last.keras") as good, zipfile.ZipFile(file, "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, KERAS_CONFIGS[what] if name == "config.json" else good.read(name))
+    with pytest.raises(UserError, match=r"bad\.keras: cannot be loaded") as error:
+        load_keras_proposer(file)
+    assert len(str(error.value)) < 400
+    if what != "another module":
+        with pytest.raises(UserError, match=r"bad\.keras: cannot be loaded"):
+            stored_calibration(file)
+
+
+def test_a_keras_file_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", " " * (64 << 20))
+    with pytest.raises(UserError, match="refused as a decompression bomb"):
+        load_keras_proposer(tmp_path / "bomb.keras")
+
+
+@pytest.mark.parametrize("file", ["variables/variables.data-00000-of-00001", "variables/variables.index"])
+def test_cut_variables_of_an_export_are_one_clear_sentence(small_export, tmp_path, file):
+    shutil.copytree(small_export / "1", tmp_path / "cut")
+    content = (tmp_path / "cut" / file).read_bytes()
+    (tmp_path / "cut" / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="cut: not a SavedModel of zip-keras export"):
+        load_proposer(tmp_path / "cut")

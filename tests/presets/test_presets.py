@@ -69,7 +69,15 @@ def test_unknown_and_damaged_presets(installed, folder, small_proposer, tmp_path
     description.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"not the weights of its network: .*not in the file"):
         presets.load_preset(tmp_path / "cut")
-    for damaged in ("{", "[]", "null", "{}", "[" * 100_000):
+    for damaged in (
+        "{",
+        "[]",
+        "null",
+        "{}",
+        "[" * 100_000,
+        '{"description": "\\ud800"}',
+        '{"description": "x", "network": []}',
+    ):
         description.write_text(damaged)
         with pytest.raises(UserError, match=r"preset\.json: damaged"):
             presets.load_preset(tmp_path / "cut")

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -123,3 +124,24 @@ def test_coco_tiny(real_data):
     raw = json.loads((folder / "instances_train2017.json").read_text())
     assert sum(int(r.crowd.sum()) for r in train.records) == sum(a["iscrowd"] for a in raw["annotations"])
     assert sum(float(r.area.sum()) for r in train.records) == pytest.approx(sum(a["area"] for a in raw["annotations"]))
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 400, "NaN", "1e999"])
+def test_a_number_beyond_every_float_is_a_defect_of_its_object(write, number):
+    text = json.dumps(changed(["annotations", 0, "bbox"], [1, 2, "NUMBER", 5])).replace('"NUMBER"', number)
+    with pytest.raises(UserError, match="missing or not a number"):
+        open_dataset(write(text))
+    text = json.dumps(changed(["annotations", 0, "area"], "NUMBER")).replace('"NUMBER"', number)
+    assert np.isfinite(open_dataset(write(text)).records[0].area).all()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"images": [' * 30_000, '{"images": ["\\ud800"]}', "1" * 5000])
+def test_json_bombs_are_explained(write, text):
+    with pytest.raises(UserError, match=r"instances\.json: "):
+        open_dataset(write(text))
+
+
+def test_a_pipe_is_no_annotation_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(UserError, match=r"pipe\.json: cannot be read \(it is not a regular file\)"):
+        open_dataset(str(tmp_path / "pipe.json"))

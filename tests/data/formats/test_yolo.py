@@ -87,3 +87,40 @@ def test_an_image_that_viewers_turn_is_a_defect(darknet):
     picture(darknet / "obj_train_data/a.jpg", exif=exif)
     with pytest.raises(UserError, match=r"a\.jpg: viewers turn or mirror it \(EXIF orientation 6\)"):
         open_dataset(f"yolo:{darknet}")
+
+
+@pytest.mark.parametrize(
+    "row", ["0 nan 0.5 0.2 0.2", "0 0.5 inf 0.2 0.2", "0 nan 0.1 0.2 0.1 0.2 0.2", "0 0.5 1e999 0.1 0.1"]
+)
+def test_rows_that_are_not_finite_are_defects(ultralytics, row):
+    label = ultralytics / "labels/train/a.txt"
+    label.write_text(row + "\n")
+    with pytest.raises(UserError, match="has a coordinate that is missing or not a number"):
+        open_dataset(f"yolo:{ultralytics}:train")
+    assert open_dataset(f"yolo:{ultralytics}:train", on_defect="skip").skipped["unreadable_box"] == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("{0: dog, a: cat}", "names must be a list"),
+        ("{0: dog, 2: cat}", "names must be a list"),
+        ("{true: dog, 0: cat}", "names must be a list"),
+        ("[dog, [cat]]", "names must be a list"),
+        ("[dog, null]", "names must be a list"),
+        ("&a [dog, *a]", "contains itself"),
+        ("[" * 100, "nested deeper|not valid YAML"),
+        ('["\\ud800"]', "surrogate"),
+    ],
+)
+def test_names_that_are_none_are_explained(ultralytics, names, message):
+    (ultralytics / "data.yaml").write_text(f"train: images/train\nnames: {names}\n")
+    with pytest.raises(UserError, match=rf"data\.yaml: .*({message})"):
+        open_dataset(f"yolo:{ultralytics}:train")
+
+
+def test_a_nul_in_a_list_of_images_is_explained(darknet):
+    next(darknet.glob("*.data")).write_text("train = train.txt\nnames = obj.names\n")
+    (darknet / "train.txt").write_text("a\0.jpg\n")
+    with pytest.raises(UserError, match=r"train\.txt: line 1 holds a NUL"):
+        open_dataset(f"yolo:{darknet}")
