@@ -235,5 +235,5 @@ def test_cut_variables_of_an_export_are_one_clear_sentence(small_export, tmp_pat
     shutil.copytree(small_export / "1", tmp_path / "cut")
     content = (tmp_path / "cut" / file).read_bytes()
     (tmp_path / "cut" / file).write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match="cut: not a SavedModel of zip-keras export"):
+    with pytest.raises(UserError, match=r"cut.*: not (a SavedModel of zip-keras export|the file that was written)"):
         load_proposer(tmp_path / "cut")
