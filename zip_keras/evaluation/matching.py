@@ -26,7 +26,7 @@ _BLOCK = 2_000_000  # numbers in an array of a block of images; 16 MB each bound
 
 
 @dataclass(frozen=True)
-class Candidates:
+class ImageOverlaps:
     """The proposals of one image that overlap some counted object by at least the lowest threshold.
 
     Attributes:
@@ -118,19 +118,21 @@ def counted_rows(ground_truth: GroundTruth) -> list[np.ndarray]:
     return [order[first:last] for first, last in itertools.pairwise(bounds)]
 
 
-def _candidates(ground_truth: GroundTruth, proposals: Predictions, limit: int, lowest: float) -> Iterator[Candidates]:
+def _candidates(
+    ground_truth: GroundTruth, proposals: Predictions, limit: int, lowest: float
+) -> Iterator[ImageOverlaps]:
     for image_id, rows in zip(ground_truth.image_ids, counted_rows(ground_truth), strict=True):
         boxes = ranked_boxes(proposals[image_id], limit)
         if len(rows) and len(boxes):
             found = overlaps(boxes, ground_truth.xywh[rows])
             ranks = np.flatnonzero(found.max(axis=1) >= lowest)
             if len(ranks):
-                yield Candidates(rows, ranks, found[ranks])
+                yield ImageOverlaps(rows, ranks, found[ranks])
 
 
-def _blocks(candidates: Iterator[Candidates], problems: int) -> Iterator[list[Candidates]]:
+def _blocks(candidates: Iterator[ImageOverlaps], problems: int) -> Iterator[list[ImageOverlaps]]:
     """Images whose overlaps, padded to one shape, and whose objects in each problem stay below `_BLOCK` numbers."""
-    block: list[Candidates] = []
+    block: list[ImageOverlaps] = []
     most = widest = 0
     for image in candidates:
         most, widest = max(most, len(image.ranks)), max(widest, len(image.rows))
@@ -142,7 +144,7 @@ def _blocks(candidates: Iterator[Candidates], problems: int) -> Iterator[list[Ca
         yield block
 
 
-def _match_block(block: list[Candidates], groups: np.ndarray, limits: np.ndarray, ranks: np.ndarray) -> None:
+def _match_block(block: list[ImageOverlaps], groups: np.ndarray, limits: np.ndarray, ranks: np.ndarray) -> None:
     """Matches all images of a block, candidate by candidate, and writes into `ranks` `[groups, T, G]`."""
     block = sorted(block, key=lambda image: -len(image.ranks))  # images with a k-th candidate come first
     lengths = np.array([len(image.ranks) for image in block])

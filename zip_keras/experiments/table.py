@@ -28,6 +28,7 @@ from typing import Any
 from zip_keras.config import ExperimentConfig
 from zip_keras.config.files import read_config
 from zip_keras.errors import UserError
+from zip_keras.utils.reading import read_yaml
 
 REQUIRED = ("base", "seeds", "test", "rows")
 OPTIONAL = ("overrides", "reference", "input_size")
@@ -168,14 +169,9 @@ def refuse_equal_configs(table: AblationTable) -> None:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    import yaml
-
     if not path.is_file():
         raise UserError(f"{path}: no such table file; configs/experiments/ has examples")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: must hold {', '.join(REQUIRED)}; configs/experiments/ has examples")
     return content

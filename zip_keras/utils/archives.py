@@ -89,7 +89,8 @@ class Npz:
         with self._archive.open(header.member) as member:
             member.read(header.start)
             flat = _exactly(member, math.prod(header.shape), header.dtype)
-        return flat.reshape(header.shape, order="F" if header.fortran else "C")
+        # A copy, because arrays over bytes cannot be written to.
+        return flat.copy().reshape(header.shape, order="F" if header.fortran else "C")
 
     @contextlib.contextmanager
     def rows(self, *names: str) -> Iterator[Any]:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from zip_keras.errors import UserError
+from zip_keras.utils.archives import Npz, open_zip
 
 SHOWN = 5  # of a report's lines of a kind
 
@@ -94,8 +95,11 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
             model = keras.models.load_model(file, compile=False)
             network = getattr(model, "network", model)
             return {path: keras.ops.convert_to_numpy(v) for path, v in variables_by_path(network).items()}
-        with np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
+        with open_zip(file, "a weights file") as archive:
+            npz = Npz(archive)
+            return {name: npz.read(name) for name in npz.headers}
+    except UserError as error:
+        raise UserError(f"{error}; expected .npz of convert_weights or .keras") from None
     except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{file}: not a weights file ({reason}); expected .npz of convert_weights or .keras") from None

@@ -84,7 +84,7 @@ def test_without_a_network_the_reason_is_given(tfds):
 
 def test_without_the_package_the_fix_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(UserError, match="pip install tensorflow-datasets"):
+    with pytest.raises(UserError, match=r"needs tensorflow_datasets .*zip-keras\[tfds\]"):
         open_dataset("tfds:voc/2007:train")
     with pytest.raises(UserError, match="which split"):
         open_dataset("tfds:voc/2007")

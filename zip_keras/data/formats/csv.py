@@ -11,6 +11,7 @@ import csv
 import math
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from zip_keras.data.annotations import ImageAnnotation, ObjectAnnotation
 from zip_keras.data.checks.defects import DefectLog
@@ -85,7 +86,7 @@ def _columns(head: list[str], path: str) -> tuple[str, ...]:
 
 
 def _objects(
-    rows: "csv._reader", head: list[str], columns: tuple[str, ...], path: str
+    rows: Any, head: list[str], columns: tuple[str, ...], path: str
 ) -> tuple[dict[str, list[ObjectAnnotation]], dict[str, tuple[int, int]]]:
     objects: dict[str, list[ObjectAnnotation]] = {}
     sizes: dict[str, tuple[int, int]] = {}

@@ -17,6 +17,7 @@ from zip_keras.data.tfrecord.container import write_record
 from zip_keras.data.tfrecord.examples import to_example, write_label_map
 from zip_keras.data.tfrecord.shards import LABEL_MAP_FILE, write_index
 from zip_keras.errors import UserError
+from zip_keras.utils.optional import optional_import
 
 
 def cached_records(name: str, split: str) -> str:
@@ -31,12 +32,7 @@ def cached_records(name: str, split: str) -> str:
     """
     if not split:
         raise UserError(f"tfds:{name}: which split? Write tfds:{name}:train")
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError:
-        raise UserError(
-            f"tfds:{name}: tensorflow_datasets is not installed: pip install tensorflow-datasets, or give files"
-        ) from None
+    tfds = optional_import("tensorflow_datasets", f"tfds:{name}", "tfds")
     try:
         builder = tfds.builder(name)
         folder = os.path.join(builder.data_dir, "zip_keras", "".join(c if c.isalnum() else "_" for c in split))
