@@ -80,7 +80,7 @@ def match_ranks(
     ranks = np.full((len(groups), len(thresholds), len(ground_truth.xywh)), NEVER, np.int32)
     limits = np.minimum(thresholds, 1 - 1e-10)  # as in COCOeval.evaluateImg
     problems = len(groups) * len(limits)
-    for block in _blocks(_candidates(ground_truth, proposals, limit, float(limits.min())), problems):
+    for block in _blocks(_image_overlaps(ground_truth, proposals, limit, float(limits.min())), problems):
         _match_block(block, groups, limits, ranks)
     return ranks
 
@@ -118,7 +118,7 @@ def counted_rows(ground_truth: GroundTruth) -> list[np.ndarray]:
     return [order[first:last] for first, last in itertools.pairwise(bounds)]
 
 
-def _candidates(
+def _image_overlaps(
     ground_truth: GroundTruth, proposals: Predictions, limit: int, lowest: float
 ) -> Iterator[ImageOverlaps]:
     for image_id, rows in zip(ground_truth.image_ids, counted_rows(ground_truth), strict=True):
