@@ -194,7 +194,11 @@ def _check_yaml(yaml: Any, text: str, name: str, budget: Budget) -> None:
             open_nodes.append([event.anchor, 1, 1])
             size_of.pop(event.anchor or "", None)  # an anchor's name may be given anew
         elif isinstance(event, yaml.ScalarEvent):
-            if event.style is None and len(event.value) > MAX_DIGITS and re.match(r"[-+.]?\d[\d_:.]*$", event.value):
+            if (
+                event.style in (None, "")
+                and len(event.value) > MAX_DIGITS
+                and re.match(r"[-+.]?\d[\d_:.]*$", event.value)
+            ):
                 raise UserError(f"{name}: a number of {len(event.value)} digits")
             if event.anchor:
                 size_of[event.anchor] = (1, 0)
