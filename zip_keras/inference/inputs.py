@@ -12,7 +12,7 @@ from zip_keras.data.formats.files import read_lines
 from zip_keras.data.records import image_id_of
 from zip_keras.errors import UserError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 
 BadImage = Literal["error", "skip"]
 
