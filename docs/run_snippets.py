@@ -80,7 +80,7 @@ def run(block: Block, folder: Path) -> subprocess.CompletedProcess:
         command = [sys.executable, "-c", block.code]
     else:
         command = ["bash", "-euo", "pipefail", "-c", small(block.code)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def prepare(folder: Path) -> None:
