@@ -92,9 +92,9 @@ def small_proposer():
 @pytest.fixture(scope="session")
 def small_propose(small_proposer):
     """`small_proposer` as a function of one image, traced once: a trace takes seconds."""
-    from zip_keras.inference.runner import compile_proposer
+    from zip_keras.inference.runner import InferenceRunner
 
-    return compile_proposer(small_proposer)
+    return InferenceRunner(small_proposer)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,9 @@ def run(program: str, **environment: str) -> str:
 
 
 def test_every_public_name_is_there():
-    assert all(getattr(zip_keras, name).__name__ == name for name in zip_keras.__all__)
+    for name in zip_keras.__all__:
+        assert name == "DEFAULT_PRESET" or getattr(zip_keras, name).__name__ == name
+    assert zip_keras.DEFAULT_PRESET in zip_keras.list_presets()
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         zip_keras.Nothing  # noqa: B018
 

@@ -3,7 +3,11 @@
 import keras
 import zip_keras  # registers the project's classes, so that keras.models.load_model finds them
 
-proposer = zip_keras.from_preset("zip_lite_voc")  # or keras.models.load_model("best.keras")
+[found] = zip_keras.propose(zip_keras.DEFAULT_PRESET, "photo.jpg", max_proposals=100)
+found.boxes, found.scores, found.levels  # [n, 4] y1, x1, y2, x2 in pixels; [n]; [n]
+zip_keras.draw("photo.jpg", found, "boxes.jpg")
+
+proposer = zip_keras.from_preset(zip_keras.DEFAULT_PRESET)  # a Keras model; or keras.models.load_model("best.keras")
 result = proposer(images)  # uint8 [B, H, W, 3] -> {"boxes" [B, n, 4], "scores" [B, n], "valid" [B, n], "levels" [B, n]}
 """
 
@@ -16,15 +20,21 @@ from zip_keras.errors import UserError
 
 if TYPE_CHECKING:
     from zip_keras.config import AnchorConfig, LossConfig, ModelConfig, PostprocessConfig, TargetConfig
+    from zip_keras.inference.boxes import Boxes
     from zip_keras.inference.loading import load_proposer
+    from zip_keras.inference.options import InferenceOptions
+    from zip_keras.inference.propose import draw, propose
     from zip_keras.models.proposal_network import ProposalNetwork
     from zip_keras.models.proposer import Proposer
-    from zip_keras.presets import from_preset, list_presets
+    from zip_keras.presets import DEFAULT_PRESET, from_preset, list_presets
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DEFAULT_PRESET",
     "AnchorConfig",
+    "Boxes",
+    "InferenceOptions",
     "LossConfig",
     "ModelConfig",
     "PostprocessConfig",
@@ -32,17 +42,22 @@ __all__ = [
     "Proposer",
     "TargetConfig",
     "UserError",
+    "draw",
     "from_preset",
     "list_presets",
     "load_proposer",
+    "propose",
 ]
 
 _HOMES = {
     "zip_keras.config": ("AnchorConfig", "LossConfig", "ModelConfig", "PostprocessConfig", "TargetConfig"),
     "zip_keras.models.proposal_network": ("ProposalNetwork",),
     "zip_keras.models.proposer": ("Proposer",),
+    "zip_keras.inference.boxes": ("Boxes",),
     "zip_keras.inference.loading": ("load_proposer",),
-    "zip_keras.presets": ("from_preset", "list_presets"),
+    "zip_keras.inference.options": ("InferenceOptions",),
+    "zip_keras.inference.propose": ("draw", "propose"),
+    "zip_keras.presets": ("DEFAULT_PRESET", "from_preset", "list_presets"),
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from zip_keras.cli import main
+from zip_keras.inference.boxes import Boxes
 from zip_keras.inference.loading import load_proposer
 from zip_keras.inference.runner import decode_image, load_image
 from zip_keras.predictions.formats import read_predictions
@@ -45,11 +46,7 @@ def command(photos, tmp_path, monkeypatch):
 
     def propose(image):
         boxes = np.array([[0, 0, 4, 4], [1, 1, 4, 4], [1, 1, 5, 5]], np.float32)
-        return {
-            "boxes": boxes,
-            "scores": np.array([0.9, 0.8, 0.7], np.float32),
-            "levels": np.array([3, 1, 2], np.int32),
-        }
+        return Boxes(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([3, 1, 2], np.int32))
 
     monkeypatch.setattr("zip_keras.inference.loading.load_proposer", lambda model, options: propose)
 
@@ -76,9 +73,9 @@ def test_the_file_holds_what_the_model_says_in_pixels_of_the_images(proposing, p
     for image_id, file in ((12, "000012.jpg"), ("cat", "cat.png")):
         expected = small_propose(decode_image((photos / file).read_bytes(), file))
         of_image = [row for row in rows if row["image_id"] == image_id]
-        y1, x1, y2, x2 = expected["boxes"].astype(np.float64).T
+        y1, x1, y2, x2 = expected.boxes.astype(np.float64).T
         np.testing.assert_allclose([r["bbox"] for r in of_image], np.stack([x1, y1, x2 - x1, y2 - y1], 1), atol=1e-3)
-        np.testing.assert_allclose([row["score"] for row in of_image], expected["scores"], atol=1e-5)
+        np.testing.assert_allclose([row["score"] for row in of_image], expected.scores, atol=1e-5)
         assert {row["category_id"] for row in of_image} == {1}
     assert f"{len(rows)} boxes of 2 images" in capsys.readouterr().out
 

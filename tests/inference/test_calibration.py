@@ -10,7 +10,7 @@ from zip_keras.inference.calibration import calibrate, calibrated
 from zip_keras.inference.calibration_images import image_digest, refuse_calibration_images
 from zip_keras.inference.loading import load_proposer
 from zip_keras.inference.model_files import stored_calibration
-from zip_keras.inference.runner import load_image
+from zip_keras.inference.runner import load_image, propose_records
 from zip_keras.models.postprocess import Candidates
 
 SIDE = 100
@@ -90,7 +90,6 @@ def test_search_walks_to_the_top():
 def test_unbiased_lists_are_those_of_the_proposer(small_proposer, small_propose, dataset):
     """What the calibration measures without a bias is what the model itself proposes."""
     from zip_keras.evaluation.average_recall import average_recall
-    from zip_keras.inference.runner import propose_records
 
     found = calibrate(small_proposer, dataset, budget=50, folds=2)
     own = average_recall(dataset, propose_records(small_propose, dataset.records), budgets=(50,))
@@ -109,9 +108,9 @@ def test_a_calibrated_model_refuses_its_calibration_images(small_proposer, small
     with pytest.raises(UserError, match=r"3\.png: the model's level biases were chosen on this image.*made:val"):
         refuse_calibration_images(stored, dataset.records[3:])
     image = load_image(dataset.records[0])
-    scores = load_proposer(tmp_path / "calibrated.keras")(image)
+    changed = load_proposer(tmp_path / "calibrated.keras")(image)
     plain = small_propose(image)
-    assert np.abs(scores["scores"].max() - plain["scores"].max()) > 0.01
+    assert np.abs(changed.scores.max() - plain.scores.max()) > 0.01
 
 
 def test_a_renamed_image_is_known(dataset, tmp_path):

@@ -10,7 +10,7 @@ from zip_keras.errors import UserError
 from zip_keras.inference.loading import load_keras_proposer, load_proposer
 from zip_keras.inference.model_files import KERAS_FILE, find_model, stored_calibration
 from zip_keras.inference.options import InferenceOptions
-from zip_keras.inference.runner import compile_proposer
+from zip_keras.inference.runner import InferenceRunner
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +60,24 @@ def loaded_run(small_run):
 
 def test_every_form_of_a_model_gives_the_same_answer(small_propose, small_run, loaded_run, small_export, image):
     expected = small_propose(image)
-    assert len(expected["boxes"]) == 50
+    assert len(expected.boxes) == 50
     assert find_model(str(small_run)) == find_model(
         str(small_run / "last.keras")
     )  # the same file need not be traced twice
     of_export = [load_proposer(str(model)) for model in (small_export, small_export / "1" / KERAS_FILE)]
     for propose in (loaded_run, *of_export):
         found = propose(image)
-        np.testing.assert_allclose(found["boxes"], expected["boxes"], rtol=1e-5, atol=1e-3)
-        np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-5)
+        np.testing.assert_allclose(found.boxes, expected.boxes, rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
 def test_a_shorter_list_is_the_head_and_a_longer_one_the_continuation(small_run, loaded_run, image):
     full = loaded_run(image)
     short, longer = (load_proposer(small_run, count)(image) for count in (7, 200))
-    assert [len(result["boxes"]) for result in (full, short, longer)] == [50, 7, 200]
-    np.testing.assert_array_equal(short["boxes"], full["boxes"][:7])
-    np.testing.assert_array_equal(short["scores"], full["scores"][:7])
-    np.testing.assert_allclose(longer["boxes"][:50], full["boxes"], rtol=1e-5, atol=1e-3)
+    assert [len(result.boxes) for result in (full, short, longer)] == [50, 7, 200]
+    np.testing.assert_array_equal(short.boxes, full.boxes[:7])
+    np.testing.assert_array_equal(short.scores, full.scores[:7])
+    np.testing.assert_allclose(longer.boxes[:50], full.boxes, rtol=1e-5, atol=1e-3)
 
 
 def test_a_list_beyond_the_loosest_threshold(small_proposer):
@@ -142,11 +142,11 @@ def test_scales_in_the_papers_proportions(small_proposer):
 
 def test_options_reach_every_form(small_run, small_export, small_proposer, image):
     options = InferenceOptions(short_sides=[96, 128], flip=True, vote_iou=0.7, max_proposals=20)
-    expected = compile_proposer(options.apply(small_proposer))(image)
-    assert len(expected["boxes"]) == 20
+    expected = InferenceRunner(options.apply(small_proposer))(image)
+    assert len(expected.boxes) == 20
     for model in (small_run, small_export):
         found = load_proposer(model, options=options)(image)
-        np.testing.assert_allclose(found["boxes"], expected["boxes"], rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(found.boxes, expected.boxes, rtol=1e-5, atol=1e-3)
 
 
 def test_new_biases_forget_the_calibration_of_the_old(small_proposer):

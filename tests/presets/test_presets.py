@@ -46,8 +46,8 @@ def test_a_preset_is_the_model_in_half_precision(installed, small_proposer, imag
 
 
 def test_commands_take_a_presets_name(installed, image, capsys):
-    assert len(load_proposer("small")(image)["boxes"]) == 50
-    assert len(load_proposer("small", options=InferenceOptions(max_proposals=7, flip=True))(image)["boxes"]) == 7
+    assert len(load_proposer("small")(image)) == 50
+    assert len(load_proposer("small", options=InferenceOptions(max_proposals=7, flip=True))(image)) == 7
     assert load_keras_proposer("small").short_sides == (128,)
     assert main(["presets"]) == 0
     assert main(["presets", "small"]) == 0

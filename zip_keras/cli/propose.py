@@ -198,7 +198,7 @@ class _Work:
         for image, pixels in self.reader.over(images, done_before):
             one = Predictions()
             found = propose(pixels)
-            one.add(image.image_id, found["boxes"], found["scores"], found.get("levels"))
+            one.add(image.image_id, found.boxes, found.scores, found.levels)
             part = self._chosen(one[image.image_id])
             if self.arguments.pictures:
                 self._draw(image, pixels, part)

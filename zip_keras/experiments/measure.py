@@ -64,11 +64,11 @@ def measure_run(
     prepare()
     from zip_keras.analysis.cost import WARM_UP, measure_cost
     from zip_keras.inference.loading import load_keras_proposer
-    from zip_keras.inference.runner import compile_proposer, propose_records
+    from zip_keras.inference.runner import InferenceRunner, propose_records
 
     proposer = load_keras_proposer(file)
     cost = measure_cost(proposer.network, *(size or (config.data.short_side, config.data.long_side)), repeats)
-    proposals = propose_records(compile_proposer(proposer), progress(records, len(records)))
+    proposals = propose_records(InferenceRunner(proposer), progress(records, len(records)))
     write_predictions(str(run_dir / "proposals.npz"), proposals)
     recall = average_recall(ground_truth, proposals, PROTOCOL)
     training_images = (read_starts(run_dir) or [{}])[-1].get("images")

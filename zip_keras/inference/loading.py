@@ -1,28 +1,26 @@
-"""Models by name, the same for every command: a run folder, a `.keras` file, an exported SavedModel or a preset."""
+"""Models by name, the same everywhere: a run folder, a `.keras` file, an exported SavedModel or a preset."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
 
 from zip_keras.errors import UserError
 from zip_keras.inference.manifest import check_manifest
-from zip_keras.inference.model_files import KERAS_FILE, SAVED_MODEL_FILE, find_model, read_keras_config
+from zip_keras.inference.model_files import KERAS_FILE, find_model, read_keras_config
 from zip_keras.inference.options import InferenceOptions
 from zip_keras.models.proposer import Proposer
 from zip_keras.presets import PRESET_FILE, load_preset
 
-Propose = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""uint8 `[H, W, 3]` RGB -> `{"boxes" [n, 4] float32 (y1, x1, y2, x2) in pixels, "scores" [n] float32 decreasing,
-"levels" [n] int32 (1, 2, 3: fine to coarse)}`."""
+if TYPE_CHECKING:
+    from zip_keras.inference.runner import InferenceRunner
 
 
 def load_proposer(
     model: str | Path, max_proposals: int | None = None, options: InferenceOptions | None = None
-) -> Propose:
-    """A model as a function of one image; valid boxes only, best first.
+) -> "InferenceRunner":
+    """A model as a function of one image, uint8 `[H, W, 3]` RGB, that returns its `Boxes`.
 
     Args:
         model: see `find_model`.
@@ -33,17 +31,12 @@ def load_proposer(
     Raises:
         UserError: no such model, it cannot be loaded, it cannot list as many, or the options do not fit it.
     """
-    asked = options or InferenceOptions()
+    from zip_keras.inference.runner import InferenceRunner
+
+    options = options or InferenceOptions()
     if max_proposals is not None:
-        asked = dataclasses.replace(asked, max_proposals=max_proposals)
-    path = find_model(model)
-    if (path / SAVED_MODEL_FILE).is_file() and asked.only_length:
-        propose = _of_saved_model(path, asked.max_proposals)
-    else:
-        propose = _of_keras_file(path, asked)
-    if asked.max_proposals is None:
-        return propose
-    return lambda image: {name: values[: asked.max_proposals] for name, values in propose(image).items()}
+        options = dataclasses.replace(options, max_proposals=max_proposals)
+    return InferenceRunner(model, options)
 
 
 def load_keras_proposer(model: str | Path) -> Proposer:
@@ -71,38 +64,3 @@ def load_keras_proposer(model: str | Path) -> Proposer:
             f"{path}: holds a {type(loaded).__name__}, not a Proposer; save zip_keras.Proposer(network) instead"
         )
     return loaded
-
-
-def _of_keras_file(path: Path, options: InferenceOptions) -> Propose:
-    from zip_keras.inference.runner import compile_proposer
-
-    proposer = load_keras_proposer(path)
-    longer = options.max_proposals is not None and options.max_proposals > proposer.postprocess_config.output_size
-    if longer or not options.only_length:
-        proposer = options.apply(proposer)
-    return compile_proposer(proposer)
-
-
-def _of_saved_model(path: Path, max_proposals: int | None) -> Propose:
-    import tensorflow as tf
-
-    from zip_keras.inference.runner import valid_places
-
-    check_manifest(path)
-    try:
-        loaded = tf.saved_model.load(str(path))
-        signature = loaded.signatures["serving_default"]
-        length = signature.structured_outputs["boxes"].shape[1]
-    except Exception as error:  # TensorFlow raises anything on missing or cut variables
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{path}: not a SavedModel of zip-keras export ({reason[:200]})") from None
-    if max_proposals is not None and max_proposals > length:
-        raise UserError(
-            f"{path}: this SavedModel lists {length} boxes an image and cannot list {max_proposals}; take "
-            f"{path / KERAS_FILE}, or export again with --max-proposals {max_proposals}"
-        )
-
-    def propose(image: np.ndarray) -> dict[str, np.ndarray]:
-        return valid_places(loaded.signatures["serving_default"](images=tf.convert_to_tensor(image[None])))
-
-    return propose

@@ -1,9 +1,10 @@
-"""Runs a proposer over images."""
+"""Runs a model over images."""
 
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -12,8 +13,13 @@ import tensorflow as tf
 from zip_keras.data.encoded import describe, read_encoded, undecodable
 from zip_keras.data.records import ImageRecord
 from zip_keras.errors import UserError
+from zip_keras.inference.boxes import Boxes
 from zip_keras.inference.decoding import decode_in_graph
 from zip_keras.inference.inputs import EncodedImage
+from zip_keras.inference.model_files import find_model
+from zip_keras.inference.options import InferenceOptions
+from zip_keras.inference.runtimes import ProposerRuntime, Runtime, open_runtime
+from zip_keras.models.proposer import Proposer
 from zip_keras.predictions.container import Predictions
 
 Item = TypeVar("Item", bound=EncodedImage)
@@ -75,32 +81,42 @@ def load_images(records: Iterable[Item], ahead: int = 2) -> Iterator[tuple[Item,
         readers.shutdown(cancel_futures=True)
 
 
-def compile_proposer(proposer) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """A `Proposer` as a function of one image: uint8 `[H, W, 3]` -> `boxes [n, 4]`, `scores [n]`, `levels [n]` of the
-    valid places.
+class InferenceRunner:
+    """Runs a model image by image, in whatever form it is stored: every command and `zip_keras.propose` use it.
 
-    Traced once for all sizes.
+    Args:
+        model: a `Proposer`, or the name or path of one, see `model_files.find_model`.
+        options: changes to its prediction.
+
+    Attributes:
+        output_size: boxes an image at most.
+
+    Raises:
+        UserError: no such model, it cannot be loaded, or the options do not fit it.
     """
-    traced = tf.function(
-        lambda images: proposer(images, training=False), input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)]
-    )
-    return lambda image: valid_places(traced(tf.convert_to_tensor(image[None])))
 
+    def __init__(self, model: Proposer | str | Path, options: InferenceOptions | None = None):
+        options = options or InferenceOptions()
+        self._runtime: Runtime
+        if isinstance(model, Proposer):
+            self._runtime = ProposerRuntime(model, options)
+        else:
+            self._runtime = open_runtime(find_model(model), options)
+        self.output_size = min(self._runtime.output_size, options.max_proposals or self._runtime.output_size)
 
-def valid_places(result: dict) -> dict[str, np.ndarray]:
-    """The valid boxes of a batch of one: `boxes [n, 4]`, `scores [n]`, `levels [n]`."""
-    valid = np.asarray(result["valid"])[0]
-    return {name: np.asarray(result[name])[0][valid] for name in ("boxes", "scores", "levels")}
+    def __call__(self, image: np.ndarray) -> Boxes:
+        """The boxes of an image, uint8 `[H, W, 3]` RGB."""
+        return Boxes.of_batch(self._runtime(image[None])).head(self.output_size)
 
 
 def propose_records(
-    propose: Callable[[np.ndarray], dict[str, np.ndarray]], records: Iterable[ImageRecord], name: str = "proposals"
+    runner: Callable[[np.ndarray], Boxes], records: Iterable[ImageRecord], name: str = "proposals"
 ) -> Predictions:
-    """The proposals of every record, in pixels of its image; `propose` is what `compile_proposer` returns."""
+    """The proposals of every record, in pixels of its image; `runner` is an `InferenceRunner` or works as one."""
     proposals = Predictions(name)
     for record, image in load_images(records):
         if isinstance(image, UserError):
             raise image
-        result = propose(image)
-        proposals.add(record.image_id, result["boxes"], result["scores"], result.get("levels"))
+        found = runner(image)
+        proposals.add(record.image_id, found.boxes, found.scores, found.levels)
     return proposals

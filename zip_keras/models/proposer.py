@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from zip_keras.config import PostprocessConfig, from_dict, to_dict
+from zip_keras.errors import UserError
 from zip_keras.layers.registry import serializable
 from zip_keras.layers.resizing import ShortSideResizing
 from zip_keras.models.postprocess import Candidates, RankedBoxes, level_candidates, postprocess
@@ -63,6 +64,7 @@ class Proposer(keras.Model):
         self.built = True  # the network is functional, so all variables are there
 
     def call(self, images, training=False):
+        _check_images(images)
         found = postprocess(*self._scored(images))
         return {"boxes": found.boxes, "scores": found.scores, "valid": found.valid, "levels": found.levels}
 
@@ -159,6 +161,20 @@ class Proposer(keras.Model):
         if not isinstance(network, ProposalNetwork):
             raise ValueError(f"a Proposer's network must be a ProposalNetwork, not {type(network).__name__}")
         return cls(network, **config)
+
+
+def _check_images(images) -> None:
+    """Raises `UserError` for a known number of channels other than 3, and for floats in 0..1 where values can be seen.
+
+    A graph that is being traced has no values; there such images are not noticed.
+    """
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[-1] not in (3, None):
+        raise UserError(f"images of shape {list(shape)}: a Proposer takes RGB images [B, H, W, 3]")
+    if hasattr(images, "numpy") and "float" in keras.backend.standardize_dtype(images.dtype):
+        largest, smallest = float(ops.max(images)), float(ops.min(images))
+        if smallest >= 0 and 0 < largest <= 1:
+            raise UserError(f"images with values from {smallest:.3g} to {largest:.3g}: a Proposer takes 0..255")
 
 
 def _postprocess_config(value) -> PostprocessConfig:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from zip_keras.data.records import Dataset
 from zip_keras.evaluation.average_recall import average_recall
-from zip_keras.inference.runner import compile_proposer, load_image, propose_records
+from zip_keras.inference.runner import InferenceRunner, load_image, propose_records
 from zip_keras.models.proposer import Proposer
 
 PICTURES = 4
@@ -37,12 +37,12 @@ class RecallEvaluator(orbit.AbstractEvaluator):
     ):
         self.proposer, self.dataset = proposer, dataset
         self.summaries, self.global_step, self.progress = summaries, global_step, progress
-        self._propose = compile_proposer(proposer)
+        self._runner = InferenceRunner(proposer)
         self._decisions = _decision_model(proposer.network)
 
     def evaluate(self, num_steps) -> dict[str, float]:
         """All validation images; returns the numbers of `average_recall` that are defined on them."""
-        proposals = propose_records(self._propose, self.progress(self.dataset.records))
+        proposals = propose_records(self._runner, self.progress(self.dataset.records))
         recall = average_recall(self.dataset, proposals)
         with self.summaries.as_default(step=self.global_step.numpy()):
             self._write_pictures(proposals)

@@ -1,0 +1,84 @@
+"""The forms of a model that can be run. A new one (another file format, another library) is one more class here.
+
+A runtime takes uint8 `[1, H, W, 3]` RGB and returns the dictionary of a `Proposer`: `boxes [1, n, 4]`, `scores [1, n]`,
+`valid [1, n]`, `levels [1, n]`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from zip_keras.errors import UserError
+from zip_keras.inference.loading import load_keras_proposer
+from zip_keras.inference.manifest import check_manifest
+from zip_keras.inference.model_files import KERAS_FILE, SAVED_MODEL_FILE
+from zip_keras.inference.options import InferenceOptions
+from zip_keras.models.proposer import Proposer
+
+
+class Runtime(Protocol):
+    """A model that is ready to run.
+
+    Attributes:
+        output_size: boxes an image at most.
+    """
+
+    output_size: int
+
+    def __call__(self, images: np.ndarray) -> Mapping[str, Any]: ...
+
+
+class ProposerRuntime:
+    """A `Proposer` as a TensorFlow graph, traced once for all sizes. Its weights may change afterwards."""
+
+    def __init__(self, proposer: Proposer, options: InferenceOptions):
+        longer = (options.max_proposals or 0) > proposer.postprocess_config.output_size
+        if longer or not options.only_length:
+            proposer = options.apply(proposer)
+        self.output_size = proposer.postprocess_config.output_size
+        self._call = tf.function(
+            lambda images: proposer(images, training=False),
+            input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)],
+        )
+
+    def __call__(self, images: np.ndarray) -> Mapping[str, Any]:
+        return self._call(tf.convert_to_tensor(images))
+
+
+class SavedModelRuntime:
+    """The graph of an exported SavedModel, run as it was saved.
+
+    Raises:
+        UserError: it is no export of this package, a file differs from its manifest, or it lists fewer boxes than `max_proposals` asks for.
+    """
+
+    def __init__(self, folder: Path, max_proposals: int | None):
+        check_manifest(folder)
+        try:
+            self._loaded = tf.saved_model.load(str(folder))  # has to stay: it owns the variables
+            self._call = self._loaded.signatures["serving_default"]
+            self.output_size = self._call.structured_outputs["boxes"].shape[1]
+        except Exception as error:  # TensorFlow raises anything on missing or cut variables
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(f"{folder}: not a SavedModel of zip-keras export ({reason[:200]})") from None
+        if max_proposals is not None and max_proposals > self.output_size:
+            raise UserError(
+                f"{folder}: this SavedModel lists {self.output_size} boxes an image and cannot list {max_proposals}; "
+                f"take {folder / KERAS_FILE}, or export again with --max-proposals {max_proposals}"
+            )
+
+    def __call__(self, images: np.ndarray) -> Mapping[str, Any]:
+        return self._call(images=tf.convert_to_tensor(images))
+
+
+def open_runtime(path: Path, options: InferenceOptions) -> Runtime:
+    """The runtime of a model that `find_model` found.
+
+    A SavedModel runs as it is where the options only shorten its list; else the `.keras` file that it carries runs.
+    """
+    if (path / SAVED_MODEL_FILE).is_file() and options.only_length:
+        return SavedModelRuntime(path, options.max_proposals)
+    return ProposerRuntime(load_keras_proposer(path), options)
