@@ -52,7 +52,8 @@ class SavedModelRuntime:
     """The graph of an exported SavedModel, run as it was saved.
 
     Raises:
-        UserError: it is no export of this package, a file differs from its manifest, or it lists fewer boxes than `max_proposals` asks for.
+        UserError: it is no export of this package, a file differs from its manifest, or it lists fewer boxes than
+            `max_proposals` asks for.
     """
 
     def __init__(self, folder: Path, max_proposals: int | None):
