@@ -19,13 +19,23 @@ from typing import TYPE_CHECKING, Any
 from zip_keras.errors import UserError
 
 if TYPE_CHECKING:
-    from zip_keras.config import AnchorConfig, LossConfig, ModelConfig, PostprocessConfig, TargetConfig
+    from zip_keras.config import (
+        AnchorConfig,
+        DetectorConfig,
+        LossConfig,
+        ModelConfig,
+        PostprocessConfig,
+        TargetConfig,
+    )
     from zip_keras.inference.boxes import Boxes
     from zip_keras.inference.loading import load_proposer
     from zip_keras.inference.options import InferenceOptions
     from zip_keras.inference.propose import draw, propose
+    from zip_keras.models.detector import Detector
+    from zip_keras.models.one_stage import OneStageNetwork
     from zip_keras.models.proposal_network import ProposalNetwork
     from zip_keras.models.proposer import Proposer
+    from zip_keras.models.two_stage import TwoStageNetwork
     from zip_keras.presets import DEFAULT_PRESET, from_preset, list_presets
 
 __version__ = "0.1.0"
@@ -34,13 +44,17 @@ __all__ = [
     "DEFAULT_PRESET",
     "AnchorConfig",
     "Boxes",
+    "Detector",
+    "DetectorConfig",
     "InferenceOptions",
     "LossConfig",
     "ModelConfig",
+    "OneStageNetwork",
     "PostprocessConfig",
     "ProposalNetwork",
     "Proposer",
     "TargetConfig",
+    "TwoStageNetwork",
     "UserError",
     "draw",
     "from_preset",
@@ -50,7 +64,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "zip_keras.config": ("AnchorConfig", "LossConfig", "ModelConfig", "PostprocessConfig", "TargetConfig"),
+    "zip_keras.config": (
+        "AnchorConfig",
+        "DetectorConfig",
+        "LossConfig",
+        "ModelConfig",
+        "PostprocessConfig",
+        "TargetConfig",
+    ),
+    "zip_keras.models.detector": ("Detector",),
+    "zip_keras.models.one_stage": ("OneStageNetwork",),
+    "zip_keras.models.two_stage": ("TwoStageNetwork",),
     "zip_keras.models.proposal_network": ("ProposalNetwork",),
     "zip_keras.models.proposer": ("Proposer",),
     "zip_keras.inference.boxes": ("Boxes",),
@@ -74,3 +98,4 @@ def __getattr__(name: str) -> Any:
 # `python -m zip_keras` imports the package before any line of the command runs; sys.argv[0] is "-m" meanwhile.
 if os.environ.get("ZIP_KERAS_LAZY") != "1" and sys.argv[:1] != ["-m"]:
     importlib.import_module("zip_keras.models.proposer")
+    importlib.import_module("zip_keras.models.detector")

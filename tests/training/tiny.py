@@ -11,6 +11,7 @@ import keras
 
 from zip_keras.backbones import BACKBONES, Backbone, BackboneMaps
 from zip_keras.backbones.inception_bn import ROWS
+from zip_keras.config import AnchorConfig, ModelConfig
 from zip_keras.config.files import read_config
 from zip_keras.layers.convolution import ConvNorm
 from zip_keras.training.run import train
@@ -29,6 +30,14 @@ def build(image, config):
 
 
 BACKBONES["tiny"] = Backbone((128.0,) * 3, (64.0,) * 3, False, build, ROWS, mirror_weights=False)
+
+TINY_MODEL = ModelConfig(
+    backbone="tiny",
+    width=0.125,
+    zoom_in="released",
+    head_channels=16,
+    anchors=AnchorConfig(scales=((8.0, 12.0), (24.0, 32.0), (48.0, 64.0))),
+)
 
 OVERRIDES = [
     "data.resize=fixed",

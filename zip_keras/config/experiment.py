@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from zip_keras.config.data import DataConfig
+from zip_keras.config.detector import DetectorConfig
 from zip_keras.config.learning import LossConfig, TargetConfig
 from zip_keras.config.model import ModelConfig
 from zip_keras.config.postprocess import PostprocessConfig
@@ -17,5 +18,6 @@ class ExperimentConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     targets: TargetConfig = field(default_factory=TargetConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

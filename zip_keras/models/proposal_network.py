@@ -58,6 +58,7 @@ class ProposalNetwork(keras.Model):
         self.levels = config.anchors.levels
         self.backbone_layers = maps.backbone_layers
         self.mirror_layers = maps.mirror_layers
+        self.merged_maps = maps.merged  # symbolic: Y1, Y2, F3 of the levels with anchors
 
     @property
     def backbone_paths(self) -> frozenset[str]:

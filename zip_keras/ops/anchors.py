@@ -1,11 +1,13 @@
 """Anchors: the boxes that a level's head scores and moves. Paper section 4; 10 a cell, 30 in all."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from keras import ops
 
 from zip_keras.config import AnchorConfig
 from zip_keras.levels import STRIDES, anchor_shapes
+from zip_keras.ops import boxes as box_ops
 
 
 def place_anchors(height, width, stride: int, scales: Sequence[float], ratios: Sequence[float]):
@@ -41,3 +43,16 @@ def anchors_of_image(height, width, config: AnchorConfig):
         for (rows, columns), stride, scales in zip(level_sizes(height, width), STRIDES, config.scales, strict=True)
         if scales
     ]
+
+
+def level_of_boxes(boxes, config: AnchorConfig):
+    """The level whose anchors are nearest in size to each box: `[..., 4]` -> int32 `[...]`, of `config.levels`.
+
+    Levels meet at the geometric mean of one's largest and the next one's smallest scale.
+    """
+    side = ops.sqrt(box_ops.area(boxes))
+    result = ops.full_like(side, config.levels[0], dtype="int32")
+    for level, coarser in pairwise(config.levels):
+        border = (max(config.scales[level - 1]) * min(config.scales[coarser - 1])) ** 0.5
+        result = ops.where(side >= border, coarser, result)
+    return result

@@ -90,15 +90,44 @@ def nms_mask(boxes, scores, iou: float, limit: int):
     return ops.logical_and(keep, present)
 
 
-def greedy_keep(boxes, present, iou: float):
+def class_nms(boxes, scores, classes, num_classes: int, iou: float, keep: int):
+    """NMS among the boxes of each class, without a loop over classes.
+
+    Args:
+        boxes, scores, classes: `[B, N, 4]`, `[B, N]` best first (`ABSENT` where there is no box), int32 `[B, N]`.
+        num_classes: C.
+        keep: boxes kept of an image at most.
+
+    Returns:
+        the kept boxes' scores float32 `[B, keep]`, best first, and their places int32 `[B, keep]` among the N; where
+        there are fewer, `ABSENT` follows, with any place.
+    """
+    present = scores > ABSENT / 2
+    if keras.backend.backend() != "tensorflow":
+        kept = greedy_keep(boxes, present, iou, classes)
+        return best_places(ops.where(kept, scores, ABSENT), keep)
+    count = ops.shape(scores)[1]
+    rank = ops.where(present, ops.cast(count - ops.arange(count), "float32"), 0.0)
+    ranks = rank[..., None] * ops.one_hot(classes, num_classes, dtype="float32")  # [B, N, C]
+    kept = keep_by_rank(boxes[:, :, None], ranks, iou, keep)[1][:, :keep]
+    places = ops.minimum(count - ops.cast(kept, "int32"), count - 1)
+    return ops.where(kept > 0, ops.take_along_axis(scores, places, axis=1), ABSENT), places
+
+
+def greedy_keep(boxes, present, iou: float, classes=None):
     """Greedy NMS in plain tensor operations: boxes `[B, N, 4]` best first, present `[B, N]` -> keep `[B, N]`.
+
+    With `classes`, int32 `[B, N]`, only boxes of one class drop each other.
 
     `keep_j = present_j and no kept i < j has IoU > iou` is solved by iterating from "all kept"; after k rounds the
     first k links of every chain are final, so the fixed point is the greedy answer. It takes a few `[B, N, N]` float32.
     """
     count = ops.shape(boxes)[1]
     earlier = ops.arange(count)[:, None] < ops.arange(count)[None, :]  # i before j
-    conflict = ops.cast(ops.logical_and(box_ops.iou(boxes, boxes) > iou, earlier), "float32")  # [B, i, j]
+    conflict = ops.logical_and(box_ops.iou(boxes, boxes) > iou, earlier)  # [B, i, j]
+    if classes is not None:
+        conflict = ops.logical_and(conflict, classes[:, :, None] == classes[:, None, :])
+    conflict = ops.cast(conflict, "float32")
 
     def following(keep):
         hits = ops.einsum("bi,bij->bj", ops.cast(keep, "float32"), conflict)

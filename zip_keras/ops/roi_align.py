@@ -68,8 +68,8 @@ def roi_align_by_matrices(features, boxes, stride: float, size: int = 7):
 def max_pool(features, boxes, stride: float, size: int = 7):
     """The largest value in each bin of a box, bins rounded to whole cells: RoI pooling as in Fast R-CNN and the paper.
 
-    Equal to torchvision's `roi_pool(..., spatial_scale=1 / stride)`: corners are rounded to cells, the last cell counts,
-    and a bin outside of the map is 0. One box at a time, so slower than `roi_align`.
+    Equal to torchvision's `roi_pool(..., spatial_scale=1 / stride)`: corners are rounded to cells, the last cell
+    counts, and a bin outside of the map is 0. One box at a time, so slower than `roi_align`.
 
     Args, returns: as of `roi_align`.
     """
@@ -99,14 +99,14 @@ def max_pool(features, boxes, stride: float, size: int = 7):
 
 
 def _samples(boxes, stride: float, size: int):
-    """Where a box's samples lie, in cells from the centre of the first cell: first sample and step, `[..., 2]` (y, x)."""
+    """The first of a box's samples, in cells from the centre of the first cell, and their step: `[..., 2]` (y, x)."""
     start, stop = boxes[..., :2] / stride - 0.5, boxes[..., 2:] / stride - 0.5
     step = (stop - start) / (SAMPLES * size)
     return start + step / 2, step
 
 
 def _interpolation(first, step, length, size: int):
-    """What each cell of an axis of `length` cells counts in each bin: `[...]`, `[...]` -> float32 `[..., size, length]`."""
+    """What each of `length` cells of an axis counts in each bin: `[...]`, `[...]` -> float32 `[..., size, length]`."""
     number = ops.reshape(ops.arange(SAMPLES * size, dtype="float32"), (size, SAMPLES))
     places = first[..., None, None] + step[..., None, None] * number  # [..., size, SAMPLES]
     length_float = ops.cast(length, "float32")

@@ -1,0 +1,135 @@
+"""Images in, detections out: resizing, the network, NMS of every class in one Keras model."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from zip_keras.config import DetectionConfig, PostprocessConfig, from_dict, to_dict
+from zip_keras.layers.registry import serializable
+from zip_keras.layers.resizing import ShortSideResizing
+from zip_keras.models.detections import ClassifiedBoxes, rank_detections
+from zip_keras.models.one_stage import OneStageNetwork
+from zip_keras.models.two_stage import TwoStageNetwork
+
+
+@serializable
+class Detector(keras.Model):
+    """Objects of images with their classes, in the pixels of the images given.
+
+    Input: RGB images `[B, H, W, 3]`, uint8 or float 0..255, any size, all of one size. Output: `{"boxes" [B, n, 4]
+    float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "classes" [B, n] int32 (numbers in `class_names`),
+    "valid" [B, n] bool, "levels" [B, n] int32}`, n = `postprocess_config.max_detections`. Places beyond the image's
+    detections are zero and not valid.
+
+    With several short sides (multi-scale testing), and with `flip`, the pairs of box and class of all runs go through
+    NMS together.
+
+    This is the model that is exported, loaded with `keras.models.load_model` and served.
+
+    Args:
+        network: a `TwoStageNetwork` or a `OneStageNetwork`.
+        postprocess: `DetectionConfig` or its dict; the network's own by default.
+        proposals: of two stages, another ranking of the proposals than the network's own, `PostprocessConfig` or its
+            dict.
+        short_sides, long_side, flip: as of `Proposer`.
+    """
+
+    def __init__(
+        self,
+        network,
+        postprocess=None,
+        proposals=None,
+        short_sides: int | Sequence[int | None] | None = 600,
+        long_side: int = 1000,
+        flip: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
+        self.network = network
+        self.postprocess_config: DetectionConfig = (
+            network.detector_config.postprocess if postprocess is None else _as(DetectionConfig, postprocess)
+        )
+        self.proposal_config = None if proposals is None else _as(PostprocessConfig, proposals)
+        if self.proposal_config is not None and not isinstance(network, TwoStageNetwork):
+            raise ValueError("proposals are ranked by a network of two stages alone")
+        self.short_sides = tuple(short_sides) if isinstance(short_sides, Sequence) else (short_sides,)
+        self.long_side, self.flip = long_side, flip
+        self.resizings = [
+            ShortSideResizing(side, long_side, dtype="float32", name="resizing" if not i else f"resizing_{i}")
+            for i, side in enumerate(self.short_sides)
+        ]
+        self.built = True
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their numbers."""
+        return self.network.class_names
+
+    def call(self, images, training=False):
+        images = ops.cast(images, "float32")
+        _, height, width, _ = ops.shape(images)
+        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
+        runs = []
+        for resizing in self.resizings:
+            resized = resizing(images)
+            runs.append(self._candidates(resized, height, width))
+            if self.flip:
+                mirrored = self._candidates(ops.flip(resized, axis=2), height, width)
+                swap = ops.stack([ops.zeros_like(width), width, ops.zeros_like(width), width])
+                back = swap + ops.stack([1.0, -1.0, 1.0, -1.0]) * ops.take(mirrored.boxes, (0, 3, 2, 1), axis=-1)
+                runs.append(mirrored._replace(boxes=back))
+        candidates = ClassifiedBoxes(*(ops.concatenate(parts, axis=1) for parts in zip(*runs, strict=True)))
+        found = rank_detections(candidates, height, width, len(self.class_names), self.postprocess_config)
+        return found._asdict()
+
+    def _candidates(self, resized, height, width) -> ClassifiedBoxes:
+        """The network's answer about one scale, in pixels of the image."""
+        _, resized_height, resized_width, _ = ops.shape(resized)
+        options = {} if self.proposal_config is None else {"proposals": self.proposal_config}
+        outputs = self.network(resized, training=False)
+        found = self.network.candidates(
+            outputs, resized_height, resized_width, self.postprocess_config.pre_nms_top_n, **options
+        )
+        y, x = height / ops.cast(resized_height, "float32"), width / ops.cast(resized_width, "float32")
+        return found._replace(boxes=found.boxes * ops.stack([y, x, y, x]))
+
+    def compute_output_spec(self, images, training=False):
+        batch, count = images.shape[0], self.postprocess_config.max_detections
+        return {
+            "boxes": keras.KerasTensor((batch, count, 4), "float32"),
+            "scores": keras.KerasTensor((batch, count), "float32"),
+            "classes": keras.KerasTensor((batch, count), "int32"),
+            "valid": keras.KerasTensor((batch, count), "bool"),
+            "levels": keras.KerasTensor((batch, count), "int32"),
+        }
+
+    def with_options(self, **changes) -> "Detector":
+        """A detector with the same network and other constructor arguments; those not named stay as they are."""
+        return Detector(self.network, **{**self._options(), **changes})
+
+    def get_config(self):
+        return {"network": keras.saving.serialize_keras_object(self.network), **self._options()}
+
+    def _options(self) -> dict:
+        """The arguments of the constructor but for the network, as plain values."""
+        return {
+            "name": self.name,
+            "postprocess": to_dict(self.postprocess_config),
+            "proposals": None if self.proposal_config is None else to_dict(self.proposal_config),
+            "short_sides": self.short_sides[0] if len(self.short_sides) == 1 else list(self.short_sides),
+            "long_side": self.long_side,
+            "flip": self.flip,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        network = keras.saving.deserialize_keras_object(config.pop("network"), custom_objects=custom_objects)
+        if not isinstance(network, (TwoStageNetwork, OneStageNetwork)):
+            raise ValueError(f"a Detector's network must be one of one or two stages, not {type(network).__name__}")
+        return cls(network, **config)
+
+
+def _as(cls, value):
+    return value if isinstance(value, cls) else from_dict(cls, value)

@@ -1,0 +1,204 @@
+"""Two stages: the proposal network, and a second network that classifies its proposals. Paper section 4."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from zip_keras.config import DetectorConfig, PostprocessConfig, from_dict, to_dict
+from zip_keras.errors import UserError
+from zip_keras.layers.convolution import trained_batch_norm
+from zip_keras.layers.registry import serializable
+from zip_keras.layers.roi_head import RoIHead
+from zip_keras.levels import STRIDES
+from zip_keras.losses.roi import decode_classes, roi_losses
+from zip_keras.models.detections import ClassifiedBoxes, best_pairs
+from zip_keras.models.postprocess import RankedBoxes, postprocess
+from zip_keras.models.proposal_network import ProposalNetwork
+from zip_keras.models.zoom import MirrorReport
+from zip_keras.ops.nms import ABSENT
+from zip_keras.targets.rois import sample_rois
+
+
+@serializable
+class TwoStageNetwork(keras.Model):
+    """Images to proposals and maps; proposals and maps to classes and boxes.
+
+    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: that of `ProposalNetwork`, and `"maps"`, Y1, Y2 and F3
+    (of the levels with anchors). `candidates` and `image_losses` run the second stage: each RoI is pooled from the map
+    of the level that proposed it (see `RoIHead`), and nothing of the second loss reaches the proposals' boxes.
+
+    `model.compile(optimizer)` and `model.fit(batches)` train it; a batch is `(images, targets)` as in
+    docs/ARCHITECTURE.md.
+
+    Args:
+        config, targets, loss: of the proposal network, see there.
+        detector: the second stage, `DetectorConfig` or its dict.
+        proposals: how the proposals are ranked, `PostprocessConfig` or its dict; `max_proposals` of them are RoIs.
+        class_names: C of them.
+    """
+
+    def __init__(
+        self,
+        config=None,
+        targets=None,
+        loss=None,
+        detector=None,
+        proposals=None,
+        class_names: Sequence[str] = ("object",),
+        **kwargs,
+    ):
+        super().__init__(**{"autocast": False, **kwargs})
+        self.detector_config: DetectorConfig = _as(DetectorConfig, detector)
+        self.proposal_config: PostprocessConfig = _as(PostprocessConfig, proposals)
+        self.class_names = tuple(class_names)
+        if not self.class_names:
+            raise UserError("a detector needs at least one class; class_names is empty")
+        self.proposal_network = ProposalNetwork(config, targets, loss, name="proposal_network")
+        network, head = self.proposal_network, self.detector_config.head
+        self.features = keras.Model(
+            network.input, {**network.output, "maps": network.merged_maps}, name="proposals_and_maps"
+        )
+        normalise = head.normalisation
+        self.roi_head = RoIHead(
+            len(self.class_names),
+            network.levels,
+            [STRIDES[level - 1] for level in network.levels],
+            pooling=head.pooling,
+            pool_size=head.pool_size,
+            width=head.width,
+            blocks=head.blocks,
+            normalise=normalise if normalise == "group" else trained_batch_norm(network.config.batch_norm),
+            name="roi_head",
+        )
+        self.roi_head.build([tuple(features.shape) for features in network.merged_maps])
+        if self.detector_config.train == "second":
+            network.trainable = False
+        self.built = True
+
+    @property
+    def config(self):
+        """The `ModelConfig`."""
+        return self.proposal_network.config
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        return self.proposal_network.levels
+
+    @property
+    def backbone_layers(self):
+        return self.proposal_network.backbone_layers
+
+    @property
+    def backbone_paths(self) -> frozenset[str]:
+        return self.proposal_network.backbone_paths
+
+    def copy_mirror_weights(self) -> MirrorReport:
+        """See `ProposalNetwork.copy_mirror_weights`."""
+        return self.proposal_network.copy_mirror_weights()
+
+    def call(self, images, training=False):
+        return self.features(images, training=training and self._trains_both)
+
+    def compute_output_spec(self, images, training=False):
+        return self.features.compute_output_spec(images)
+
+    @property
+    def _trains_both(self) -> bool:
+        return self.detector_config.train == "both"
+
+    def proposals(self, outputs, height, width, config: PostprocessConfig | None = None) -> RankedBoxes:
+        """The RoIs of images of `height` x `width` pixels, from what the network gave; without a gradient.
+
+        Args:
+            config: another ranking than the network's own.
+        """
+        config = config or self.proposal_config
+        network = self.proposal_network
+        outputs = keras.tree.map_structure(ops.stop_gradient, {k: v for k, v in outputs.items() if k != "maps"})
+        boxes, scores = network.scored_boxes(
+            outputs, height, width, best=config.pre_nms_top_n, quality_exponent=config.quality_exponent
+        )
+        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
+        return postprocess(boxes, scores, height, width, config, network.levels)
+
+    def candidates(self, outputs, height, width, count: int, proposals: PostprocessConfig | None = None):
+        """The best `count` pairs of box and class of each image, `ClassifiedBoxes` in pixels, unclipped.
+
+        Args:
+            outputs: what the network gave for images of `height` x `width` pixels.
+            proposals: another ranking of the proposals than the network's own.
+        """
+        found = self.proposals(outputs, height, width, proposals)
+        logits, deltas = self.roi_head(outputs["maps"], found.boxes, found.levels, training=False)
+        scores = ops.where(found.valid[..., None], ops.softmax(logits, axis=-1)[..., 1:], ABSENT)  # [B, R, C]
+        scores, rois, classes = best_pairs(scores, count)
+        of_roi = ops.take_along_axis(decode_classes(deltas, found.boxes), rois[..., None, None], axis=1)  # [B, K, C, 4]
+        boxes = ops.squeeze(ops.take_along_axis(of_roi, classes[..., None, None], axis=2), axis=2)
+        return ClassifiedBoxes(boxes, scores, classes, ops.take_along_axis(found.levels, rois, axis=1))
+
+    def image_losses(self, images, targets, outputs, training: bool = True) -> dict[str, object]:
+        """The losses of every image, before any mean.
+
+        Args:
+            images, targets, outputs: as of `ProposalNetwork.image_losses`.
+            training: whether batch normalisation of the second stage looks at the batch.
+
+        Returns:
+            float32 `[B]` each: those of the proposal network, "roi_classification", "roi_box", "roi_positives" (RoIs
+            with a class), and "loss", the sum of both stages, or of the second alone where it is trained alone.
+        """
+        _, height, width, _ = ops.shape(images)
+        result = self.proposal_network.image_losses(images, targets, outputs) if self._trains_both else {}
+        found = self.proposals(outputs, height, width, self._training_proposals)
+        config = self.detector_config
+        sample = sample_rois(found.boxes, found.valid, found.levels, targets, config.targets, self.config.anchors)
+        maps = outputs["maps"] if self._trains_both else keras.tree.map_structure(ops.stop_gradient, outputs["maps"])
+        logits, deltas = self.roi_head(maps, sample.boxes, sample.levels, training=training)
+        classification, box = roi_losses(logits, deltas, sample, config.loss)
+        result["roi_classification"], result["roi_box"] = classification, box
+        result["roi_positives"] = ops.sum(ops.cast(sample.classes > 0, "float32") * sample.used, axis=1)
+        result["loss"] = result.get("loss", 0.0) + config.loss.weight * (classification + box)
+        return result
+
+    @property
+    def _training_proposals(self) -> PostprocessConfig:
+        """Many proposals in score order: the list for small budgets, and voting, are for prediction."""
+        config, count = self.proposal_config, self.detector_config.targets.proposals
+        return dataclasses.replace(
+            config, thresholds=config.thresholds[:1], counts=(count,), max_proposals=count, vote_iou=None
+        )
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The mean over the batch's images of `image_losses` (Keras calls it from `fit` and `evaluate`).
+
+        Raises:
+            UserError: JAX would lose the statistics of the second stage's batch normalisation.
+        """
+        if training and keras.backend.backend() == "jax" and self.roi_head.normalise not in ("group", "frozen"):
+            raise UserError(
+                "fit on the JAX backend does not keep the statistics of the RoI head's batch normalisation; set "
+                "detector.head.normalisation=group, or train with TensorFlow or PyTorch"
+            )
+        return ops.mean(self.image_losses(x, y, y_pred, training=training)["loss"])
+
+    def get_config(self):
+        network = self.proposal_network.get_config()
+        return {
+            "name": self.name,
+            **{name: network[name] for name in ("config", "targets", "loss")},
+            "detector": to_dict(self.detector_config),
+            "proposals": to_dict(self.proposal_config),
+            "class_names": list(self.class_names),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+def _as(cls, value):
+    if value is None:
+        return cls()
+    return value if isinstance(value, cls) else from_dict(cls, value)
