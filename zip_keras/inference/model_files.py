@@ -11,6 +11,7 @@ from zip_keras.utils.reading import Budget, parse_json
 
 SAVED_MODEL_FILE = "saved_model.pb"
 KERAS_FILE = Path("assets.extra") / "proposer.keras"  # in a SavedModel folder; TensorFlow Serving leaves it alone
+DETECTOR_FILE = Path("assets.extra") / "detector.keras"  # likewise, of a detector
 RUN_FILES = ("best.keras", "last.keras")
 _CONFIG = "config.json"  # in a `.keras` file
 _CONFIG_BUDGET = Budget(bytes=16 << 20, nodes=1_000_000, depth=100)
@@ -82,6 +83,18 @@ def read_keras_config(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
         raise UserError(f"{file}: cannot be loaded ({_CONFIG} describes no model); was it written to its end?")
     return content
+
+
+def is_detector(model: str | Path) -> bool:
+    """Whether a model is a detector, by its file and without building it.
+
+    Raises:
+        UserError: no such model, or its file is broken.
+    """
+    path = find_model(model)
+    if path.is_dir():
+        return (path / DETECTOR_FILE).is_file()
+    return read_keras_config(path).get("class_name") == "Detector"
 
 
 def _versions(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from zip_keras.data.records import Dataset
 from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.inference.runner import InferenceRunner, load_image, propose_records
 from zip_keras.models.proposer import Proposer
+from zip_keras.predictions.container import Predictions
 
 PICTURES = 4
 GREEN, ORANGE = (0.1, 0.9, 0.2, 1.0), (1.0, 0.6, 0.0, 1.0)
@@ -37,17 +38,29 @@ class RecallEvaluator(orbit.AbstractEvaluator):
     ):
         self.proposer, self.dataset = proposer, dataset
         self.summaries, self.global_step, self.progress = summaries, global_step, progress
-        self._runner = InferenceRunner(proposer)
-        self._decisions = _decision_model(proposer.network)
+        self._runner = self.make_runner()
+        self._decisions = _decision_model(getattr(proposer.network, "proposal_network", proposer.network))
+
+    def make_runner(self):
+        """What `predict` runs on an image."""
+        return InferenceRunner(self.proposer)
+
+    def predict(self) -> Predictions:
+        """The boxes of all validation images."""
+        return propose_records(self._runner, self.progress(self.dataset.records))
 
     def evaluate(self, num_steps) -> dict[str, float]:
-        """All validation images; returns the numbers of `average_recall` that are defined on them."""
-        proposals = propose_records(self._runner, self.progress(self.dataset.records))
-        recall = average_recall(self.dataset, proposals)
+        """All validation images; returns what `measure` gives."""
+        proposals = self.predict()
+        numbers = self.measure(proposals)
         with self.summaries.as_default(step=self.global_step.numpy()):
             self._write_pictures(proposals)
             self._write_attention()
-        return {name: value for name, value in recall.items() if np.isfinite(value)}
+        return numbers
+
+    def measure(self, found: Predictions) -> dict[str, float]:
+        """The numbers of `average_recall` that are defined on the data."""
+        return {name: value for name, value in average_recall(self.dataset, found).items() if np.isfinite(value)}
 
     def _write_pictures(self, proposals) -> None:
         """The ten best proposals (orange) over the objects (green) of the first images."""

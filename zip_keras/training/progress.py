@@ -47,8 +47,13 @@ class RunProgress:
         speed = {"images_per_second": steps * self._batch_size / max(seconds, 1e-9)}
         self.folder.append_metrics({"step": step, **{k: round(v, 6) for k, v in {**numbers, **speed}.items()}})
         with_anchors = [m for m in (1, 2, 3) if f"positives_{m}" in numbers]
-        levels = " ".join(f"{numbers[f'classification_{m}']:.2f}+{numbers[f'box_{m}']:.2f}" for m in with_anchors)
-        positives = "/".join(f"{numbers[f'positives_{m}']:.0f}" for m in with_anchors)
+        parts = [f"{numbers[f'classification_{m}']:.2f}+{numbers[f'box_{m}']:.2f}" for m in with_anchors]
+        counts = [numbers[f"positives_{m}"] for m in with_anchors]
+        for prefix in ("", "roi_"):  # a detector's
+            if f"{prefix}classification" in numbers:
+                parts.append(f"{numbers[f'{prefix}classification']:.2f}+{numbers[f'{prefix}box']:.2f}")
+                counts.append(numbers[f"{prefix}positives"])
+        levels, positives = " ".join(parts), "/".join(f"{count:.0f}" for count in counts)
         rate = f"{numbers['learning_rate']:.2g} {speed['images_per_second']:.1f} images/s"
         if self._bar is not None:
             self._bar.set_postfix_str(

@@ -22,12 +22,13 @@ from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.ground_truth import from_dataset
 from zip_keras.inference.inputs import IMAGE_SUFFIXES
-from zip_keras.inference.options import InferenceOptions
-from zip_keras.models.proposal_network import ProposalNetwork
+from zip_keras.models.detector import Detector
 from zip_keras.models.proposer import Proposer
 from zip_keras.training.averaging import WeightAverage
 from zip_keras.training.checkpoints import find_checkpoints, prefix, record_checkpoints
+from zip_keras.training.detection_evaluator import DetectionEvaluator
 from zip_keras.training.evaluator import RecallEvaluator
+from zip_keras.training.networks import new_network, new_predictor
 from zip_keras.training.optimizer import build_optimizer
 from zip_keras.training.progress import RunProgress
 from zip_keras.training.run_folder import RunFolder, say
@@ -73,7 +74,8 @@ class _Run:
         settings = config.train
         with strategy.scope():
             # A checkpoint holds all weights.
-            self.network, whole = build_network(config, load=not folder.found.readable)
+            load = not folder.found.readable
+            self.network, whole = build_network(config, load=load, class_names=dataset.class_names)
             self.optimizer = build_optimizer(settings, self.network.backbone_paths)
             self.optimizer.build(self.network.trainable_variables)
             self.global_step = tf.Variable(0, dtype=tf.int64, name="global_step")
@@ -127,8 +129,8 @@ class _Run:
         if not self.folder.chief or self.controller.evaluator is None:
             return {}
         result = dict(self.controller.evaluate())
-        if result.get("AR@100", -1.0) > self.best:
-            self.best = result["AR@100"]
+        if result.get(self.folder.metric, -1.0) > self.best:
+            self.best = result[self.folder.metric]
             self.folder.save_proposer(self.proposer, "best")
         self.progress.show_evaluation(int(self.global_step.numpy()), result)  # noted when all of it is done
         return result
@@ -138,10 +140,11 @@ class _Run:
         before = self.folder.recall_at(0) if self.folder.chief else None
         if before is None:
             return
+        name = self.folder.metric
         if self.best > before:
-            self.progress.say(f"AR@100 {before:.3f} before the training, {self.best:.3f} at its best (best.keras)")
+            self.progress.say(f"{name} {before:.3f} before the training, {self.best:.3f} at its best (best.keras)")
         else:
-            self.progress.say(f"no evaluation was better than AR@100 {before:.3f} of the start, which is best.keras")
+            self.progress.say(f"no evaluation was better than {name} {before:.3f} of the start, which is best.keras")
 
     def _copy_weights(self) -> None:
         """Gives the proposer the weights of now, averaged if so configured."""
@@ -167,7 +170,8 @@ class _Run:
             self.proposer = self._proposer()
             if validation is not None:
                 summaries = tf.summary.create_file_writer(str(self.folder.tensorboard / "validation"))
-                evaluator = RecallEvaluator(self.proposer, validation, summaries, self.global_step, self.progress.over)
+                kind = RecallEvaluator if self.config.detector.kind == "none" else DetectionEvaluator
+                evaluator = kind(self.proposer, validation, summaries, self.global_step, self.progress.over)
         loop = math.gcd(settings.log_every, math.gcd(settings.evaluate_every, settings.checkpoint_every))
         return orbit.Controller(
             global_step=self.global_step,
@@ -200,16 +204,12 @@ class _Run:
 
         return iter(self.strategy.distribute_datasets_from_function(of_worker))
 
-    def _proposer(self) -> Proposer:
+    def _proposer(self) -> Proposer | Detector:
         """A copy of the network for measuring and saving, float32, outside of the strategy."""
         keras.config.set_dtype_policy("float32")
-        network = ProposalNetwork(self.config.model, self.config.targets, self.config.loss)
+        network = new_network(self.config, self.dataset.class_names)
         keras.config.set_dtype_policy(self.config.train.dtype)
-        data = self.config.data
-        proposer = Proposer(network, self.config.postprocess, data.short_side, data.long_side)
-        if not data.test_short_sides:
-            return proposer
-        return InferenceOptions(short_sides=data.test_short_sides, long_side=data.test_long_side).apply(proposer)
+        return new_predictor(self.config, network)
 
     def _checkpoint(self) -> tf.train.Checkpoint:
         parts = {"model": self.network, "optimizer": self.optimizer, "global_step": self.global_step}

@@ -6,7 +6,7 @@ metrics.jsonl      one line for each log and evaluation
 .lock              who is at work here, while somebody is
 checkpoints/       model, optimizer, averages, step: what --resume needs
 result.json        what `zip-keras measure` found, with proposals.npz
-last.keras         the proposer after the newest evaluation; best.keras the one with the highest AR@100
+last.keras         the proposer after the newest evaluation; best.keras the best, by AR@100 or AP50
 tensorboard/
 """
 
@@ -44,6 +44,7 @@ LEFTOVERS = (
 # What may differ between the starts of one run: where it runs, how it is measured, what it writes; not what it learns.
 FREE_ON_RESUME = (
     "postprocess.",
+    "detector.postprocess.",
     "data.val:",
     "train.steps:",
     "train.strategy:",
@@ -72,6 +73,7 @@ class RunFolder:
         self._measured = ""  # digest of what is measured and how
         self._lock = FolderLock(self.path)
         self.found = Found()  # checkpoints, after `open`
+        self.metric = "AR@100"  # of which the best model is kept; of a detector AP50
 
     @property
     def checkpoints(self) -> Path:
@@ -100,6 +102,9 @@ class RunFolder:
         measured = [config.data.val, config.train.evaluate_images, to_dict(config.postprocess)]
         if config.data.test_short_sides:
             measured.append([config.data.test_short_sides, config.data.test_long_side])
+        if config.detector.kind != "none":
+            self.metric = "AP50"
+            measured.append(to_dict(config.detector.postprocess))
         self._measured = hashlib.sha256(json.dumps(measured).encode()).hexdigest()[:16]
         if not self.chief:
             self.found = find_checkpoints(self.checkpoints)
@@ -151,7 +156,7 @@ class RunFolder:
     def append_metrics(self, values: dict[str, Any]) -> None:
         """One line of `metrics.jsonl`."""
         if self.chief:
-            how = {"measured": self._measured} if "AR@100" in values else {}
+            how = {"measured": self._measured} if self.metric in values else {}
             file = self.path / METRICS_FILE
             try:
                 with file.open("a") as stream:
@@ -160,12 +165,14 @@ class RunFolder:
                 raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
 
     def best_recall(self) -> float:
-        """The highest AR@100 evaluated so far on the same images in the same way; -1 before any."""
-        return max((line["AR@100"] for line in self._lines() if self._comparable(line)), default=-1.0)
+        """The highest `metric` evaluated so far on the same images in the same way; -1 before any."""
+        return max((line[self.metric] for line in self._lines() if self._comparable(line)), default=-1.0)
 
     def recall_at(self, step: int) -> float | None:
-        """AR@100 evaluated after this step in the same way; None if it was not."""
-        return next((line["AR@100"] for line in self._lines() if self._comparable(line) and line["step"] == step), None)
+        """`metric` evaluated after this step in the same way; None if it was not."""
+        return next(
+            (line[self.metric] for line in self._lines() if self._comparable(line) and line["step"] == step), None
+        )
 
     def evaluated(self, step: int) -> bool:
         """Whether the evaluation after this step came to its end."""
@@ -185,7 +192,7 @@ class RunFolder:
             unfinished.unlink(missing_ok=True)
 
     def _comparable(self, line: dict[str, Any]) -> bool:
-        return "AR@100" in line and line.get("measured", self._measured) == self._measured
+        return self.metric in line and line.get("measured", self._measured) == self._measured
 
     def _lines(self) -> list[dict[str, Any]]:
         return read_metrics(self.path) if (self.path / METRICS_FILE).exists() else []

@@ -1,25 +1,31 @@
 """The network that a run starts with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import keras
 
 from zip_keras.backbones import get_backbone
 from zip_keras.config import ExperimentConfig
 from zip_keras.errors import UserError
-from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.presets import weights_file
+from zip_keras.training.networks import new_network
 from zip_keras.training.run_folder import say as tell
 from zip_keras.weights.npz import load_weights
 
 
 def build_network(
-    config: ExperimentConfig, say: Callable[[str], None] = tell, load: bool = True
-) -> tuple[ProposalNetwork, bool]:
+    config: ExperimentConfig,
+    say: Callable[[str], None] = tell,
+    load: bool = True,
+    class_names: Sequence[str] = (),
+) -> tuple[keras.Model, bool]:
     """The network of a config with its starting weights: from a file, mirrored, frozen as asked.
 
     Args:
         config: the experiment.
         say: takes what there is to tell.
         load: whether to read the weights file; a run that goes on from a checkpoint needs none.
+        class_names: of the training data, for a detector.
 
     Returns:
         the network, and whether a file filled all of it, so that it finds objects before the first step.
@@ -33,7 +39,7 @@ def build_network(
             "model.batch_norm is frozen, which needs pretrained weights; set train.weights, or model.batch_norm to "
             "synchronized to train from scratch"
         )
-    network = ProposalNetwork(config.model, config.targets, config.loss)
+    network = new_network(config, class_names)
     whole = False
     if settings.weights and load:
         report = load_weights(network, weights_file(settings.weights))

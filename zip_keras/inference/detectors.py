@@ -1,0 +1,123 @@
+"""Detectors by name: a run folder, a `.keras` file or an exported SavedModel."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zip_keras.data.records import ImageRecord
+from zip_keras.errors import UserError
+from zip_keras.inference.model_files import DETECTOR_FILE, find_model, read_keras_config
+from zip_keras.inference.runner import load_images
+from zip_keras.models.detector import Detector
+from zip_keras.predictions.container import ImageId, Predictions, to_xywh
+
+
+def load_keras_detector(model: str | Path) -> Detector:
+    """The `Detector` of a run folder or a `.keras` file, or of the `.keras` file that an export carries.
+
+    Raises:
+        UserError: no such model, it cannot be loaded, or it is a proposer.
+    """
+    path = find_model(model)
+    if path.is_dir():
+        path = path / DETECTOR_FILE
+        if not path.is_file():
+            raise UserError(f"{model}: holds no detector; `zip-keras propose` runs proposers")
+    read_keras_config(path)
+    try:
+        loaded = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras and h5py raise anything on a broken file
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: cannot be loaded ({reason[:200]}); was it written to its end?") from None
+    if not isinstance(loaded, Detector):
+        raise UserError(
+            f"{path}: holds a {type(loaded).__name__}, not a Detector; `zip-keras propose` runs proposers, and "
+            "detector.kind=two_stage trains a detector"
+        )
+    return loaded
+
+
+def with_detection_options(
+    detector: Detector,
+    max_detections: int | None = None,
+    score_threshold: float | None = None,
+    short_sides: Sequence[int] | None = None,
+    long_side: int | None = None,
+    flip: bool | None = None,
+) -> Detector:
+    """The same network with other options; None keeps what the detector has.
+
+    Args:
+        max_detections, score_threshold: see `DetectionConfig`. More pairs of box and class enter the NMS where as many
+            detections are asked for.
+        short_sides, long_side, flip: see `Detector`. Without a long side, new short sides keep the old proportion.
+
+    Raises:
+        UserError: a value that cannot be.
+    """
+    config = detector.postprocess_config
+    if max_detections is not None:
+        if max_detections < 1:
+            raise UserError(f"max_detections is {max_detections}; it must be at least 1")
+        count = max(config.pre_nms_top_n, max_detections)
+        config = dataclasses.replace(config, max_detections=max_detections, pre_nms_top_n=count)
+    if score_threshold is not None:
+        config = dataclasses.replace(config, score_threshold=score_threshold)
+    sides = detector.short_sides if short_sides is None else tuple(short_sides)
+    if any(side is not None and side < 1 for side in sides) or not sides:
+        raise UserError(f"scales must be sizes in pixels, at least one, not {list(sides)}")
+    known, old = ([side for side in some if side is not None] for some in (sides, detector.short_sides))
+    if long_side is None:
+        long_side = round(detector.long_side * max(known) / max(old)) if known and old else detector.long_side
+    if known and max(known) > long_side:
+        raise UserError(f"the short side, {max(known)}, is longer than the long side, {long_side}; set both")
+    return detector.with_options(
+        postprocess=config,
+        short_sides=list(sides),
+        long_side=long_side,
+        flip=detector.flip if flip is None else flip,
+    )
+
+
+def compile_detector(detector: Detector) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """A detector as a function of one image: uint8 `[H, W, 3]` RGB -> its valid places, `boxes [n, 4]`, `scores [n]`,
+    `classes [n]`, `levels [n]`.
+
+    Traced once for all sizes.
+    """
+    traced = tf.function(
+        lambda images: detector(images, training=False), input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)]
+    )
+
+    def detect(image: np.ndarray) -> dict[str, np.ndarray]:
+        found = {name: values.numpy()[0] for name, values in traced(tf.convert_to_tensor(image[None])).items()}
+        valid = found.pop("valid")
+        return {name: values[valid] for name, values in found.items()}
+
+    return detect
+
+
+def detect_records(
+    detect: Callable[[np.ndarray], dict[str, np.ndarray]], records: Iterable[ImageRecord], name: str = "detections"
+) -> Predictions:
+    """The detections of every record, in pixels of its image; `detect` is what `compile_detector` returns.
+
+    Raises:
+        UserError: an image is missing or broken.
+    """
+    detections = Predictions(name)
+    for record, image in load_images(records):
+        if isinstance(image, UserError):
+            raise image
+        add_detections(detections, record.image_id, detect(image))
+    return detections
+
+
+def add_detections(detections: Predictions, image_id: ImageId, found: dict[str, np.ndarray]) -> None:
+    """Adds what `compile_detector`'s function found on an image; the category ids are the class numbers + 1."""
+    categories = np.asarray(found["classes"], np.int64) + 1
+    detections.add_xywh(image_id, to_xywh(found["boxes"]), found["scores"], categories, found["levels"])
