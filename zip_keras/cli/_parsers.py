@@ -21,6 +21,7 @@ GROUPS = {
     },
     "predict": {
         "propose": "write the proposals of images, as a file and as pictures",
+        "detect": "write the objects of images with their classes, as a file and as pictures",
         "presets": "list the trained models of the package, show a model card",
         "calibrate": "choose the score biases of a model's levels",
         "attention": "draw the map attention of a network on images",

@@ -2,18 +2,23 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zip_keras.cli import _options
 from zip_keras.cli._paths import check_output_folder
 from zip_keras.errors import UserError
-from zip_keras.inference.model_files import find_model, next_version
+from zip_keras.inference.model_files import is_detector, next_version
 from zip_keras.utils.progress import note
 from zip_keras.utils.startup import start_tensorflow
 
+if TYPE_CHECKING:
+    from zip_keras.inference.options import InferenceOptions
+
 DESCRIPTION = """\
 Writes --output/VERSION/: a SavedModel in TensorFlow Serving's layout, NMS included, with signatures for uint8 images
-and for encoded ones, and the same model for Keras in assets.extra/proposer.keras. exported/README.md says how to load
-both. The version is the next free integer; the folder appears complete or not at all."""
+and for encoded ones, and the same model for Keras in assets.extra/proposer.keras (detector.keras for a detector).
+exported/README.md says how to load both. The version is the next free integer; the folder appears complete or not at
+all."""
 EXAMPLES = """\
   zip-keras export --model runs/bccd --output exported/bccd
   zip-keras export --model runs/bccd/last.keras --output exported/bccd --max-proposals 1000 --scales 480
@@ -31,13 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     options = _options.inference_options(arguments)
-    find_model(arguments.model)
+    if of_detector := is_detector(arguments.model):
+        _refuse_options_of_proposers(arguments.model, options)
     check_output_folder("--output", arguments.output)
     folder = Path(arguments.output)
     version = next_version(folder) if arguments.version is None else arguments.version
     if (folder / str(version)).exists():
         raise UserError(f"{folder / str(version)}: exists already; leave --version out or name another")
     start_tensorflow(arguments.device)
+    if of_detector:
+        _export_detector(arguments, options, version)
+        return
     from zip_keras.export.saved_model import export_proposer
     from zip_keras.inference.loading import load_keras_proposer
 
@@ -50,3 +59,34 @@ def run(arguments: argparse.Namespace) -> None:
         f"{folder}: {proposer.postprocess_config.output_size} boxes an image, short side {scales}, long side "
         f"{proposer.long_side} ({size:.1f} MB)"
     )
+
+
+def _refuse_options_of_proposers(model: str, options: "InferenceOptions") -> None:
+    """A detector takes the options of the scale alone."""
+    given = {
+        "--max-proposals": options.max_proposals is not None,
+        "--multi-scale": options.multi_scale,
+        "--vote": options.vote_iou is not None,
+        "--refinement-steps": options.refinement_steps is not None,
+        "--postprocess": options.postprocess is not None,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise UserError(f"{name} is for proposers, and {model} is a detector; leave it out")
+
+
+def _export_detector(arguments: argparse.Namespace, options: "InferenceOptions", version: int) -> None:
+    from zip_keras.export.detector import export_detector
+    from zip_keras.inference.detectors import load_keras_detector, with_detection_options
+
+    detector = with_detection_options(
+        load_keras_detector(arguments.model),
+        short_sides=options.short_sides,
+        long_side=options.long_side,
+        flip=options.flip,
+    )
+    note("building the graphs ...")
+    folder = export_detector(detector, arguments.output, version)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+    names = ", ".join(detector.class_names)
+    print(f"{folder}: {detector.postprocess_config.max_detections} boxes an image of {names} ({size:.1f} MB)")

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -95,6 +97,21 @@ def export_proposer(proposer: Proposer, folder: str | Path, version: int | None 
         UserError: the version is taken or below 1, the folder cannot be written or is in use by another export, or the
             backend is not TensorFlow.
     """
+
+    def write_extra(unfinished: Path) -> None:
+        proposer.save(unfinished / KERAS_FILE)
+        write_manifest(unfinished, proposer.get_config())
+
+    return write_version(ServedProposer(proposer), write_extra, folder, version)
+
+
+def write_version(served: Any, write_extra: Callable[[Path], None], folder: str | Path, version: int | None) -> Path:
+    """Writes a module with the signatures `serving_default` and `encoded` as `folder`/VERSION, whole or not at all.
+
+    Args:
+        write_extra: writes more into `assets.extra/` of the unfinished folder.
+        folder, version: as of `export_proposer`, which also says what is raised.
+    """
     if keras.backend.backend() != "tensorflow":
         raise UserError("a SavedModel is made by the TensorFlow backend of Keras: set KERAS_BACKEND=tensorflow")
     folder = Path(folder)
@@ -103,23 +120,21 @@ def export_proposer(proposer: Proposer, folder: str | Path, version: int | None 
     with FolderLock(folder):
         for leftover in folder.glob(".[0-9]*.part"):  # of exports that were killed: nobody else is at work here
             shutil.rmtree(leftover, ignore_errors=True)
-        return _export(proposer, folder, next_version(folder) if version is None else version)
+        return _export(served, write_extra, folder, next_version(folder) if version is None else version)
 
 
-def _export(proposer: Proposer, folder: Path, version: int) -> Path:
+def _export(served: Any, write_extra: Callable[[Path], None], folder: Path, version: int) -> Path:
     target = folder / str(version)
     if target.exists():
         raise UserError(f"{target}: exists already; name another --version, or none to take the next free one")
     # Not an integer: a serving process that watches the folder passes it over until it is renamed.
     unfinished = folder / f".{target.name}.{os.getpid()}.part"
-    served = ServedProposer(proposer)
     signatures = {"serving_default": served.serving_default, "encoded": served.encoded}
     try:
         unfinished.mkdir(parents=True)
         tf.saved_model.save(served, str(unfinished), signatures=signatures)
         (unfinished / KERAS_FILE).parent.mkdir(exist_ok=True)
-        proposer.save(unfinished / KERAS_FILE)
-        write_manifest(unfinished, proposer.get_config())
+        write_extra(unfinished)
         os.rename(unfinished, target)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"{target}: cannot be written: {getattr(error, 'strerror', None) or error}") from None

@@ -1,0 +1,58 @@
+"""A detector's export answers as the detector does, under our names and those of the Object Detection API."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.test_detectors import NAMES, one_stage, spread
+from zip_keras.cli.main import main
+from zip_keras.inference.detectors import load_keras_detector
+from zip_keras.inference.model_files import is_detector
+from zip_keras.models.detector import Detector
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return Detector(spread(one_stage()), short_sides=64, long_side=96)
+
+
+@pytest.fixture(scope="module")
+def exported(detector, tmp_path_factory):
+    """The command's export of a file, as version 1."""
+    folder = tmp_path_factory.mktemp("detector")
+    detector.save(folder / "best.keras")
+    assert main(["export", "--model", str(folder / "best.keras"), "--output", str(folder / "exported")]) == 0
+    return folder / "exported" / "1"
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    return tf.saved_model.load(str(exported))
+
+
+def test_both_kinds_of_names(detector, signatures, encoded_image):
+    encoded = encoded_image("PNG", 48, 70)
+    image = tf.io.decode_png(encoded)[None]
+    expected = {name: np.asarray(x) for name, x in detector(image).items()}
+    found = {name: x.numpy() for name, x in signatures.signatures["serving_default"](images=image).items()}
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    valid = expected["valid"]
+    assert valid.any()
+    np.testing.assert_allclose(found["detection_boxes"] * [48, 70, 48, 70], expected["boxes"], atol=1e-4)
+    np.testing.assert_array_equal(found["detection_classes"], expected["classes"] + 1.0)
+    np.testing.assert_array_equal(found["detection_scores"], expected["scores"])
+    assert found["num_detections"].tolist() == [valid.sum()]
+
+    encoded = signatures.signatures["encoded"](image_bytes=tf.constant([b"no image", encoded]))
+    assert encoded["decoded"].numpy().tolist() == [False, True]
+    assert encoded["num_detections"].numpy().tolist() == [0, valid.sum()]
+    np.testing.assert_allclose(encoded["boxes"].numpy()[1], expected["boxes"][0], atol=1e-3)
+
+
+def test_the_export_carries_the_keras_file_and_the_names(detector, exported):
+    assert json.loads((exported / "assets.extra" / "class_names.json").read_text()) == list(NAMES)
+    assert is_detector(exported.parent)
+    assert load_keras_detector(exported.parent).get_config() == detector.get_config()
