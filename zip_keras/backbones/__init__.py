@@ -9,6 +9,7 @@ from zip_keras.backbones.efficientnet_lite import EFFICIENTNET_LITE0
 from zip_keras.backbones.esnet import ESNET_S
 from zip_keras.backbones.inception_bn import INCEPTION_BN
 from zip_keras.backbones.picodet import PICODET_S
+from zip_keras.backbones.vgg16 import VGG16
 from zip_keras.errors import UserError
 
 BACKBONES: dict[str, Backbone] = {
@@ -16,6 +17,7 @@ BACKBONES: dict[str, Backbone] = {
     "esnet_s": ESNET_S,
     "inception_bn": INCEPTION_BN,
     "picodet_s": PICODET_S,
+    "vgg16": VGG16,
 }
 
 
