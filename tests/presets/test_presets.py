@@ -141,7 +141,7 @@ class TestShipped:
         assert (shared / union).max() > 0.6
 
 
-@pytest.mark.parametrize("name", ["voc07_lite", "bccd_finetune"])
+@pytest.mark.parametrize("name", ["zip_lite", "bccd_finetune", "demo", "finetune"])
 def test_committed_configs_fit_the_preset_that_they_make_or_start_from(name):
     from pathlib import Path
 

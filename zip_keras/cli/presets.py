@@ -16,7 +16,7 @@ failures). A preset's name stands for the model in every command: propose --mode
 With --save a trained model becomes a preset: its options, and its weights in float16."""
 EXAMPLES = """\
   zip-keras presets
-  zip-keras presets zip_lite_voc
+  zip-keras presets zip_lite
   zip-keras presets mine --save runs/mine --description "blood cells, 3 classes" --folder zip_keras/presets
 """
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 PRESET_FILE, WEIGHTS_FILE, CARD_FILE = "preset.json", "weights.npz", "card.md"
-DEFAULT_PRESET = "zip_lite_voc"
+DEFAULT_PRESET = "zip_lite"
 
 
 def list_presets() -> dict[str, str]:
