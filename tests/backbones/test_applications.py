@@ -127,7 +127,10 @@ def test_a_whole_network_on_an_image_of_any_size(backbone, tmp_path):
         ("keras:MobileNetV2:a,b,c:tf:more", "write keras:NETWORK:LAYER,LAYER,LAYER"),
         ("keras:MobilNetV2:a,b,c", "has no 'MobilNetV2'; did you mean 'MobileNetV2'"),
         ("keras:VGG16:a,b,c:cafe", "one of caffe, tf, torch, raw, not 'cafe'"),
-        ("resnet", "unknown backbone 'resnet'; there are efficientnet_lite0, inception_bn, .*keras:"),
+        (
+            "resnet",
+            "unknown backbone 'resnet'; there are efficientnet_lite0, esnet_s, inception_bn, picodet_s, .*keras:",
+        ),
         ("keras:MobileNetV2:block_6_expand_relu,block_13_expand_rely,out_relu", "did you mean 'block_13_expand_relu'"),
         (
             "keras:VGG16:block3_conv3,block4_conv3,block5_conv3",

@@ -51,7 +51,7 @@ def test_detections(files, protocol, capsys):
     ("arguments", "message"),
     [
         (["--protocol", "voc07"], "choose one of coco, fast, hosang"),
-        (["--ground-truth", "missing.json"], "missing.json: no such file"),
+        (["--ground-truth", "missing.json"], "missing.json: cannot be read (No such file or directory)"),
         (["--proposals", "missing.json"], "missing.json: no such file"),
         (["--json", "/dev/null/x.json"], "cannot be written"),
     ],
@@ -79,10 +79,10 @@ def test_proposals_and_ground_truth_swapped(files, capsys):
         (lambda c: c["annotations"][0].update(category_id="cat"), "the category_id 'cat'"),
         (lambda c: c["annotations"][0].pop("bbox"), "the box None"),
         (lambda c: c["annotations"][0].pop("image_id"), 'annotations[0] has no "image_id"'),
-        (lambda c: c["images"][0].update(id=[1]), "images[0] has id [1]; it must be an integer or a text"),
+        (lambda c: c["images"][0].update(id=[1]), 'images[0] has a bad "id"; it must be an integer or a text'),
         (lambda c: c["images"].append({"id": 1}), "has the id 1 of an earlier image"),
         (lambda c: c.update(annotations=[]), "no object to find"),
-        (lambda c: c.update(images=3), "'images' is not a list"),
+        (lambda c: c.update(images=3), '"images" is not a list of objects; this must be a COCO instances file'),
     ],
 )
 def test_broken_ground_truth_is_named(files, change, message, tmp_path, capsys):

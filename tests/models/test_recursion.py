@@ -135,7 +135,7 @@ def test_a_plain_network_becomes_a_recursive_one_by_its_weights(tmp_path):
     assert parts == {"refinement", "refined_score", "refined_deltas"}
     images = images_of(np.random.default_rng(5))
     expected = plain.scored_boxes(plain(images), 40, 70)
-    result = recursive.scored_boxes(recursive(images), 40, 70, refinement_steps=0)
+    result = recursive.scored_boxes(recursive(images), 40, 70, steps=0)
     for one, other in zip(keras.tree.flatten(result), keras.tree.flatten(expected), strict=True):
         np.testing.assert_array_equal(array(one), array(other))
 

@@ -161,7 +161,14 @@ class TestBroken:
         with pytest.raises(UserError, match=r"last\.keras: cannot be written: Read-only file system"):
             train(config(SMALLEST), str(run_dir), resume=True)
         assert find_checkpoints(run_dir / "checkpoints").readable == (4, 2)
-        monkeypatch.setattr(os, "open", refuse)
+        opens = os.open
+        monkeypatch.setattr(
+            os,
+            "open",
+            lambda file, flags, *rest, **keywords: (
+                refuse() if flags & (os.O_WRONLY | os.O_RDWR) else opens(file, flags, *rest, **keywords)
+            ),
+        )
         with pytest.raises(UserError, match=r"run: cannot be written: Read-only file system"):
             train(config(SMALLEST), str(run_dir), resume=True)
 

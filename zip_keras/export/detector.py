@@ -44,7 +44,11 @@ class ServedDetector(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def serving_default(self, images):
-        tf.debugging.assert_positive(tf.shape(images)[1:3], "images: height and width must be at least 1 pixel")
+        checked = tf.debugging.assert_positive(
+            tf.shape(images)[1:3], "images: height and width must be at least 1 pixel"
+        )
+        with tf.control_dependencies([checked]):
+            images = tf.identity(images)
         return tf.cond(tf.shape(images)[0] > 0, lambda: self._detect(images), lambda: self._nothing(0))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])

@@ -106,6 +106,7 @@ class _Run:
                     result = self._evaluate_and_save()
                 # A finished run resumed: measured and saved again, for other suppression or validation settings.
                 result = result or self._evaluate_and_save()
+            self.progress.close()
             self._tell_gain()
         except NonFiniteLossError as error:
             raise self._explain(error) from None
