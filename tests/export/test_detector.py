@@ -1,6 +1,7 @@
 """A detector's export answers as the detector does, under our names and those of the Object Detection API."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import tensorflow as tf
 
 from tests.models.test_detectors import NAMES, one_stage, spread
 from zip_keras.cli.main import main
+from zip_keras.errors import UserError
 from zip_keras.inference.detectors import load_keras_detector
+from zip_keras.inference.manifest import check_manifest
 from zip_keras.inference.model_files import is_detector
 from zip_keras.models.detector import Detector
 
@@ -56,3 +59,12 @@ def test_the_export_carries_the_keras_file_and_the_names(detector, exported):
     assert json.loads((exported / "assets.extra" / "class_names.json").read_text()) == list(NAMES)
     assert is_detector(exported.parent)
     assert load_keras_detector(exported.parent).get_config() == detector.get_config()
+
+
+def test_a_changed_file_of_the_export_is_refused(exported, tmp_path):
+    copy = tmp_path / "1"
+    shutil.copytree(exported, copy)
+    assert check_manifest(copy)["model"]["short_sides"] == 64
+    (copy / "assets.extra" / "class_names.json").write_text('["box", "disc", "star"]')
+    with pytest.raises(UserError, match=r"class_names\.json"):
+        load_keras_detector(copy)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from zip_keras.export.saved_model import write_version
 from zip_keras.inference.decoding import decode_or_blank
+from zip_keras.inference.manifest import write_manifest
 from zip_keras.inference.model_files import DETECTOR_FILE
 from zip_keras.models.detector import Detector
 
@@ -95,8 +96,9 @@ def export_detector(detector: Detector, folder: str | Path, version: int | None 
         version: a free positive integer; None: one more than the highest there.
 
     Returns:
-        the new folder: `saved_model.pb`, `variables/`, the Keras file `assets.extra/detector.keras`, and
-        `assets.extra/class_names.json`, a list in the order of the class numbers.
+        the new folder: `saved_model.pb`, `variables/`, the Keras file `assets.extra/detector.keras`,
+        `assets.extra/class_names.json`, a list in the order of the class numbers, and `assets.extra/manifest.json`, see
+        `zip_keras.inference.manifest`.
 
     Raises:
         UserError: the version is taken or below 1, the folder cannot be written, or the backend is not TensorFlow.
@@ -105,5 +107,6 @@ def export_detector(detector: Detector, folder: str | Path, version: int | None 
     def write_extra(unfinished: Path) -> None:
         detector.save(unfinished / DETECTOR_FILE)
         (unfinished / CLASS_NAMES_FILE).write_text(json.dumps(list(detector.class_names)) + "\n", encoding="utf-8")
+        write_manifest(unfinished, detector.get_config())
 
     return write_version(ServedDetector(detector), write_extra, folder, version)

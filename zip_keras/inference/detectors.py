@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from zip_keras.data.records import ImageRecord
 from zip_keras.errors import UserError
-from zip_keras.inference.model_files import DETECTOR_FILE, find_model, read_keras_config
+from zip_keras.inference.keras_file import keras_file_of, load_keras_file
+from zip_keras.inference.model_files import DETECTOR_FILE, find_model
 from zip_keras.inference.runner import load_images
 from zip_keras.models.detector import Detector
 from zip_keras.predictions.container import ImageId, Predictions, to_xywh
@@ -22,23 +22,9 @@ def load_keras_detector(model: str | Path) -> Detector:
     Raises:
         UserError: no such model, it cannot be loaded, or it is a proposer.
     """
-    path = find_model(model)
-    if path.is_dir():
-        path = path / DETECTOR_FILE
-        if not path.is_file():
-            raise UserError(f"{model}: holds no detector; `zip-keras propose` runs proposers")
-    read_keras_config(path)
-    try:
-        loaded = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras and h5py raise anything on a broken file
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{path}: cannot be loaded ({reason[:200]}); was it written to its end?") from None
-    if not isinstance(loaded, Detector):
-        raise UserError(
-            f"{path}: holds a {type(loaded).__name__}, not a Detector; `zip-keras propose` runs proposers, and "
-            "detector.kind=two_stage trains a detector"
-        )
-    return loaded
+    file = keras_file_of(find_model(model), DETECTOR_FILE, "it holds no detector; `zip-keras propose` runs proposers")
+    fix = "`zip-keras propose` runs proposers, and detector.kind=two_stage trains a detector"
+    return load_keras_file(file, Detector, fix)
 
 
 def with_detection_options(

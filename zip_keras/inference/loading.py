@@ -4,11 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import keras
-
-from zip_keras.errors import UserError
-from zip_keras.inference.manifest import check_manifest
-from zip_keras.inference.model_files import KERAS_FILE, find_model, read_keras_config
+from zip_keras.inference.keras_file import keras_file_of, load_keras_file
+from zip_keras.inference.model_files import KERAS_FILE, find_model
 from zip_keras.inference.options import InferenceOptions
 from zip_keras.models.proposer import Proposer
 from zip_keras.presets import PRESET_FILE, load_preset
@@ -48,19 +45,5 @@ def load_keras_proposer(model: str | Path) -> Proposer:
     path = find_model(model)
     if (path / PRESET_FILE).is_file():
         return load_preset(path)
-    if path.is_dir():
-        folder, path = path, path / KERAS_FILE
-        if not path.is_file():
-            raise UserError(f"{path}: missing; this SavedModel was not made by zip-keras export, or lost a file")
-        check_manifest(folder)
-    read_keras_config(path)
-    try:
-        loaded = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras and h5py raise anything on a broken file
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{path}: cannot be loaded ({reason[:200]}); was it written to its end?") from None
-    if not isinstance(loaded, Proposer):
-        raise UserError(
-            f"{path}: holds a {type(loaded).__name__}, not a Proposer; save zip_keras.Proposer(network) instead"
-        )
-    return loaded
+    file = keras_file_of(path, KERAS_FILE, "this SavedModel was not made by zip-keras export, or lost a file")
+    return load_keras_file(file, Proposer, "save zip_keras.Proposer(network) instead")

@@ -1,0 +1,53 @@
+"""One `.keras` file, read within bounds and checked for what it holds."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import keras
+
+from zip_keras.errors import UserError
+from zip_keras.inference.manifest import check_manifest
+from zip_keras.inference.model_files import read_keras_config
+
+Model = TypeVar("Model", bound=keras.Model)
+
+
+def load_keras_file(file: Path, kind: type[Model], otherwise: str) -> Model:
+    """The model of a `.keras` file.
+
+    Args:
+        file: the file.
+        kind: what it has to hold.
+        otherwise: what to do where it holds something else, for the message.
+
+    Raises:
+        UserError: it is missing or broken, or holds another kind of model.
+    """
+    read_keras_config(file)
+    try:
+        loaded = keras.models.load_model(file, compile=False)
+    except Exception as error:  # Keras and h5py raise anything on a broken file
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{file}: cannot be loaded ({reason[:200]}); was it written to its end?") from None
+    if not isinstance(loaded, kind):
+        raise UserError(f"{file}: holds a {type(loaded).__name__}, not a {kind.__name__}; {otherwise}")
+    return loaded
+
+
+def keras_file_of(path: Path, name: Path, missing: str) -> Path:
+    """The `.keras` file of what `find_model` found: the file itself, or the one that a SavedModel carries.
+
+    Args:
+        path: of a `.keras` file or of a SavedModel's folder.
+        name: of the file in such a folder.
+        missing: what it means that the folder has no such file, for the message.
+
+    Raises:
+        UserError: the folder has no such file, or one of its files differs from its manifest.
+    """
+    if not path.is_dir():
+        return path
+    if not (path / name).is_file():
+        raise UserError(f"{path / name}: missing; {missing}")
+    check_manifest(path)
+    return path / name
