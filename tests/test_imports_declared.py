@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[1]
 DISTRIBUTION = {
     "PIL": "pillow",
     "cv2": "opencv-contrib-python-headless",
+    "google": "protobuf",
     "google_crc32c": "google-crc32c",
+    "grpc": "grpcio",
     "official": "tf-models-official",
     "orbit": "tf-models-official",
     "tensorflow_datasets": "tensorflow-datasets",

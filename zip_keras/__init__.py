@@ -12,6 +12,7 @@ result = proposer(images)  # uint8 [B, H, W, 3] -> {"boxes" [B, n, 4], "scores" 
 """
 
 import importlib
+import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,7 @@ def __getattr__(name: str) -> Any:
 # Importing the models registers their classes with Keras. The command line sets ZIP_KERAS_LAZY=1 before it imports the
 # package, for itself and its worker processes: most commands start in a moment without TensorFlow.
 # `python -m zip_keras` imports the package before any line of the command runs; sys.argv[0] is "-m" meanwhile.
-if os.environ.get("ZIP_KERAS_LAZY") != "1" and sys.argv[:1] != ["-m"]:
+# Where Keras is not installed, as beside `zip_keras.client`, there is nothing to register.
+if os.environ.get("ZIP_KERAS_LAZY") != "1" and sys.argv[:1] != ["-m"] and importlib.util.find_spec("keras") is not None:
     importlib.import_module("zip_keras.models.proposer")
     importlib.import_module("zip_keras.models.detector")

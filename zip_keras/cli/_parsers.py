@@ -38,6 +38,9 @@ GROUPS = {
         "export": "write a SavedModel and a .keras file",
         "convert_weights": "convert a PyTorch state dict of a backbone into a weights file",
     },
+    "serve": {
+        "client": "ask a server for the boxes of images, by gRPC or REST, without TensorFlow",
+    },
     "shell": {
         "completion": "print the completion script of a shell",
     },

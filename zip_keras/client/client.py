@@ -1,0 +1,227 @@
+"""`Client`: images to boxes over the network, with limits, a deadline and retries."""
+
+import io
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+
+from zip_keras.client.answers import Answer
+from zip_keras.client.failures import WORTH_A_RETRY, Retry, ServerError
+from zip_keras.client.transports import connect
+from zip_keras.data.image_headers import MAX_PIXELS, check_pixels, refuse_large, stated_size
+from zip_keras.errors import UserError
+from zip_keras.utils.optional import optional_import
+from zip_keras.utils.reading import read_bytes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Sendable = Union[bytes, str, Path, np.ndarray, "Image", Callable[[], bytes]]
+
+MAX_BYTES = 32 << 20  # of an image; TensorFlow Serving takes up to 2 GiB by gRPC
+_ADVICE = {
+    "NOT_FOUND": "check the model's name and version",
+    "UNAVAILABLE": "is it running, and does the port serve this protocol (gRPC 8500, REST 8501 by default)?",
+    "DEADLINE_EXCEEDED": "allow more time, or send fewer requests at once",
+}
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of a model on the server.
+
+    Attributes:
+        version: its number.
+        state: "AVAILABLE" where it answers; "START", "LOADING", "UNLOADING" or "END" else.
+        error: why it could not be loaded; empty else.
+    """
+
+    version: int
+    state: str
+    error: str
+
+
+class Client:
+    """Asks a server that has an export of `zip-keras export`. Threads may share it.
+
+    Each image travels as an encoded file in a request of its own: its bytes are a tenth of its pixels, images of
+    different sizes need no padding, and a batch gains nothing on CPUs.
+
+    Args:
+        server: `HOST:PORT` for gRPC (`grpcs://HOST:PORT` with TLS), `http://HOST:PORT` or `https://` for REST.
+        model: name of the served model.
+        version: of the model; None: the server's newest.
+        timeout: seconds for an image, all attempts together.
+        retry: pauses between attempts; only failures of the connection or of a busy server are tried again.
+        concurrency: requests under way at once in `predict_many`.
+        max_bytes: of an encoded image.
+        max_pixels: of an image, read from its header before it is sent.
+        headers: sent with every request, for example `{"authorization": "Bearer ..."}`.
+        certificate: PEM file of the authorities that TLS trusts; None: the system's.
+
+    Raises:
+        UserError: an address of another form, a number out of range, or grpcio is missing for gRPC.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        model: str,
+        *,
+        version: int | None = None,
+        timeout: float = 30.0,
+        retry: Retry | None = None,
+        concurrency: int = 4,
+        max_bytes: int = MAX_BYTES,
+        max_pixels: int = MAX_PIXELS,
+        headers: Mapping[str, str] | None = None,
+        certificate: str | None = None,
+    ):
+        for name, value in (("timeout", timeout), ("concurrency", concurrency), ("version", version)):
+            if value is not None and value <= 0:
+                raise UserError(f"{name} is {value}; it must be above 0")
+        self.server, self.model, self.version = server, model, version
+        self.timeout, self.concurrency = timeout, concurrency
+        self.max_bytes, self.max_pixels = max_bytes, max_pixels
+        self.retry = retry or Retry()
+        self._transport = connect(server, headers or {}, certificate)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._transport.close()
+
+    def predict(self, image: Sendable, name: str | None = None) -> Answer:
+        """The boxes of one image.
+
+        Args:
+            image: a JPEG, PNG, GIF, BMP or WebP file's bytes, its path, or a function that gives the bytes; or a uint8
+                array `[H, W, 3]` RGB or a Pillow image, which travels as PNG.
+            name: of the image in messages, where it has no path.
+
+        Raises:
+            UserError: the image cannot be read or is too large, here or for the server.
+            ServerError: no answer before the deadline, or an error that another attempt does not mend.
+        """
+        content, shown = self._encoded(image, name)
+        inputs = {"image_bytes": [content]}
+        outputs, version = self._with_retries(
+            shown, lambda left: self._transport.predict(self.model, self.version, "encoded", inputs, left)
+        )
+        try:
+            if not np.asarray(outputs["decoded"], bool)[0]:
+                raise UserError(
+                    f"{shown}: the server cannot decode it: no JPEG, PNG, GIF, BMP or WebP image, data that end early, "
+                    "or too many pixels"
+                )
+            return Answer.of_outputs(outputs, version)
+        except (KeyError, IndexError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise ServerError(
+                f"{self.server}: model {self.model!r} does not answer as an export of zip-keras ({error})", "INTERNAL"
+            ) from None
+
+    def predict_many(
+        self, images: Iterable[Sendable], names: Iterable[str] | None = None
+    ) -> Iterator[Answer | UserError]:
+        """Answers in the order of the images, `concurrency` requests at once; few images are held in memory.
+
+        Args:
+            images: each as in `predict`; read as they are needed.
+            names: of the images in messages, where they have no path.
+
+        Yields:
+            the answer, or the error of this image: one bad image does not stop the others.
+        """
+        pending: deque[Future[Answer | UserError]] = deque()
+        shown = iter(names) if names is not None else (f"images[{number}]" for number in itertools.count())
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            try:
+                for image in images:
+                    pending.append(pool.submit(self._answer_or_error, image, next(shown)))
+                    if len(pending) >= 2 * self.concurrency:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:  # the caller has stopped listening
+                    future.cancel()
+
+    def versions(self) -> list[ModelVersion]:
+        """What the server has of the model, the newest version first.
+
+        Raises:
+            ServerError: as `predict`.
+        """
+        found = self._with_retries("status", lambda left: self._transport.versions(self.model, left))
+        return sorted((ModelVersion(*one) for one in found), key=lambda one: -one.version)
+
+    def _answer_or_error(self, image: Sendable, name: str) -> Answer | UserError:
+        try:
+            return self.predict(image, name)
+        except UserError as error:
+            return error
+
+    def _with_retries(self, shown: str, send: Any) -> Any:
+        deadline = time.monotonic() + self.timeout
+        pauses = self.retry.pauses()
+        while True:
+            try:
+                return send(max(0.001, deadline - time.monotonic()))
+            except ServerError as error:
+                pause = next(pauses, None) if error.code in WORTH_A_RETRY else None
+                if pause is None or time.monotonic() + pause >= deadline:
+                    raise self._told(shown, error) from None
+            time.sleep(pause)
+
+    def _told(self, shown: str, error: ServerError) -> ServerError:
+        advice = f"; {_ADVICE[error.code]}" if error.code in _ADVICE else ""
+        return ServerError(f"{shown}: {self.server}, model {self.model!r}: {error.code}: {error}{advice}", error.code)
+
+    def _encoded(self, image: Sendable, name: str | None) -> tuple[bytes, str]:
+        """The bytes to send and how messages name them."""
+        if isinstance(image, str | Path):
+            content, shown = read_bytes(image, self.max_bytes), str(image)
+        elif isinstance(image, bytes | bytearray | memoryview):
+            content, shown = bytes(image), name or "image"
+        elif callable(image):
+            content, shown = image(), name or "image"
+        else:
+            shown = name or "image"
+            content = self._as_png(image, shown)
+        if len(content) > self.max_bytes:
+            raise UserError(f"{shown}: {len(content):,} bytes are more than the limit of {self.max_bytes:,}")
+        if stated_size(content) is None:
+            raise UserError(f"{shown}: does not begin as a JPEG, PNG, GIF, BMP or WebP image")
+        check_pixels(content, shown, self.max_pixels)
+        return content, shown
+
+    def _as_png(self, image: Any, shown: str) -> bytes:
+        pillow = optional_import("PIL.Image", shown, "client")
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                raise UserError(
+                    f"{shown}: an array of {image.dtype} and shape {list(image.shape)}; it must be uint8 [H, W, 3]"
+                )
+            image = pillow.fromarray(image)
+        if not isinstance(image, pillow.Image):
+            raise UserError(
+                f"{shown}: a {type(image).__name__}; give bytes, a path, a uint8 array [H, W, 3] or a Pillow image"
+            )
+        refuse_large(image.height, image.width, shown, self.max_pixels)
+        buffer = io.BytesIO()
+        image.convert("RGB").save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
