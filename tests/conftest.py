@@ -108,10 +108,10 @@ def small_run(small_proposer, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def small_export(small_proposer, tmp_path_factory) -> Path:
     """`exported/NAME` with `small_proposer` as version 1."""
-    from zip_keras.export.saved_model import export_proposer
+    from zip_keras.export.saved_model import export_model
 
     folder = tmp_path_factory.mktemp("exported") / "small"
-    export_proposer(small_proposer, folder)
+    export_model(small_proposer, folder)
     return folder
 
 

@@ -26,7 +26,8 @@ def exported(detector, tmp_path_factory):
     """The command's export of a file, as version 1."""
     folder = tmp_path_factory.mktemp("detector")
     detector.save(folder / "best.keras")
-    assert main(["export", "--model", str(folder / "best.keras"), "--output", str(folder / "exported")]) == 0
+    options = ["--output", str(folder / "exported"), "--licence", "CC BY 4.0"]
+    assert main(["export", "--model", str(folder / "best.keras"), *options]) == 0
     return folder / "exported" / "1"
 
 
@@ -49,6 +50,10 @@ def test_both_kinds_of_names(detector, signatures, encoded_image):
     np.testing.assert_array_equal(found["detection_scores"], expected["scores"])
     assert found["num_detections"].tolist() == [valid.sum()]
 
+    np.testing.assert_array_equal(found["normalized_boxes"], found["detection_boxes"])
+    names = np.where(valid, np.array(NAMES)[expected["classes"]], "")
+    assert (found["class_names"].astype(str) == names).all()
+
     encoded = signatures.signatures["encoded"](image_bytes=tf.constant([b"no image", encoded]))
     assert encoded["decoded"].numpy().tolist() == [False, True]
     assert encoded["num_detections"].numpy().tolist() == [0, valid.sum()]
@@ -58,6 +63,9 @@ def test_both_kinds_of_names(detector, signatures, encoded_image):
 def test_the_export_carries_the_keras_file_and_the_names(detector, exported):
     assert json.loads((exported / "assets.extra" / "class_names.json").read_text()) == list(NAMES)
     assert is_detector(exported.parent)
+    text = (exported / "README.md").read_text()
+    assert "0 disc, 1 box, 2 star" in text
+    assert "Weights: CC BY 4.0" in text
     assert load_keras_detector(exported.parent).get_config() == detector.get_config()
 
 

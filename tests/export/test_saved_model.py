@@ -1,14 +1,18 @@
+import hashlib
 import json
+import re
 import subprocess
 import sys
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from zip_keras.errors import UserError
-from zip_keras.export.saved_model import export_proposer
+from zip_keras.export.saved_model import export_model
 from zip_keras.inference.runner import decode_image
 from zip_keras.utils.locks import FolderLock
 
@@ -141,26 +145,118 @@ def test_a_batch_of_uint8_images_equals_its_images(signatures, images):
         assert difference(valid_of(together, row), valid_of(alone)) < 1e-5
 
 
-def test_an_empty_batch_is_answered(signatures):
-    assert signatures["encoded"](image_bytes=tf.zeros([0], tf.string))["boxes"].shape == (0, 50, 4)
-
-
 def test_an_image_without_pixels_is_named(signatures):
     with pytest.raises(tf.errors.InvalidArgumentError, match="height and width must be at least 1 pixel"):
         signatures["serving_default"](images=tf.zeros([1, 0, 5, 3], tf.uint8))
 
 
 def test_names_are_those_that_clients_were_promised(signatures):
-    outputs = {"boxes": (None, 50, 4), "scores": (None, 50), "valid": (None, 50), "levels": (None, 50)}
-    promised = {
-        "serving_default": ({"images": (tf.uint8, (None, None, None, 3))}, outputs),
-        "encoded": ({"image_bytes": (tf.string, (None,))}, {**outputs, "decoded": (None,)}),
+    options = {"max_boxes": (tf.int32, (None,)), "score_threshold": (tf.float32, (None,))}
+    pixels, files = {"images": (tf.uint8, (None, None, None, 3))}, {"image_bytes": (tf.string, (None,))}
+    examples = {"examples": (tf.string, (None,))}
+    promised = {  # inputs, length of the lists, whether images are decoded
+        "serving_default": (pixels, 50, False),
+        "serving_default_with_options": (pixels | options, None, False),
+        "encoded": (files, 50, True),
+        "encoded_with_options": (files | options, None, True),
+        "tf_example": (examples, 50, True),
     }
     assert set(signatures) == set(promised)
-    for name, (inputs, results) in promised.items():
+    for name, (inputs, n, decodes) in promised.items():
         _, keywords = signatures[name].structured_input_signature
         assert {k: (s.dtype, tuple(s.shape)) for k, s in keywords.items()} == inputs
-        assert {k: tuple(s.shape) for k, s in signatures[name].structured_outputs.items()} == results
+        outputs = {"boxes": (None, n, 4), "normalized_boxes": (None, n, 4)}
+        outputs |= dict.fromkeys(("scores", "valid", "levels"), (None, n))
+        outputs |= {"decoded": (None,)} if decodes else {}
+        assert {k: tuple(s.shape) for k, s in signatures[name].structured_outputs.items()} == outputs
+
+
+def test_boxes_also_come_as_shares_of_their_image(signatures, encoded_image):
+    result = signatures["encoded"](
+        image_bytes=tf.constant([encoded_image("PNG", h, w) for h, w in ((40, 90), (61, 30))])
+    )
+    sizes = np.float32([[40, 90, 40, 90], [61, 30, 61, 30]])[:, None]
+    assert result["valid"].numpy().any(axis=1).all()
+    np.testing.assert_allclose(result["normalized_boxes"] * sizes, result["boxes"], atol=1e-4)
+    assert result["normalized_boxes"].numpy().max() <= 1
+
+
+def test_limits_at_run_time_cut_the_list(signatures, images):
+    """Each image has its own, and the lists are as long as the longest."""
+    batch = np.concatenate([images["97x131"], images["97x131"][:, ::-1], images["97x131"][:, :, ::-1]])
+    everything = {name: x.numpy() for name, x in signatures["serving_default"](images=tf.constant(batch)).items()}
+    least = everything["scores"][1, 4]  # the second image keeps five
+    result = signatures["serving_default_with_options"](
+        images=tf.constant(batch), max_boxes=tf.constant([7, 100, 0]), score_threshold=tf.constant([0.0, least, 0.0])
+    )
+    assert result["valid"].numpy().sum(axis=1).tolist() == [7, 5, 0]
+    for name, values in result.items():
+        assert values.shape[1] == 7
+        for row, count in enumerate((7, 5, 0)):
+            np.testing.assert_array_equal(values[row, :count], everything[name][row, :count])
+            assert not values[row, count:].numpy().any()
+    nothing = signatures["serving_default_with_options"](
+        images=tf.constant(batch), max_boxes=tf.constant([9, 9, 9]), score_threshold=tf.constant([2.0, 2.0, 2.0])
+    )
+    assert nothing["boxes"].shape == (3, 0, 4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="max_boxes must not be negative"):
+        signatures["serving_default_with_options"](
+            images=tf.constant(batch), max_boxes=tf.constant([1, 1, -1]), score_threshold=tf.zeros([3])
+        )
+
+
+def test_limits_of_image_files_and_an_empty_batch(signatures, encoded_image):
+    files = tf.constant([encoded_image("JPEG", 40, 90), b"no image"])
+    result = signatures["encoded_with_options"](
+        image_bytes=files, max_boxes=tf.constant([3, 3]), score_threshold=tf.zeros([2])
+    )
+    assert result["valid"].numpy().tolist() == [[True] * 3, [False] * 3]
+    assert result["decoded"].numpy().tolist() == [True, False]
+    empty = signatures["encoded_with_options"](
+        image_bytes=tf.zeros([0], tf.string), max_boxes=tf.zeros([0], tf.int32), score_threshold=tf.zeros([0])
+    )
+    assert empty["boxes"].shape == (0, 0, 4)
+
+
+def test_examples_answer_as_the_image_files_in_them(signatures, encoded_image):
+    def example(**features):
+        content = {
+            name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for name, value in features.items()
+        }
+        return tf.train.Example(features=tf.train.Features(feature=content)).SerializeToString()
+
+    image = encoded_image("JPEG", 40, 90)
+    batch = [example(**{"image/encoded": image}), example(**{"image/filename": b"x"}), b"no example", b""]
+    result = signatures["tf_example"](examples=tf.constant(batch))
+    expected = signatures["encoded"](image_bytes=tf.constant([image, b"", b"", b""]))
+    assert result["decoded"].numpy().tolist() == [True, False, False, False]
+    for name, values in expected.items():
+        np.testing.assert_array_equal(result[name], values, err_msg=name)
+
+
+def test_the_network_is_in_the_file_once(small_export, small_proposer):
+    """Every signature calls one function, so the number of convolutions does not grow with the signatures."""
+    content = saved_model_pb2.SavedModel.FromString((small_export / "1" / "saved_model.pb").read_bytes())
+    graph = content.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    convolutions = sum(node.op == "Conv2D" for node in nodes)
+    layers = [layer for layer in small_proposer.network._flatten_layers() if isinstance(layer, keras.layers.Conv2D)]
+    assert len(layers) // 2 < convolutions < 2 * len(layers)
+
+
+def test_the_readme_describes_the_signatures_and_the_files(small_export, signatures):
+    text = (small_export / "1" / "README.md").read_text()
+    for name, signature in signatures.items():
+        section = text.partition(f"### `{name}`\n")[2].partition("\n#")[0]
+        rows = set(re.findall(r"^\| `(\w+)` \| (\w+) \| \[([^]]*)\]", section, re.M))
+        specs = signature.structured_input_signature[1] | signature.structured_outputs
+        assert {(name, spec.dtype.name) for name, spec in specs.items()} == {row[:2] for row in rows}
+        for name, _, shape in rows:
+            stated = [int(side) if side.isdigit() else None for side in shape.split(", ")]
+            assert stated == specs[name].shape.as_list()
+    digest = hashlib.sha256((small_export / "1" / "saved_model.pb").read_bytes()).hexdigest()
+    assert digest in text
+    assert "Weights: not stated" in text
 
 
 def test_the_loader_of_serving_programs_runs_it(small_export, signatures, encoded_image):
@@ -193,23 +289,23 @@ class TestVersions:
     def test_the_next_integer_is_taken(self, small_proposer, tmp_path):
         (tmp_path / "9").mkdir()
         (tmp_path / "notes").mkdir()
-        assert export_proposer(small_proposer, tmp_path) == tmp_path / "10"
-        assert export_proposer(small_proposer, tmp_path, 3) == tmp_path / "3"
-        assert export_proposer(small_proposer, tmp_path / "new" / "name") == tmp_path / "new" / "name" / "1"
-        assert sorted(p.name for p in (tmp_path / "3").iterdir()) == ["assets.extra", "saved_model.pb"]
+        assert export_model(small_proposer, tmp_path) == tmp_path / "10"
+        assert export_model(small_proposer, tmp_path, 3) == tmp_path / "3"
+        assert export_model(small_proposer, tmp_path / "new" / "name") == tmp_path / "new" / "name" / "1"
+        assert sorted(p.name for p in (tmp_path / "3").iterdir()) == ["README.md", "assets.extra", "saved_model.pb"]
 
     def test_a_version_is_never_overwritten(self, small_proposer, tmp_path):
         (tmp_path / "2").mkdir()
         with pytest.raises(UserError, match=r"2: exists already; name another --version"):
-            export_proposer(small_proposer, tmp_path, 2)
+            export_model(small_proposer, tmp_path, 2)
         with pytest.raises(UserError, match="integers from 1 on"):
-            export_proposer(small_proposer, tmp_path, 0)
+            export_model(small_proposer, tmp_path, 0)
 
     def test_one_at_a_time_and_what_a_killed_one_left_is_removed(self, small_proposer, tmp_path):
         (tmp_path / ".4.17.part" / "variables").mkdir(parents=True)
         with FolderLock(tmp_path), pytest.raises(UserError, match="in use by process"):
-            export_proposer(small_proposer, tmp_path)
-        export_proposer(small_proposer, tmp_path)
+            export_model(small_proposer, tmp_path)
+        export_model(small_proposer, tmp_path)
         assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
 
     @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
@@ -220,7 +316,7 @@ class TestVersions:
 
         monkeypatch.setattr(type(small_proposer), "save", fail)
         with pytest.raises((UserError, KeyboardInterrupt)) as raised:
-            export_proposer(small_proposer, tmp_path)
+            export_model(small_proposer, tmp_path)
         assert list(tmp_path.iterdir()) == []
         if isinstance(failure, OSError):
             assert "No space left on device" in str(raised.value)
@@ -233,15 +329,15 @@ def test_a_proposer_that_was_never_called_saves_without_a_warning(small_proposer
 
 
 def test_an_empty_batch_gets_an_empty_answer(signatures):
-    answer = signatures["serving_default"](images=tf.zeros([0, 40, 60, 3], tf.uint8))
-    assert {name: tuple(values.shape) for name, values in answer.items()} == {
-        "boxes": (0, 50, 4),
-        "scores": (0, 50),
-        "valid": (0, 50),
-        "levels": (0, 50),
-    }
-    answer = signatures["encoded"](image_bytes=tf.zeros([0], tf.string))
-    assert answer["boxes"].shape == (0, 50, 4)
+    for answer in (
+        signatures["serving_default"](images=tf.zeros([0, 40, 60, 3], tf.uint8)),
+        signatures["encoded"](image_bytes=tf.zeros([0], tf.string)),
+    ):
+        assert answer.pop("decoded", tf.zeros([0])).shape == (0,)
+        shapes = {name: tuple(values.shape) for name, values in answer.items()}
+        assert shapes == {"boxes": (0, 50, 4), "normalized_boxes": (0, 50, 4)} | dict.fromkeys(
+            ("scores", "valid", "levels"), (0, 50)
+        )
 
 
 def test_bombs_and_images_that_end_early_are_not_decoded(signatures, encoded_image):

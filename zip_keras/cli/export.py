@@ -8,6 +8,7 @@ from zip_keras.cli import _options
 from zip_keras.cli._paths import check_output_folder
 from zip_keras.errors import UserError
 from zip_keras.inference.model_files import is_detector, next_version
+from zip_keras.presets import licence_of
 from zip_keras.utils.progress import note
 from zip_keras.utils.startup import start_tensorflow
 
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from zip_keras.inference.options import InferenceOptions
 
 DESCRIPTION = """\
-Writes --output/VERSION/: a SavedModel in TensorFlow Serving's layout, NMS included, with signatures for uint8 images
-and for encoded ones, and the same model for Keras in assets.extra/proposer.keras (detector.keras for a detector).
-exported/README.md says how to load both. The version is the next free integer; the folder appears complete or not at
-all."""
+Writes --output/VERSION/: a SavedModel in TensorFlow Serving's layout, NMS included, with signatures for pixels, image
+files and tf.train.Example, and the same model for Keras in assets.extra/proposer.keras (detector.keras for a detector).
+Its README.md lists the signatures, a request, and the SHA-256 of the files. The version is the next free integer; the
+folder appears complete or not at all."""
 EXAMPLES = """\
   zip-keras export --model runs/bccd --output exported/bccd
   zip-keras export --model runs/bccd/last.keras --output exported/bccd --max-proposals 1000 --scales 480
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="exported/NAME", help="folder of the versions")
     parser.add_argument(
         "--version", type=_options.in_range(int, low=1), metavar="N", help="default: one more than the highest there"
+    )
+    parser.add_argument(
+        "--licence", metavar="TEXT", help="of the weights, for the export's README.md (default: a preset's own)"
     )
     _options.add_inference_arguments(parser)
 
@@ -43,16 +47,17 @@ def run(arguments: argparse.Namespace) -> None:
     version = next_version(folder) if arguments.version is None else arguments.version
     if (folder / str(version)).exists():
         raise UserError(f"{folder / str(version)}: exists already; leave --version out or name another")
+    licence = arguments.licence or licence_of(arguments.model)
     start_tensorflow(arguments.device)
     if of_detector:
-        _export_detector(arguments, options, version)
+        _export_detector(arguments, options, version, licence)
         return
-    from zip_keras.export.saved_model import export_proposer
+    from zip_keras.export.saved_model import export_model
     from zip_keras.inference.loading import load_keras_proposer
 
     proposer = options.apply(load_keras_proposer(arguments.model))
     note("building the graphs ...")
-    folder = export_proposer(proposer, arguments.output, version)
+    folder = export_model(proposer, arguments.output, version, licence)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
     scales = ", ".join(map(str, proposer.short_sides)) + (", each flipped too" if proposer.flip else "")
     print(
@@ -75,8 +80,10 @@ def _refuse_options_of_proposers(model: str, options: "InferenceOptions") -> Non
             raise UserError(f"{name} is for proposers, and {model} is a detector; leave it out")
 
 
-def _export_detector(arguments: argparse.Namespace, options: "InferenceOptions", version: int) -> None:
-    from zip_keras.export.detector import export_detector
+def _export_detector(
+    arguments: argparse.Namespace, options: "InferenceOptions", version: int, licence: str | None
+) -> None:
+    from zip_keras.export.saved_model import export_model
     from zip_keras.inference.detectors import load_keras_detector, with_detection_options
 
     detector = with_detection_options(
@@ -86,7 +93,7 @@ def _export_detector(arguments: argparse.Namespace, options: "InferenceOptions",
         flip=options.flip,
     )
     note("building the graphs ...")
-    folder = export_detector(detector, arguments.output, version)
+    folder = export_model(detector, arguments.output, version, licence)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
     names = ", ".join(detector.class_names)
     print(f"{folder}: {detector.postprocess_config.max_detections} boxes an image of {names} ({size:.1f} MB)")

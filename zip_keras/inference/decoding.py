@@ -3,6 +3,8 @@
 TensorFlow's default JPEG decoder rounds differently from build to build; the accurate one gives one answer everywhere.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from zip_keras.data.image_headers import FILLER, MAX_PIXELS
@@ -36,11 +38,26 @@ def decode_in_graph(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def decode_or_blank(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`decode_in_graph` that does not fail: the image and True, or uint8 `[0, 0, 3]` and False.
+    """`decode_in_graph` that does not fail: the image and True, or uint8 `[0, 0, 3]` and False."""
+    return _or_blank(decode_in_graph, encoded)
 
-    A graph has no `try`; a data set of one element has, and it is part of every TensorFlow runtime.
+
+def decode_example_or_blank(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`decode_or_blank` of the feature `image/encoded` of a serialized `tf.train.Example`, a string scalar.
+
+    Bytes that are no Example, or one without this feature, are no readable image.
     """
-    attempt = tf.data.Dataset.from_tensors(encoded).map(decode_in_graph).ignore_errors()
+
+    def decode(serialized: tf.Tensor) -> tf.Tensor:
+        features = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+        return decode_in_graph(tf.io.parse_single_example(serialized, features)["image/encoded"])
+
+    return _or_blank(decode, example)
+
+
+def _or_blank(decode: Callable[[tf.Tensor], tf.Tensor], content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """A graph has no `try`; a data set of one element has, and it is part of every TensorFlow runtime."""
+    attempt = tf.data.Dataset.from_tensors(content).map(decode).ignore_errors()
     blank = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
     image = tf.ensure_shape(attempt.concatenate(blank).take(1).get_single_element(), [None, None, 3])
     return image, tf.size(image) > 0

@@ -52,6 +52,14 @@ def model_card(name: str) -> str:
     return (FOLDER / name / CARD_FILE).read_text(encoding="utf-8")
 
 
+def licence_of(model: str | Path) -> str | None:
+    """The section "Licence" of a preset's card; None where the model is no preset."""
+    if Path(model).exists() or str(model) not in list_presets():
+        return None
+    section = model_card(str(model)).partition("## Licence\n")[2].partition("\n## ")[0]
+    return " ".join(section.split()) or None
+
+
 def weights_file(name: str) -> str:
     """The weights file that `train.weights` names: a preset's, unless there is a file of that name.
 

@@ -1,0 +1,124 @@
+"""The README of an export: what the model is, its signatures, a request, its files."""
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from zip_keras.export.signatures import MEANINGS, SIGNATURES, ServedModel
+from zip_keras.models.detector import Detector
+from zip_keras.models.proposer import Proposer
+from zip_keras.utils.digests import sha256
+from zip_keras.utils.environment import versions
+
+README_FILE = "README.md"
+_ABOUT = {
+    "serving_default": "Images of one size, as pixels.",
+    "serving_default_with_options": "The same with limits for each image.",
+    "encoded": "Image files. EXIF orientation is not applied: boxes are in the pixels as stored.",
+    "encoded_with_options": "The same with limits for each image.",
+    "tf_example": "Records, for batch jobs.",
+}
+_REQUESTS = """\
+With TensorFlow:
+
+```python
+import tensorflow as tf
+
+model = tf.saved_model.load("{folder}")
+image_bytes = tf.constant([open("photo.jpg", "rb").read()])
+result = model.signatures["encoded_with_options"](
+    image_bytes=image_bytes, max_boxes=tf.constant([20]), score_threshold=tf.constant([0.1])
+)
+print(result["boxes"][0].numpy())
+```
+
+To TensorFlow Serving, which serves the folder above this one under the name `{name}`:
+
+```sh
+printf '{{"signature_name": "encoded_with_options", "instances": [{{"image_bytes": {{"b64": "%s"}},
+  "max_boxes": 20, "score_threshold": 0.1}}]}}' "$(base64 -w0 photo.jpg)" |
+  curl -s -d @- http://localhost:8501/v1/models/{name}:predict
+```
+"""
+
+
+def write_readme(folder: Path, name: str, model: Proposer | Detector, served: ServedModel, licence: str | None) -> None:
+    """Describes the files that are in an export's folder.
+
+    Args:
+        folder: of one version, complete but for this file and the manifest.
+        name: of the export.
+        model: what was exported.
+        served: its signatures.
+        licence: of the weights.
+    """
+    parts = [
+        f"# {name}",
+        _description(model),
+        "## Signatures",
+        "`B` is the number of images; the shapes are those of one request. "
+        "Lists of a signature with options are as long as the longest of the request.",
+        *(_signature(signature, getattr(served, signature)) for signature in SIGNATURES),
+        "## Requests",
+        _REQUESTS.format(folder=".", name=name).rstrip(),
+        "## Files",
+        _table(["file", "bytes", "SHA-256"], _files(folder)),
+        "Made with " + ", ".join(f"{package} {version}" for package, version in versions().items()) + ".",
+        "## Licence",
+        f"Weights: {(licence or 'not stated').strip()}",
+        "Code: zip-keras, Apache-2.0.",
+    ]
+    (folder / README_FILE).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _description(model: Proposer | Detector) -> str:
+    network = model.network.config
+    scales = ", ".join("its own size" if side is None else f"{side}" for side in model.short_sides)
+    flip = ", each mirrored too" if model.flip else ""
+    rows = [
+        ["network", f"{type(model.network).__name__} on {network.backbone}, width {network.width:g}"],
+        ["weights", f"{model.count_params():,}"],
+        ["short side, pixels", f"{scales}{flip}; long side at most {model.long_side}"],
+    ]
+    if isinstance(model, Detector):
+        what = "Finds objects and their classes."
+        rows += [
+            ["boxes an image", f"{model.postprocess_config.max_detections} at most"],
+            ["classes", ", ".join(f"{number} {name}" for number, name in enumerate(model.class_names))],
+        ]
+    else:
+        what = "Proposes class-agnostic boxes around objects."
+        rows += [["boxes an image", f"{model.postprocess_config.output_size} at most"]]
+    return f"{what} Made by `zip-keras export`.\n\n{_table(['', ''], rows)}"
+
+
+def _signature(name: str, function: Any) -> str:
+    concrete = function.get_concrete_function()
+    inputs = [(spec.name, spec, "B") for spec in function.input_signature]
+    outputs = [(output, spec, "B") for output, spec in concrete.structured_outputs.items()]
+    tables = [
+        _table([kind, "type", "shape", "meaning"], [_row(*entry) for entry in entries])
+        for kind, entries in (("input", inputs), ("output", sorted(outputs, key=lambda entry: _place(entry[0]))))
+    ]
+    return "\n\n".join([f"### `{name}`", _ABOUT[name], *tables])
+
+
+def _row(name: str, spec: tf.TensorSpec, batch: str) -> list[str]:
+    free = iter("HW") if spec.shape.rank == 4 else iter("n")  # the other free axes
+    shape = [batch, *(str(side) if side is not None else next(free) for side in spec.shape[1:])]
+    return [f"`{name}`", spec.dtype.name, f"[{', '.join(shape)}]", MEANINGS[name]]
+
+
+def _place(output: str) -> int:
+    return list(MEANINGS).index(output)
+
+
+def _files(folder: Path) -> list[list[str]]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return [[f"`{file.relative_to(folder).as_posix()}`", f"{file.stat().st_size:,}", sha256(file)] for file in files]
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
