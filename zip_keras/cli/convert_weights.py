@@ -39,11 +39,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     from zip_keras.weights.npz import save_weights
 
-    save_weights(conversion.backbone, output)
+    save_weights(conversion.backbone, output, more=conversion.classifier)
     print(
         f"{output}: backbone {arguments.backbone}, {conversion.convolutions} convolutions, "
         f"{conversion.backbone.count_params():,} numbers"
     )
+    if conversion.classifier:
+        print("with the classifier of COCO's 80 classes, for detector.start_classes")
     if conversion.unused:
         print(f"not needed: {', '.join(conversion.unused[:6])}{', ...' if len(conversion.unused) > 6 else ''}")
 

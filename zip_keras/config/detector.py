@@ -124,10 +124,13 @@ class DetectorConfig:
         kind: "none" trains a proposal network; "two_stage" classifies its proposals (paper); "one_stage" gives every
             anchor the scores of all classes.
         train: of two stages, "both" from one loss, or the "second" alone on fixed proposals.
+        start_classes: of one stage, the scores of classes that COCO has start from the classifier in `train.weights`,
+            which a file of `zip-keras convert_weights --backbone picodet_s` carries.
     """
 
     kind: Literal["none", "one_stage", "two_stage"] = "none"
     train: Literal["both", "second"] = "both"
+    start_classes: bool = False
     head: RoIHeadConfig = field(default_factory=RoIHeadConfig)
     targets: RoITargetConfig = field(default_factory=RoITargetConfig)
     loss: DetectorLossConfig = field(default_factory=DetectorLossConfig)
@@ -135,3 +138,4 @@ class DetectorConfig:
 
     def __post_init__(self):
         check_choices(self)
+        require(not self.start_classes or self.kind == "one_stage", "start_classes needs kind one_stage")

@@ -8,6 +8,7 @@ from zip_keras.backbones import get_backbone
 from zip_keras.config import ExperimentConfig
 from zip_keras.errors import UserError
 from zip_keras.presets import weights_file
+from zip_keras.training.classifier_start import start_classes
 from zip_keras.training.networks import new_network
 from zip_keras.training.run_folder import say as tell
 from zip_keras.weights.npz import load_weights
@@ -45,6 +46,8 @@ def build_network(
         report = load_weights(network, weights_file(settings.weights))
         say(f"{settings.weights}: {report}")
         whole = not report.kept
+        if config.detector.start_classes:
+            say(start_classes(network, weights_file(settings.weights)))
         backbone = network.backbone_paths
         missing = [line for line in report.kept if line.partition(":")[0] in backbone]
         if missing and config.model.batch_norm == "frozen":

@@ -5,8 +5,8 @@ Known: "inception_bn" from `bninception` of PyPI `pretrainedmodels`, and "effici
 which is folded into the moving mean: gamma * (Wx + b - mean) / s = gamma * (Wx - (mean - b)) / s.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -50,11 +50,13 @@ class Conversion:
         backbone: functional model, preprocessed image to F1, F2, F3; its variables have the same paths as in a network.
         convolutions: how many were filled, each with its batch normalisation.
         unused: names of tensors that the backbone does not need (the classifier).
+        classifier: arrays of a detector's classifier by the name that a weights file gives them; often none.
     """
 
     backbone: keras.Model
     convolutions: int
     unused: tuple[str, ...]
+    classifier: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def convert_state_dict(name: str, tensors: dict[str, np.ndarray]) -> Conversion:

@@ -6,6 +6,7 @@ float16. A `.keras` file works too.
 """
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +47,12 @@ def variables_by_path(network: keras.Model) -> dict[str, keras.Variable]:
     return {variable.path: variable for variable in network.weights}
 
 
-def save_weights(network: keras.Model, file: str | Path, dtype: str = "float32") -> None:
-    """Writes all variables of `network` as `.npz`."""
-    arrays = {
-        path: keras.ops.convert_to_numpy(variable).astype(dtype)
-        for path, variable in variables_by_path(network).items()
-    }
-    np.savez_compressed(file, **arrays)
+def save_weights(
+    network: keras.Model, file: str | Path, dtype: str = "float32", more: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """Writes all variables of `network` as `.npz`, and the arrays of `more` beside them."""
+    arrays = {path: keras.ops.convert_to_numpy(variable) for path, variable in variables_by_path(network).items()}
+    np.savez_compressed(file, **{name: array.astype(dtype) for name, array in {**arrays, **(more or {})}.items()})
 
 
 def load_weights(network: keras.Model, file: str | Path) -> LoadReport:

@@ -14,6 +14,7 @@ from zip_keras.backbones import get_backbone
 from zip_keras.config import ModelConfig
 from zip_keras.errors import UserError
 from zip_keras.layers.shuffle import BiasedConvolution
+from zip_keras.weights.coco_classes import COCO_CLASSES
 from zip_keras.weights.conversion import Conversion
 from zip_keras.weights.onnx import OnnxConvolution
 
@@ -38,14 +39,29 @@ def convert_convolutions(name: str, convolutions: Sequence[OnnxConvolution]) -> 
         raise UserError(
             f"not the file of backbone {name}: {len(convolutions)} convolutions in it, {len(ours)} expected"
         )
-    unused = []
+    unused, last_layers = [], {}
     for number, source in enumerate(convolutions):
         target = ours[number] if number < len(ours) else None
-        if target is None:
+        if isinstance(target, int):
+            last_layers.update(_classifier(target, source, f"convolution {number + 1} ({source.output})", name))
+        elif target is None:
             unused.append(source.output)
         else:
             _fill(target, source, f"convolution {number + 1} ({source.output})", name)
-    return Conversion(keras.Model(image, built.maps), len(convolutions) - len(unused), tuple(unused))
+    used = len(convolutions) - len(unused)
+    return Conversion(keras.Model(image, built.maps), used, tuple(unused), last_layers)
+
+
+def _classifier(level: int, source: OnnxConvolution, shown: str, name: str) -> dict[str, np.ndarray]:
+    """The class part of a level's last layer, which also gives the boxes: see `zip_keras.training.classifier_start`."""
+    count = len(COCO_CLASSES)
+    outputs, window = source.weight.shape[0], source.weight.shape[2:]
+    if window != (1, 1) or outputs < count or source.bias is None:
+        raise UserError(f"not the file of backbone {name}: {shown} is no 1x1 convolution to {count} classes and a bias")
+    kernel, bias = source.weight[:count, :, 0, 0].T, source.bias[:count]
+    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        raise UserError(f"{shown} holds something other than finite numbers")
+    return {f"classifier_{level}/kernel": kernel, f"classifier_{level}/bias": bias}
 
 
 def _fill(target: keras.layers.Layer, source: OnnxConvolution, shown: str, name: str) -> None:
@@ -65,7 +81,7 @@ def _fill(target: keras.layers.Layer, source: OnnxConvolution, shown: str, name:
     target.bias.assign(bias)
 
 
-def _esnet(layers: dict[str, Any]) -> list[keras.layers.Layer | None]:
+def _esnet(layers: dict[str, Any]) -> list[keras.layers.Layer | int | None]:
     return [
         conv.convolution
         for layer in layers.values()
@@ -73,17 +89,18 @@ def _esnet(layers: dict[str, Any]) -> list[keras.layers.Layer | None]:
     ]
 
 
-def _picodet(layers: dict[str, Any]) -> list[keras.layers.Layer | None]:
-    """The file has four convolutions of the level of stride 64 before the towers, and a last layer after each tower."""
+def _picodet(layers: dict[str, Any]) -> list[keras.layers.Layer | int | None]:
+    """The file has four convolutions of the level of stride 64 before the towers, and a last layer after each tower:
+    the number of the level stands for it."""
     parts = {name: _esnet({name: layer}) for name, layer in layers.items()}
     towers = {
         level: [x for n, part in parts.items() if n.startswith(f"tower_{level}") for x in part] for level in (1, 2, 3)
     }
     others = [x for name, part in parts.items() if not name.startswith("tower") for x in part]
-    return [*others, *[None] * 4, *towers[1], None, *towers[2], None, *towers[3]]
+    return [*others, *[None] * 4, *towers[1], 1, *towers[2], 2, *towers[3], 3]
 
 
-SOURCES: dict[str, Callable[[dict[str, Any]], list[keras.layers.Layer | None]]] = {
+SOURCES: dict[str, Callable[[dict[str, Any]], list[keras.layers.Layer | int | None]]] = {
     "esnet_s": _esnet,
     "picodet_s": _picodet,
 }
