@@ -1,6 +1,7 @@
 """The network that a run starts with."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import keras
 
@@ -47,7 +48,7 @@ def build_network(
         say(f"{settings.weights}: {report}")
         whole = not report.kept
         if config.detector.start_classes:
-            say(start_classes(network, weights_file(settings.weights)))
+            say(start_classes(network, Path(weights_file(settings.weights))))
         backbone = network.backbone_paths
         missing = [line for line in report.kept if line.partition(":")[0] in backbone]
         if missing and config.model.batch_norm == "frozen":
