@@ -20,7 +20,9 @@ from zip_keras.layers.shuffle import (
     ShuffleBlock,
     ShuffleReduction,
 )
+from zip_keras.models.one_stage import OneStageNetwork
 from zip_keras.models.proposal_network import ProposalNetwork
+from zip_keras.training.classifier_start import start_classes
 from zip_keras.weights.npz import load_weights
 from zip_keras.weights.onnx import OnnxConvolution
 from zip_keras.weights.onnx_conversion import SOURCES, convert_convolutions
@@ -224,7 +226,8 @@ def test_all_three_taps_equal_onnx_runtime(teacher, real_data, tmp_path, capsys,
     assert main(["convert_weights", str(teacher), str(tmp_path / "ours.npz"), "--backbone", name]) == 0
     ours = backbone_model(name)
     report = load_weights(ours, tmp_path / "ours.npz")
-    assert (report.kept, report.unused) == ((), ())
+    assert report.kept == ()
+    assert all(path.startswith("classifier_") for path in report.unused)
     expected = their_taps(onnx, runtime, teacher, TAPS[name], *image.shape[:2])(image)
     maps = [numpy_of(map_) for map_ in ours(image[None])]
     differences = [
@@ -244,3 +247,44 @@ def test_the_weights_fill_the_backbone_of_a_narrow_network(convolutions, tmp_pat
     report = load_weights(network, tmp_path / "ours.npz")
     assert report.unused == ()
     assert not [line for line in report.kept if line.startswith("backbone")]
+
+
+def test_class_scores_start_as_the_teachers(teacher, real_data, tmp_path, capsys):
+    """P(class) of the anchors of every cell is the file's class score of that cell, for VOC's names too."""
+    runtime = pytest.importorskip("onnxruntime")
+    from PIL import Image
+
+    names, numbers = ("sofa", "person", "red cell", "tv"), (57, 0, None, 62)
+    file = min((real_data("voc07") / "JPEGImages").glob("*.jpg"))
+    image = np.asarray(Image.open(file).convert("RGB").resize((416, 416)), np.float32)
+    assert main(["convert_weights", str(teacher), str(tmp_path / "p.npz"), "--backbone", "picodet_s"]) == 0
+    assert "classifier of COCO's 80 classes" in capsys.readouterr().out
+    config = ModelConfig(backbone="picodet_s", merge="conv", zoom_in_width=0.125, head_channels=104)
+    network = OneStageNetwork(config, class_names=names)
+    load_weights(network, tmp_path / "p.npz")
+    assert start_classes(network, tmp_path / "p.npz").endswith("from COCO for 3 classes, not for red cell")
+    session = runtime.InferenceSession(teacher.read_bytes(), providers=["CPUExecutionProvider"])
+    mean, scale = (np.array(v, np.float32) for v in ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)))
+    theirs = session.run(None, {"image": ((image - mean) / scale).transpose(2, 0, 1)[None].astype(np.float32)})
+    for logits, scores in zip(network(image[None])["logits"], theirs, strict=False):
+        ours = numpy_of(logits)[0].reshape(scores.shape[-2], -1, 1 + len(names))  # cells, anchors, classes
+        assert scores.shape[-1] == 80
+        for place, number in enumerate(numbers, 1):
+            score = 1 / (1 + np.exp(-ours[..., place]))
+            expected = 0.01 if number is None else scores.reshape(-1, 80)[:, number, None]
+            np.testing.assert_allclose(score, np.broadcast_to(expected, score.shape), atol=1e-4)
+        assert not ours[..., 0].any()
+
+
+def test_a_class_start_that_cannot_be_is_refused(tmp_path):
+    file = tmp_path / "p.npz"
+    np.savez(file, **{"classifier_1/kernel": np.zeros((32, 80), "float32")})
+    config = ModelConfig(backbone=NAME, zoom_in="none", head_channels=16)
+    with pytest.raises(UserError, match="COCO has none of the classes red, white"):
+        start_classes(OneStageNetwork(config, class_names=("red", "white")), file)
+    network = OneStageNetwork(config, class_names=("cat",))
+    with pytest.raises(UserError, match=r"p\.npz: no classifier of level 1"):
+        start_classes(network, file)
+    np.savez(file, **{f"classifier_1/{part}": np.zeros(shape) for part, shape in (("kernel", (32, 80)), ("bias", 80))})
+    with pytest.raises(UserError, match=r"set model\.head_channels to 32 or more"):
+        start_classes(network, file)
