@@ -7,6 +7,9 @@ import zip_keras  # registers the project's classes, so that keras.models.load_m
 found.boxes, found.scores, found.levels  # [n, 4] y1, x1, y2, x2 in pixels; [n]; [n]
 zip_keras.draw("photo.jpg", found, "boxes.jpg")
 
+[found] = zip_keras.detect("runs/mine", "photo.jpg")  # a detector of your own
+found.boxes, found.scores, found.classes, found.names
+
 proposer = zip_keras.from_preset(zip_keras.DEFAULT_PRESET)  # a Keras model; or keras.models.load_model("best.keras")
 result = proposer(images)  # uint8 [B, H, W, 3] -> {"boxes" [B, n, 4], "scores" [B, n], "valid" [B, n], "levels" [B, n]}
 """
@@ -28,10 +31,12 @@ if TYPE_CHECKING:
         PostprocessConfig,
         TargetConfig,
     )
-    from zip_keras.inference.boxes import Boxes
+    from zip_keras.inference.boxes import Boxes, Detections
+    from zip_keras.inference.detect import detect
+    from zip_keras.inference.draw import draw
     from zip_keras.inference.loading import load_proposer
     from zip_keras.inference.options import InferenceOptions
-    from zip_keras.inference.propose import draw, propose
+    from zip_keras.inference.propose import propose
     from zip_keras.models.detector import Detector
     from zip_keras.models.one_stage import OneStageNetwork
     from zip_keras.models.proposal_network import ProposalNetwork
@@ -45,6 +50,7 @@ __all__ = [
     "DEFAULT_PRESET",
     "AnchorConfig",
     "Boxes",
+    "Detections",
     "Detector",
     "DetectorConfig",
     "InferenceOptions",
@@ -57,6 +63,7 @@ __all__ = [
     "TargetConfig",
     "TwoStageNetwork",
     "UserError",
+    "detect",
     "draw",
     "from_preset",
     "list_presets",
@@ -78,10 +85,12 @@ _HOMES = {
     "zip_keras.models.two_stage": ("TwoStageNetwork",),
     "zip_keras.models.proposal_network": ("ProposalNetwork",),
     "zip_keras.models.proposer": ("Proposer",),
-    "zip_keras.inference.boxes": ("Boxes",),
+    "zip_keras.inference.boxes": ("Boxes", "Detections"),
+    "zip_keras.inference.detect": ("detect",),
+    "zip_keras.inference.draw": ("draw",),
     "zip_keras.inference.loading": ("load_proposer",),
     "zip_keras.inference.options": ("InferenceOptions",),
-    "zip_keras.inference.propose": ("draw", "propose"),
+    "zip_keras.inference.propose": ("propose",),
     "zip_keras.presets": ("DEFAULT_PRESET", "from_preset", "list_presets"),
 }
 

@@ -11,8 +11,9 @@ from PIL import Image
 import zip_keras
 from zip_keras.errors import UserError
 from zip_keras.inference.images import as_rgb
+from zip_keras.inference.kept import KeptModels
 from zip_keras.inference.options import InferenceOptions
-from zip_keras.inference.propose import _Runners
+from zip_keras.inference.propose import _runner
 from zip_keras.inference.runner import InferenceRunner
 
 
@@ -21,9 +22,9 @@ def image():
     return np.random.default_rng(3).integers(0, 256, (90, 120, 3), np.uint8)
 
 
-@pytest.mark.parametrize("module", ["zip_keras.inference.boxes", "zip_keras.inference.propose"])
+@pytest.mark.parametrize("module", ["boxes", "detect", "draw", "propose"])
 def test_examples_in_docstrings(module):
-    result = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    result = doctest.testmod(importlib.import_module(f"zip_keras.inference.{module}"), optionflags=doctest.ELLIPSIS)
     assert result.attempted > 3
     assert result.failed == 0
 
@@ -118,25 +119,28 @@ class TestProposer:
 
 
 class TestLoadedModels:
-    def test_a_model_by_name_stays_loaded_until_its_file_changes(self, small_run, small_proposer, tmp_path):
-        runners, plain = _Runners(2), InferenceOptions()
+    @pytest.fixture(autouse=True)
+    def two_are_kept(self, monkeypatch):
+        monkeypatch.setattr("zip_keras.inference.propose._RUNNERS", KeptModels(2))
+
+    def test_a_model_by_name_stays_loaded_until_its_file_changes(self, small_run, tmp_path):
+        plain = InferenceOptions()
         file = tmp_path / "best.keras"
         file.write_bytes((small_run / "last.keras").read_bytes())
-        first = runners.get(file, plain)
-        assert runners.get(tmp_path, plain) is first  # the run folder's name for it
-        assert runners.get(str(file), InferenceOptions(max_proposals=7)) is first
+        first = _runner(file, plain)
+        assert _runner(tmp_path, plain) is first  # the run folder's name for it
+        assert _runner(str(file), InferenceOptions(max_proposals=7)) is first
         os.utime(file, ns=(1, 1))
-        assert runners.get(file, plain) is not first
+        assert _runner(file, plain) is not first
 
     def test_options_longer_lists_and_forgotten_models(self, small_proposer):
-        runners = _Runners(2)
-        plain = runners.get(small_proposer, InferenceOptions())
-        longer = runners.get(small_proposer, InferenceOptions(max_proposals=200))
+        plain = _runner(small_proposer, InferenceOptions())
+        longer = _runner(small_proposer, InferenceOptions(max_proposals=200))
         assert (plain.output_size, longer.output_size) == (50, 200)
-        assert runners.get(small_proposer, InferenceOptions()) is plain
-        runners.get(small_proposer, InferenceOptions(flip=True))  # the third: the longer one was used least recently
-        assert runners.get(small_proposer, InferenceOptions()) is plain
-        assert runners.get(small_proposer, InferenceOptions(max_proposals=200)) is not longer
+        assert _runner(small_proposer, InferenceOptions()) is plain
+        _runner(small_proposer, InferenceOptions(flip=True))  # the third: the longer one was used least recently
+        assert _runner(small_proposer, InferenceOptions()) is plain
+        assert _runner(small_proposer, InferenceOptions(max_proposals=200)) is not longer
 
     def test_no_such_model(self, image):
         with pytest.raises(UserError, match="no such model"):

@@ -1,30 +1,35 @@
 """`zip-keras detect`: writes the objects of images with their classes."""
 
 import argparse
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zip_keras.cli import _options
-from zip_keras.cli._images import ImageReader
-from zip_keras.cli._output import print_counts
 from zip_keras.cli._paths import check_output_file, check_output_folder
-from zip_keras.errors import UserError
+from zip_keras.cli._resumable import Predict, ResumablePrediction
 from zip_keras.inference.inputs import ImageFile, find_images
 from zip_keras.inference.model_files import find_model
+from zip_keras.plots.detections import LABELLED_SCORE
 from zip_keras.predictions.container import ImagePredictions, Predictions
-from zip_keras.predictions.formats import check_ids, format_of, write_predictions
+from zip_keras.predictions.formats import check_ids, format_of
+from zip_keras.predictions.unfinished import files_of
 from zip_keras.utils.optional import optional_import
 from zip_keras.utils.startup import start_tensorflow
+
+if TYPE_CHECKING:
+    from zip_keras.models.detector import Detector
 
 DESCRIPTION = """\
 Writes the detections of images, boxes in their own pixels with scores and classes. PATH is an image, a folder (with its
 subfolders), a .txt list of images, or a data set spec such as data/voc07:val or records:DIR. The suffix of --output
 chooses the kind of file, .json (COCO results) for example; a box's category_id is 1 + the number of its class in the
-model's class names, which the command prints. An image's id is the integer of a numeric file stem, else the stem. The
-file appears complete at the end, or not at all."""
+model's class names, which the command prints. An image's id is the integer of a numeric file stem, else the stem.
+
+The output appears complete at the end. Images that are done are kept in .NAME.unfinished beside it; the same command
+continues from there after an interrupt, an error or a full disk."""
 EXAMPLES = """\
   zip-keras detect photo.jpg --model runs/bccd_two_stage --output detections.json --pictures pictures/
   zip-keras detect data/bccd:test --model runs/bccd_two_stage --output detections.json --max-detections 100
@@ -49,7 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("pictures")
     group.add_argument("--pictures", metavar="DIR", help="also draw labelled boxes into DIR/IMAGE_ID.jpg")
     group.add_argument(
-        "--pictures-score", type=share, default=0.3, metavar="S", help="least score of a drawn box (default: 0.3)"
+        "--pictures-score",
+        type=share,
+        default=LABELLED_SCORE,
+        metavar="S",
+        help=f"least score of a drawn box (default: {LABELLED_SCORE})",
     )
 
 
@@ -59,13 +68,37 @@ def run(arguments: argparse.Namespace) -> None:
     check_output_folder("--pictures", arguments.pictures)
     if arguments.pictures:
         optional_import("PIL.Image", "--pictures", "train")
-    find_model(arguments.model)
+    model = find_model(arguments.model)
     images, left_out = find_images(arguments.paths, arguments.on_bad_image)
     check_ids(arguments.output, (image.image_id for image in images))
-    start_tensorflow(arguments.device)
-    from zip_keras.inference.detectors import compile_detector, load_keras_detector, with_detection_options
+    work = ResumablePrediction(arguments, _made_by(model, arguments))
 
-    detector = with_detection_options(
+    def prepare() -> Predict:
+        detector = _load(arguments)
+        from zip_keras.inference.detectors import add_detections, compile_detector
+
+        detect = compile_detector(detector)
+        names = ", ".join(f"{number} {name}" for number, name in enumerate(detector.class_names, 1))
+        print(f"category_id: {names}")
+
+        def predict(image: ImageFile, pixels: np.ndarray) -> ImagePredictions:
+            found = detect(pixels)
+            if arguments.pictures:
+                work.save_picture(image, _picture(pixels, found, detector.class_names, arguments.pictures_score))
+            one = Predictions()
+            add_detections(one, image.image_id, found)
+            return one[image.image_id]
+
+        return predict
+
+    work.run(images, prepare, left_out)
+
+
+def _load(arguments: argparse.Namespace) -> "Detector":
+    start_tensorflow(arguments.device)
+    from zip_keras.inference.detectors import load_keras_detector, with_detection_options
+
+    return with_detection_options(
         load_keras_detector(arguments.model),
         arguments.max_detections,
         arguments.score_threshold,
@@ -73,57 +106,17 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.long_side,
         arguments.flip,
     )
-    work = _Work(compile_detector(detector), detector.class_names, arguments)
-    started = time.perf_counter()
-    boxes = write_predictions(arguments.output, work.over(images))
-    done = work.reader.done
-    seconds = (time.perf_counter() - started) / max(done, 1)
-    print(f"{arguments.output}: {boxes} boxes of {done} images, {seconds:.3f} s an image")
-    print("  category_id: " + ", ".join(f"{number} {name}" for number, name in enumerate(detector.class_names, 1)))
-    print_counts(left_out, "left out")
-    if work.reader.bad:
-        print(f"  skipped, cannot be read: {len(work.reader.bad)}")
-    if arguments.pictures:
-        print(f"  pictures: {arguments.pictures}")
 
 
-class _Work:
-    """Detects image by image.
+def _made_by(model: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """All that the boxes and the picture of an image depend on."""
+    names = ("max_detections", "score_threshold", "scales", "long_side", "flip", "pictures_score")
+    return {"model": files_of(model), **{name: getattr(arguments, name) for name in names}}
 
-    Attributes:
-        reader: counts the images.
-    """
 
-    def __init__(self, detect, class_names: Sequence[str], arguments: argparse.Namespace):
-        self.detect, self.class_names = detect, class_names
-        self.reader = ImageReader(arguments.on_bad_image == "skip")
-        self.folder = Path(arguments.pictures) if arguments.pictures else None
-        self.least = arguments.pictures_score
+def _picture(pixels: np.ndarray, found: dict[str, np.ndarray], class_names: Sequence[str], least: float) -> Any:
+    from zip_keras.plots.detections import draw_detections
 
-    def over(self, images: Sequence[ImageFile]) -> Iterator[ImagePredictions]:
-        """The detections of each image that can be read.
-
-        Raises:
-            UserError: an image cannot be read and is not to be skipped, or none can.
-        """
-        from zip_keras.inference.detectors import add_detections
-
-        for image, pixels in self.reader.over(images):
-            found = self.detect(pixels)
-            if self.folder is not None:
-                self._draw(self.folder, image, pixels, found)
-            one = Predictions()
-            add_detections(one, image.image_id, found)
-            yield one[image.image_id]
-
-    def _draw(self, folder: Path, image: ImageFile, pixels: np.ndarray, found: dict[str, np.ndarray]) -> None:
-        from zip_keras.plots.detections import draw_detections
-
-        file = folder / f"{str(image.image_id).replace('/', '_')}.jpg"
-        shown = found["scores"] >= self.least
-        boxes, scores, classes = (found[name][shown] for name in ("boxes", "scores", "classes"))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            draw_detections(pixels, boxes, scores, classes, self.class_names).save(file, quality=90)
-        except OSError as error:
-            raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
+    shown = found["scores"] >= least
+    boxes, scores, classes = (found[name][shown] for name in ("boxes", "scores", "classes"))
+    return draw_detections(pixels, boxes, scores, classes, class_names)

@@ -3,28 +3,24 @@
 import argparse
 import dataclasses
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zip_keras.cli import _options
-from zip_keras.cli._images import ImageReader
-from zip_keras.cli._output import print_counts
 from zip_keras.cli._paths import check_output_file, check_output_folder
+from zip_keras.cli._resumable import Predict, ResumablePrediction
 from zip_keras.errors import UserError
 from zip_keras.inference.calibration_images import refuse_calibration_images
 from zip_keras.inference.inputs import ImageFile, find_images
 from zip_keras.inference.model_files import find_model, stored_calibration
 from zip_keras.plots.selection import SHOWN_COUNT, SHOWN_IOU, SHOWN_SHARE, select_for_display
 from zip_keras.predictions.container import ImagePredictions, Predictions
-from zip_keras.predictions.formats import check_ids, format_of, write_predictions
-from zip_keras.predictions.unfinished import UnfinishedPredictions, files_of, image_key
+from zip_keras.predictions.formats import check_ids, format_of
+from zip_keras.predictions.unfinished import files_of
 from zip_keras.presets import DEFAULT_PRESET
 from zip_keras.utils.optional import optional_import
-from zip_keras.utils.progress import note
 from zip_keras.utils.startup import start_tensorflow
 
 DEFAULT_OUTPUT, DEFAULT_PICTURES = "proposals.json", "proposals"  # of the shortest command
@@ -118,32 +114,26 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.allow_calibration_images:
         refuse_calibration_images(stored_calibration(model), images)
 
-    work = _Work(arguments, UnfinishedPredictions(arguments.output, _made_by(model, options, arguments)))
-    remaining = work.remaining(images)
-    seconds = 0.0
-    if remaining:
+    work = ResumablePrediction(arguments, _made_by(model, options, arguments))
+
+    def prepare() -> Predict:
         start_tensorflow(arguments.device)
         from zip_keras.inference.loading import load_proposer
 
         propose = load_proposer(model, options=options)
-        started = time.perf_counter()
-        try:
-            work.go(propose, remaining, len(images) - len(remaining))
-        except (UserError, KeyboardInterrupt):
-            if work.unfinished:
-                note(f"{len(work.unfinished)} images are kept in {work.unfinished.path}; the same command continues")
-            raise
-        seconds = time.perf_counter() - started
-    boxes = write_predictions(arguments.output, work.unfinished.over(_key(image) for image in images))
-    work.unfinished.remove()
-    done = work.reader.done
-    speed = f", {seconds / done:.3f} s an image" if done else ""
-    print(f"{arguments.output}: {boxes} boxes of {len(images) - len(work.reader.bad)} images{speed}")
-    print_counts(left_out, "left out")
-    if work.reader.bad:
-        print(f"  skipped, cannot be read: {len(work.reader.bad)}")
-    if arguments.pictures:
-        print(f"  pictures: {arguments.pictures}")
+
+        def predict(image: ImageFile, pixels: np.ndarray) -> ImagePredictions:
+            one = Predictions()
+            found = propose(pixels)
+            one.add(image.image_id, found.boxes, found.scores, found.levels)
+            part = _chosen(one[image.image_id], arguments)
+            if arguments.pictures:
+                work.save_picture(image, _picture(image, pixels, part, arguments))
+            return part
+
+        return predict
+
+    work.run(images, prepare, left_out)
 
 
 def _default_pictures() -> str | None:
@@ -158,7 +148,7 @@ def _default_pictures() -> str | None:
 
 def _made_by(model: Path, options: Any, arguments: argparse.Namespace) -> dict[str, Any]:
     """All that the boxes and the picture of an image depend on."""
-    names = ("min_score", "top", "pictures", "scores", "pictures_count", "pictures_iou", "pictures_share")
+    names = ("min_score", "top", "scores", "pictures_count", "pictures_iou", "pictures_share")
     return {
         "model": files_of(model),
         "options": dataclasses.asdict(options),
@@ -166,69 +156,17 @@ def _made_by(model: Path, options: Any, arguments: argparse.Namespace) -> dict[s
     }
 
 
-def _key(image: ImageFile) -> str:
-    return image_key(image.image_id, image.file, image.offset)
+def _chosen(part: ImagePredictions, arguments: argparse.Namespace) -> ImagePredictions:
+    """The boxes that --min-score and --top keep."""
+    if arguments.min_score is not None:
+        part = part.choose(part.scores >= arguments.min_score)
+    return part if arguments.top is None else part.choose(np.arange(len(part)) < arguments.top)
 
 
-class _Work:
-    """Proposes image by image.
+def _picture(image: ImageFile, pixels: np.ndarray, part: ImagePredictions, given: argparse.Namespace) -> Any:
+    from zip_keras.plots.boxes import draw_boxes
 
-    Attributes:
-        reader: counts the images.
-        unfinished: takes the boxes of each image as soon as they are known.
-    """
-
-    def __init__(self, arguments: argparse.Namespace, unfinished: UnfinishedPredictions):
-        self.arguments, self.unfinished = arguments, unfinished
-        self.reader = ImageReader(arguments.on_bad_image == "skip")
-
-    def remaining(self, images: Sequence[ImageFile]) -> list[ImageFile]:
-        """The images that are not done."""
-        remaining = [image for image in images if not self._is_done(image)]
-        if len(remaining) < len(images):
-            note(f"{self.unfinished.path}: {len(images) - len(remaining)} of {len(images)} images are done already")
-        return remaining
-
-    def go(self, propose, images: Sequence[ImageFile], done_before: int) -> None:
-        """Proposes on each image that can be read.
-
-        Raises:
-            UserError: an image cannot be read and is not to be skipped, or none can; the others are done.
-        """
-        for image, pixels in self.reader.over(images, done_before):
-            one = Predictions()
-            found = propose(pixels)
-            one.add(image.image_id, found.boxes, found.scores, found.levels)
-            part = self._chosen(one[image.image_id])
-            if self.arguments.pictures:
-                self._draw(image, pixels, part)
-            self.unfinished.add(_key(image), part)
-
-    def _chosen(self, part: ImagePredictions) -> ImagePredictions:
-        """The boxes that --min-score and --top keep."""
-        if self.arguments.min_score is not None:
-            part = part.choose(part.scores >= self.arguments.min_score)
-        return part if self.arguments.top is None else part.choose(np.arange(len(part)) < self.arguments.top)
-
-    def _draw(self, image: ImageFile, pixels: np.ndarray, part: ImagePredictions) -> None:
-        from zip_keras.plots.boxes import draw_boxes
-
-        given = self.arguments
-        rows = select_for_display(
-            part.boxes, part.scores, given.pictures_count, given.pictures_iou, given.pictures_share
-        )
-        shown = part.choose(rows)
-        levels = shown.levels if part.levels.any() else None
-        scores = shown.scores if given.scores else None
-        file = self._picture(image)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            draw_boxes(pixels, shown.boxes, image.boxes, levels, scores).save(file, quality=90)
-        except OSError as error:
-            raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
-
-    def _picture(self, image: ImageFile) -> Path:
-        return Path(self.arguments.pictures) / f"{str(image.image_id).replace('/', '_')}.jpg"
-
-    def _is_done(self, image: ImageFile) -> bool:
-        return _key(image) in self.unfinished and not (self.arguments.pictures and not self._picture(image).is_file())
+    rows = select_for_display(part.boxes, part.scores, given.pictures_count, given.pictures_iou, given.pictures_share)
+    shown = part.choose(rows)
+    levels = shown.levels if part.levels.any() else None
+    return draw_boxes(pixels, shown.boxes, image.boxes, levels, shown.scores if given.scores else None)

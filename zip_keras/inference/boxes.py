@@ -1,8 +1,9 @@
-"""The result of one image."""
+"""The result of one image: proposals, or objects with their classes."""
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -39,13 +40,15 @@ class Boxes:
         best = f", best score {self.scores[0]:.3f}" if len(self) else ""
         return f"Boxes(n={len(self)}{best})"
 
-    def head(self, count: int | None) -> "Boxes":
+    def head(self, count: int | None) -> Self:
         """The best `count` boxes; all of them for None."""
         return self.take(slice(count))
 
-    def take(self, places: np.ndarray | slice) -> "Boxes":
+    def take(self, places: np.ndarray | slice) -> Self:
         """The boxes at these places of the list."""
-        return Boxes(*(getattr(self, field.name)[places] for field in dataclasses.fields(self)))
+        columns = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        arrays = {name: value[places] for name, value in columns.items() if isinstance(value, np.ndarray)}
+        return dataclasses.replace(self, **arrays)
 
     @classmethod
     def of_batch(cls, outputs: Mapping[str, np.ndarray], index: int = 0) -> "Boxes":
@@ -56,4 +59,36 @@ class Boxes:
             index: of the image.
         """
         valid = np.asarray(outputs["valid"])[index]
-        return cls(*(np.asarray(outputs[field.name])[index][valid] for field in dataclasses.fields(cls)))
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(*(np.asarray(outputs[name])[index][valid] for name in names))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Detections(Boxes):
+    """The objects of one image, best first.
+
+    Attributes:
+        boxes, scores, levels: as of `Boxes`.
+        classes: int32 `[n]`, numbers in `class_names`.
+        class_names: of the model.
+
+    >>> import numpy as np
+    >>> boxes, scores = np.float32([[0, 0, 40, 60], [5, 5, 9, 9]]), np.float32([0.9, 0.2])
+    >>> found = Detections(boxes, scores, np.int32([3, 1]), np.int32([1, 0]), ("cat", "dog"))
+    >>> found.names
+    ['dog', 'cat']
+    >>> found.head(1)
+    Detections(n=1, best dog 0.900)
+    """
+
+    classes: np.ndarray
+    class_names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        best = f", best {self.names[0]} {self.scores[0]:.3f}" if len(self) else ""
+        return f"Detections(n={len(self)}{best})"
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each box's class."""
+        return [self.class_names[number] for number in self.classes]

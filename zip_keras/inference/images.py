@@ -1,7 +1,7 @@
 """Images as a notebook has them: paths, Pillow images and arrays become uint8 RGB."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -27,6 +27,13 @@ def images_of(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
     if not isinstance(images, Iterable):
         raise UserError(f"images: a {type(images).__name__}; give a path, a Pillow image, an array or a list of them")
     return list(images)
+
+
+def named_pixels(images: ImageLike | Iterable[ImageLike]) -> Iterator[np.ndarray]:
+    """The images that `images_of` tells apart, each by `as_rgb`; an error names the place in the list."""
+    given = images_of(images)
+    for place, image in enumerate(given):
+        yield as_rgb(image, "image" if len(given) == 1 else f"images[{place}]")
 
 
 def as_rgb(image: ImageLike, name: str = "image") -> np.ndarray:

@@ -11,6 +11,8 @@ from zip_keras.utils.optional import optional_import
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+LABELLED_SCORE = 0.3  # the least score of a box in a picture, where nothing else is asked for
+
 
 def draw_detections(
     image: np.ndarray, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, class_names: Sequence[str]

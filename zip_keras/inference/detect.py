@@ -1,0 +1,74 @@
+"""`zip_keras.detect`: images in any form to objects with their classes, for notebooks and scripts."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zip_keras.inference.boxes import Detections
+from zip_keras.inference.detectors import compile_detector, load_keras_detector, with_detection_options
+from zip_keras.inference.images import ImageLike, named_pixels
+from zip_keras.inference.kept import KeptModels
+from zip_keras.models.detector import Detector
+
+
+def detect(
+    model: Detector | str | Path,
+    images: ImageLike | Iterable[ImageLike],
+    *,
+    max_detections: int | None = None,
+    score_threshold: float | None = None,
+    short_sides: Sequence[int] | None = None,
+    long_side: int | None = None,
+    flip: bool | None = None,
+) -> list[Detections]:
+    """Finds the objects of one or more images and says their classes.
+
+    The last four models stay loaded, so that repeated calls are fast; a model whose files changed is loaded again.
+
+    Args:
+        model: a `Detector`, or the path of one: a run folder, a `.keras` file, an export.
+        images: as of `propose`: a path, a Pillow image, a uint8 array `[H, W, 3]` (RGB), or a list of them.
+        max_detections: boxes an image at most; the model's own limit by default.
+        score_threshold: boxes with a lower score are left out; the model's own by default.
+        short_sides: scales of the image, pixels of its short side; as trained by default.
+        long_side: cap of the longer side at every scale.
+        flip: flip test-time augmentation.
+
+    Returns:
+        One `Detections` for each image: `boxes` float32 `[n, 4]` (y1, x1, y2, x2 in pixels of that image), `scores`
+        float32 `[n]` in descending order, `classes` int32 `[n]`, `names`, and `levels` int32 `[n]`.
+
+    Raises:
+        UserError: no such model, it is no detector, an image cannot be read, an array is not uint8 `[H, W, 3]`, or a
+            value that cannot be; the message says what it is.
+
+    >>> import zip_keras
+    >>> from zip_keras.data.synthetic import render_scene  # any uint8 [H, W, 3] array, a path or a Pillow image does
+    >>> image = render_scene(seed=0, index=5).image
+    >>> config = zip_keras.ModelConfig(width=0.125, zoom_in="released", head_channels=16)
+    >>> network = zip_keras.OneStageNetwork(config, class_names=("cat", "dog"))  # random; else the path of a run
+    >>> detector = zip_keras.Detector(network, short_sides=64)
+    >>> [found] = zip_keras.detect(detector, image, max_detections=5, score_threshold=0)
+    >>> found.boxes.shape, found.scores.shape, set(found.names) <= {"cat", "dog"}
+    ((5, 4), (5,), True)
+    """
+    sides = None if short_sides is None else tuple(short_sides)
+    options = (max_detections, score_threshold, sides, long_side, flip)
+
+    def make(found: Detector | Path) -> Callable[[np.ndarray], Detections]:
+        detector = found if isinstance(found, Detector) else load_keras_detector(found)
+        detector = with_detection_options(detector, *options)
+        run, class_names = compile_detector(detector), tuple(detector.class_names)
+
+        def runner(image: np.ndarray) -> Detections:
+            one = run(image)
+            return Detections(one["boxes"], one["scores"], one["levels"], one["classes"], class_names)
+
+        return runner
+
+    runner = _RUNNERS.get(model, options, make)
+    return [runner(image) for image in named_pixels(images)]
+
+
+_RUNNERS: KeptModels[Detector, Callable[[np.ndarray], Detections]] = KeptModels()
