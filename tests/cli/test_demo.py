@@ -24,7 +24,7 @@ def test_a_config_that_starts_from_a_preset_has_its_network(file):
         assert config.model == from_dict(ModelConfig, preset["network"]["config"])
     if file.stem == "demo":  # before and after are measured alike
         assert config.train.weights in list_presets()
-        assert config.postprocess == from_dict(PostprocessConfig, preset["proposer"]["postprocess"])
+        assert config.postprocess == from_dict(PostprocessConfig, preset["model"]["postprocess"])
 
 
 def test_the_photographs_are_in_the_repository():

@@ -49,9 +49,9 @@ def test_the_recipe_has_the_network_of_the_preset():
     config, preset = read_config(DEFAULT_CONFIG), read_preset(FOLDER / DEFAULT_PRESET)
     for name, section in (("config", config.model), ("targets", config.targets), ("loss", config.loss)):
         assert section == from_dict(type(section), preset["network"][name])
-    assert config.postprocess == from_dict(type(config.postprocess), preset["proposer"]["postprocess"])
-    assert config.data.short_side == preset["proposer"]["short_sides"]
-    assert config.data.long_side == preset["proposer"]["long_side"]
+    assert config.postprocess == from_dict(type(config.postprocess), preset["model"]["postprocess"])
+    assert config.data.short_side == preset["model"]["short_sides"]
+    assert config.data.long_side == preset["model"]["long_side"]
     assert (ROOT / "configs" / "finetune.yaml").read_text() == DEFAULT_CONFIG.read_text()
 
 

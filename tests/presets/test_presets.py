@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import zip_keras
 from zip_keras import presets
 from zip_keras.cli import main
 from zip_keras.errors import UserError
+from zip_keras.inference.detectors import load_keras_detector
 from zip_keras.inference.loading import load_keras_proposer, load_proposer
+from zip_keras.inference.model_files import is_detector
 from zip_keras.inference.options import InferenceOptions
 from zip_keras.utils.digests import sha256
 
@@ -19,6 +22,18 @@ def folder(small_proposer, tmp_path_factory):
     presets.save_preset(small_proposer, place / "small", "random weights")
     (place / "small" / presets.CARD_FILE).write_text("# Card of small\n")
     return place
+
+
+@pytest.fixture(scope="module")
+def small_detector():
+    """One stage, random weights."""
+    import keras
+
+    from tests.training.tiny import TINY_MODEL
+
+    keras.utils.set_random_seed(2)
+    network = zip_keras.OneStageNetwork(TINY_MODEL, class_names=("cat", "dog"))
+    return zip_keras.Detector(network, short_sides=64, long_side=128)
 
 
 @pytest.fixture
@@ -52,6 +67,32 @@ def test_commands_take_a_presets_name(installed, image, capsys):
     assert main(["presets"]) == 0
     assert main(["presets", "small"]) == 0
     assert capsys.readouterr().out == "small: random weights\n# Card of small\n\n"
+
+
+def test_a_detector_as_a_preset(installed, folder, small_detector, tmp_path, image, capsys):
+    small_detector.save(tmp_path / "d.keras")
+    save = ["presets", "pets", "--save", str(tmp_path / "d.keras"), "--description", "pets", "--folder", str(folder)]
+    assert main([*save, "--vote", "0.8"]) == 2
+    assert "--vote is for proposers" in capsys.readouterr().err
+    try:
+        assert main([*save, "--scales", "96", "--long-side", "160"]) == 0
+        (folder / "pets" / presets.CARD_FILE).write_text("# Card of pets\n")
+        capsys.readouterr()
+        assert main(["presets", "pets"]) == 0
+        assert capsys.readouterr().out == "# Card of pets\n\n## Classes\n\n1 cat, 2 dog\n"
+        loaded = load_keras_detector("pets")
+        assert (loaded.class_names, loaded.short_sides, loaded.long_side) == (("cat", "dog"), (96,), 160)
+        found = zip_keras.from_preset("pets")(image[None])
+        expected = small_detector.with_options(short_sides=96, long_side=160)(image[None])
+        np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-3)
+        assert is_detector("pets")
+        assert not is_detector("small")
+        with pytest.raises(UserError, match="pets: it is a detector"):
+            load_keras_proposer("pets")
+        with pytest.raises(UserError, match="small: it holds no detector"):
+            load_keras_detector("small")
+    finally:
+        shutil.rmtree(folder / "pets", ignore_errors=True)
 
 
 def test_unknown_and_damaged_presets(installed, folder, small_proposer, tmp_path):

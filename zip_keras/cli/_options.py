@@ -230,3 +230,17 @@ def postprocess_fields(words: Sequence[str]) -> dict[str, Any]:
                 f"--postprocess {word}: write NAME=VALUE, the value a number, a list such as [0.95,0.8], or null"
             ) from None
     return fields
+
+
+def refuse_options_of_proposers(model: str, options: "InferenceOptions") -> None:
+    """Raises `UserError` for options other than those of the scale, which are all that a detector takes."""
+    given = {
+        "--max-proposals": options.max_proposals is not None,
+        "--multi-scale": options.multi_scale,
+        "--vote": options.vote_iou is not None,
+        "--refinement-steps": options.refinement_steps is not None,
+        "--postprocess": options.postprocess is not None,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise UserError(f"{name} is for proposers, and {model} is a detector; leave it out")

@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     positive, share = _options.in_range(int, low=1), _options.in_range(float, low=0, high=1)
     _options.add_paths_argument(parser)
     parser.add_argument(
-        "--model", required=True, metavar="MODEL", help="run folder, .keras file or exported folder of a detector"
+        "--model",
+        required=True,
+        metavar="MODEL",
+        help="preset, run folder, .keras file or exported folder of a detector",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help=_options.PROPOSAL_FILE)
     _options.add_bad_image_argument(parser)

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     options = _options.inference_options(arguments)
     if of_detector := is_detector(arguments.model):
-        _refuse_options_of_proposers(arguments.model, options)
+        _options.refuse_options_of_proposers(arguments.model, options)
     check_output_folder("--output", arguments.output)
     folder = Path(arguments.output)
     version = next_version(folder) if arguments.version is None else arguments.version
@@ -64,20 +64,6 @@ def run(arguments: argparse.Namespace) -> None:
         f"{folder}: {proposer.postprocess_config.output_size} boxes an image, short side {scales}, long side "
         f"{proposer.long_side} ({size:.1f} MB)"
     )
-
-
-def _refuse_options_of_proposers(model: str, options: "InferenceOptions") -> None:
-    """A detector takes the options of the scale alone."""
-    given = {
-        "--max-proposals": options.max_proposals is not None,
-        "--multi-scale": options.multi_scale,
-        "--vote": options.vote_iou is not None,
-        "--refinement-steps": options.refinement_steps is not None,
-        "--postprocess": options.postprocess is not None,
-    }
-    for name, is_given in given.items():
-        if is_given:
-            raise UserError(f"{name} is for proposers, and {model} is a detector; leave it out")
 
 
 def _export_detector(

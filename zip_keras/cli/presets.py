@@ -6,13 +6,14 @@ from pathlib import Path
 from zip_keras.cli import _options
 from zip_keras.cli._paths import check_output_folder
 from zip_keras.errors import UserError
-from zip_keras.inference.model_files import find_model
-from zip_keras.presets import FOLDER, list_presets, model_card
+from zip_keras.inference.model_files import is_detector
+from zip_keras.presets import FOLDER, class_names, list_presets, model_card
 from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
 Lists the trained models that ship with the package, or prints the card of one (data, recipe, numbers, licence, known
-failures). A preset's name stands for the model in every command: propose --model NAME, export --model NAME.
+failures; of a detector also the numbers and names of its classes). A preset's name stands for the model in every
+command: propose --model NAME, detect --model NAME, export --model NAME.
 With --save a trained model becomes a preset: its options, and its weights in float16."""
 EXAMPLES = """\
   zip-keras presets
@@ -34,6 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
         _save(arguments)
     elif arguments.name:
         print(model_card(arguments.name))
+        if names := class_names(arguments.name):
+            print("## Classes\n\n" + ", ".join(f"{number} {name}" for number, name in enumerate(names, 1)))
     else:
         for name, description in list_presets().items():
             print(f"{name}: {description}")
@@ -44,13 +47,23 @@ def _save(arguments: argparse.Namespace) -> None:
         raise UserError("--save needs the preset's name and --description")
     folder = Path(arguments.folder or FOLDER) / arguments.name
     options = _options.inference_options(arguments)
-    find_model(arguments.save)
+    if of_detector := is_detector(arguments.save):
+        _options.refuse_options_of_proposers(arguments.save, options)
     check_output_folder("--folder", folder)
     start_tensorflow(arguments.device)
+    from zip_keras.inference.detectors import load_keras_detector, with_detection_options
     from zip_keras.inference.loading import load_keras_proposer
+    from zip_keras.models.detector import Detector
+    from zip_keras.models.proposer import Proposer
     from zip_keras.presets import save_preset
 
-    proposer = options.apply(load_keras_proposer(arguments.save))
-    save_preset(proposer, folder, arguments.description)
+    if of_detector:
+        detector = load_keras_detector(arguments.save)
+        model: Proposer | Detector = with_detection_options(
+            detector, short_sides=options.short_sides, long_side=options.long_side, flip=options.flip
+        )
+    else:
+        model = options.apply(load_keras_proposer(arguments.save))
+    save_preset(model, folder, arguments.description)
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
-    print(f"{folder}: {proposer.network.count_params() / 1e6:.2f} M weights, {size:.1f} MB; write its card.md")
+    print(f"{folder}: {model.network.count_params() / 1e6:.2f} M weights, {size:.1f} MB; write its card.md")

@@ -1,4 +1,4 @@
-"""Detectors by name: a run folder, a `.keras` file or an exported SavedModel."""
+"""Detectors by name: a run folder, a `.keras` file, an exported SavedModel or a preset."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -14,15 +14,22 @@ from zip_keras.inference.model_files import DETECTOR_FILE, find_model
 from zip_keras.inference.runner import load_images
 from zip_keras.models.detector import Detector
 from zip_keras.predictions.container import ImageId, Predictions, to_xywh
+from zip_keras.presets import PRESET_FILE, load_preset
 
 
 def load_keras_detector(model: str | Path) -> Detector:
-    """The `Detector` of a run folder or a `.keras` file, or of the `.keras` file that an export carries.
+    """The `Detector` of a run folder, a `.keras` file or a preset, or of the `.keras` file that an export carries.
 
     Raises:
         UserError: no such model, it cannot be loaded, or it is a proposer.
     """
-    file = keras_file_of(find_model(model), DETECTOR_FILE, "it holds no detector; `zip-keras propose` runs proposers")
+    path = find_model(model)
+    if (path / PRESET_FILE).is_file():
+        loaded = load_preset(path)
+        if not isinstance(loaded, Detector):
+            raise UserError(f"{model}: it holds no detector; `zip-keras propose` runs proposers")
+        return loaded
+    file = keras_file_of(path, DETECTOR_FILE, "it holds no detector; `zip-keras propose` runs proposers")
     fix = "`zip-keras propose` runs proposers, and detector.kind=two_stage trains a detector"
     return load_keras_file(file, Detector, fix)
 

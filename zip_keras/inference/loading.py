@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zip_keras.errors import UserError
 from zip_keras.inference.keras_file import keras_file_of, load_keras_file
 from zip_keras.inference.model_files import KERAS_FILE, find_model
 from zip_keras.inference.options import InferenceOptions
@@ -44,6 +45,9 @@ def load_keras_proposer(model: str | Path) -> Proposer:
     """
     path = find_model(model)
     if (path / PRESET_FILE).is_file():
-        return load_preset(path)
+        loaded = load_preset(path)
+        if not isinstance(loaded, Proposer):
+            raise UserError(f"{model}: it is a detector; `zip-keras detect` runs detectors")
+        return loaded
     file = keras_file_of(path, KERAS_FILE, "this SavedModel was not made by zip-keras export, or lost a file")
     return load_keras_file(file, Proposer, "save zip_keras.Proposer(network) instead")

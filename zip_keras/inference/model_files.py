@@ -58,7 +58,7 @@ def stored_calibration(model: str | Path) -> dict[str, Any] | None:
     """
     path = find_model(model)
     if (path / PRESET_FILE).is_file():
-        return read_preset(path)["proposer"].get("calibration")
+        return read_preset(path)["model"].get("calibration")
     file = path / KERAS_FILE if path.is_dir() else path
     if not file.is_file():  # a SavedModel of another make: it says so when it is loaded
         return None
@@ -92,6 +92,8 @@ def is_detector(model: str | Path) -> bool:
         UserError: no such model, or its file is broken.
     """
     path = find_model(model)
+    if (path / PRESET_FILE).is_file():
+        return read_preset(path)["model_class"] == "Detector"
     if path.is_dir():
         return (path / DETECTOR_FILE).is_file()
     return read_keras_config(path).get("class_name") == "Detector"

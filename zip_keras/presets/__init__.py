@@ -1,8 +1,8 @@
 """Trained models that ship with the package: nothing to download. A folder here is a preset.
 
-`NAME/preset.json` holds the proposer's configuration, a line of description and the SHA-256 of the weights,
-`NAME/weights.npz` the weights by variable path (kernels in float16, everything else in float32), `NAME/card.md` data,
-recipe, numbers, licence and failures.
+`NAME/preset.json` holds a line of description, the configuration of the model (a `Proposer` or a `Detector`) and the
+SHA-256 of the weights; `NAME/weights.npz` the weights by variable path, kernels in float16, everything else in float32;
+`NAME/card.md` data, recipe, numbers, licence and failures.
 """
 
 import json
@@ -18,6 +18,7 @@ from zip_keras.utils.files import atomic_write
 from zip_keras.utils.reading import read_json
 
 if TYPE_CHECKING:
+    from zip_keras.models.detector import Detector
     from zip_keras.models.proposer import Proposer
 
 FOLDER = Path(__file__).parent
@@ -31,8 +32,10 @@ def list_presets() -> dict[str, str]:
     return {folder.name: read_preset(folder)["description"] for folder in folders}
 
 
-def from_preset(name: str) -> "Proposer":
-    """The trained `Proposer` of a preset; change its options with `zip_keras.inference.options.InferenceOptions`.
+def from_preset(name: str) -> "Proposer | Detector":
+    """The trained `Proposer` or `Detector` of a preset.
+
+    `zip_keras.InferenceOptions(...).apply(proposer)` and `detector.with_options(...)` change their options.
 
     Args:
         name: one of `list_presets()`.
@@ -72,20 +75,30 @@ def weights_file(name: str) -> str:
     return name
 
 
-def load_preset(folder: Path) -> "Proposer":
-    """The proposer in a folder that `save_preset` wrote.
+def class_names(name: str) -> tuple[str, ...]:
+    """The names of a preset's classes in the order of their numbers; none of a proposer."""
+    return tuple(read_preset(FOLDER / name)["network"].get("class_names", ()))
+
+
+def load_preset(folder: Path) -> "Proposer | Detector":
+    """The model in a folder that `save_preset` wrote.
 
     Raises:
         UserError: a file is missing or damaged, or the weights are not those of the network.
     """
+    from zip_keras.models.detector import Detector
+    from zip_keras.models.one_stage import OneStageNetwork
     from zip_keras.models.proposal_network import ProposalNetwork
     from zip_keras.models.proposer import Proposer
+    from zip_keras.models.two_stage import TwoStageNetwork
     from zip_keras.weights.npz import load_weights
 
     content = read_preset(folder)
+    models = {kind.__name__: kind for kind in (Proposer, Detector)}
+    networks = {kind.__name__: kind for kind in (ProposalNetwork, OneStageNetwork, TwoStageNetwork)}
     try:
-        network = ProposalNetwork(**content["network"])
-        proposer = Proposer(network, **content["proposer"])
+        network = networks[content["network_class"]](**content["network"])
+        model = models[content["model_class"]](network, **content["model"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{folder / PRESET_FILE}: not a preset of this version of zip-keras ({error})") from None
     check_weights(folder, content)
@@ -93,14 +106,14 @@ def load_preset(folder: Path) -> "Proposer":
     if report.kept or report.unused:
         differing = (*report.kept, *report.unused)
         raise UserError(f"{folder / WEIGHTS_FILE}: not the weights of its network: {'; '.join(differing[:3])}")
-    return proposer
+    return model
 
 
-def save_preset(proposer: "Proposer", folder: Path, description: str) -> None:
-    """Writes a proposer as a preset (its card is written by hand).
+def save_preset(model: "Proposer | Detector", folder: Path, description: str) -> None:
+    """Writes a model as a preset (its card is written by hand).
 
     Args:
-        proposer: with the settings that users shall get.
+        model: with the settings that users shall get.
         folder: made if missing; its files are replaced.
         description: one line.
 
@@ -112,17 +125,18 @@ def save_preset(proposer: "Proposer", folder: Path, description: str) -> None:
     from zip_keras.weights.npz import variables_by_path
 
     arrays = {}
-    for path, variable in variables_by_path(proposer.network).items():
+    for path, variable in variables_by_path(model.network).items():
         values = keras.ops.convert_to_numpy(variable).astype(np.float32)
         with np.errstate(over="ignore"):  # refused below
             arrays[path] = values.astype(np.float16) if values.ndim > 1 else values
         if not np.isfinite(arrays[path]).all():
             raise UserError(f"variable {path} does not fit float16; its largest value is {np.abs(values).max():g}")
-    network, settings = proposer.network.get_config(), proposer.get_config()
     content = {
         "description": description,
-        "network": {name: network[name] for name in ("config", "targets", "loss")},
-        "proposer": {name: value for name, value in settings.items() if name != "network"},
+        "model_class": type(model).__name__,
+        "network_class": type(model.network).__name__,
+        "network": {name: value for name, value in model.network.get_config().items() if name != "name"},
+        "model": {name: value for name, value in model.get_config().items() if name != "network"},
         "versions": versions(),
     }
     with atomic_write(folder / WEIGHTS_FILE) as unfinished, open(unfinished, "wb") as stream:
@@ -144,7 +158,11 @@ def check_weights(folder: Path, content: dict[str, Any]) -> None:
 
 
 def read_preset(folder: Path) -> dict[str, Any]:
-    """What a preset says of itself: `description`, `network`, `proposer`, `versions`, `sha256` of its weights.
+    """What a preset says of itself.
+
+    Returns:
+        `description`; `model_class` and `model`, the arguments of that class; `network_class` and `network` likewise;
+        `versions`; `sha256` of its weights.
 
     Raises:
         UserError: the file is damaged.
@@ -154,7 +172,7 @@ def read_preset(folder: Path) -> dict[str, Any]:
         content = read_json(file)
     except UserError as error:
         raise UserError(f"{file}: damaged ({str(error).removeprefix(f'{file}: ')}); install zip-keras again") from None
-    kinds = {"description": str, "network": dict, "proposer": dict}
+    kinds = {"description": str, "model_class": str, "network_class": str, "network": dict, "model": dict}
     if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in kinds.items()):
         raise UserError(f"{file}: damaged (it must hold {', '.join(kinds)}); install zip-keras again")
     return content

@@ -45,13 +45,13 @@ def start_classes(network: OneStageNetwork, file: Path) -> str:
         raise UserError(f"detector.start_classes: COCO has none of the classes {', '.join(network.class_names[:5])}")
     arrays = read_arrays(file)
     for level in network.levels:
-        parts = [arrays.get(f"classifier_{level}/{part}") for part in ("kernel", "bias")]
-        if parts[0] is None or parts[1] is None:
+        kernel, bias = (arrays.get(f"classifier_{level}/{part}") for part in ("kernel", "bias"))
+        if kernel is None or bias is None:
             raise UserError(
                 f"{file}: no classifier of level {level} in it, which detector.start_classes needs; make the file with "
                 "zip-keras convert_weights picodet_s_416_coco.onnx FILE.npz --backbone picodet_s"
             )
-        _start(network.get_layer(f"class_head_{level}"), *parts, numbers)
+        _start(network.get_layer(f"class_head_{level}"), kernel, bias, numbers)
     missing = [name for name in network.class_names if name not in known]
     return f"{file}: class scores start from COCO for {len(known)} classes" + (
         f", not for {', '.join(missing)}" if missing else ""
