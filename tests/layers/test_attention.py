@@ -135,6 +135,60 @@ def test_more_sources_follow_the_two(merge):
     np.testing.assert_allclose(result, together, atol=0 if merge == "conv" else 0.3)
 
 
+def exact(layer, shape):
+    """Eighths as weights, so that sums of products with whole numbers are exact in any order."""
+    layer.build(shape)
+    rng = np.random.default_rng(4)
+    layer.set_weights([rng.integers(-8, 8, w.shape) / 8 for w in layer.get_weights()])
+    return layer
+
+
+def padded_map(size, to, channels=16):
+    """Whole numbers, in a larger map full of others; and which cells are valid."""
+    rng = np.random.default_rng(5)
+    x = rng.integers(-4, 8, (1, *to, channels)).astype("float32")
+    x[:, size[0] :] *= 100
+    x[:, :, size[1] :] *= 100
+    valid = np.zeros((1, *to, 1), "float32")
+    valid[:, : size[0], : size[1]] = 1
+    return x, valid
+
+
+@pytest.mark.parametrize(("size", "to"), [((5, 7), (9, 8)), ((1, 1), (2, 3)), ((3, 4), (3, 4))])
+@pytest.mark.parametrize("options", [{}, {"spatial": True}, {"activation": "linear"}], ids=str)
+def test_mu_of_a_padded_map_is_that_of_the_map(options, size, to):
+    x, valid = padded_map(size, to)
+    layer = exact(MapDecision(24, hidden=8, **options), x.shape)
+    alone = array(layer(x[:, : size[0], : size[1]]))
+    padded = array(layer(x, valid=valid))
+    if "spatial" in options:
+        padded = padded[:, : size[0], : size[1]]
+    np.testing.assert_array_equal(padded, alone)
+    if size != to and "spatial" not in options:
+        assert (array(layer(x)) != alone).any()  # the padding would have been seen
+
+
+@pytest.mark.parametrize(("size", "to"), [((5, 7), (9, 8)), ((1, 1), (2, 3)), ((3, 4), (3, 4))])
+def test_se_of_a_padded_map_is_that_of_the_map(size, to):
+    x, valid = padded_map(size, to)
+    layer = exact(SqueezeExcitation(2), x.shape)
+    alone = x[:, : size[0], : size[1]]
+    padded = array(layer(x, valid=valid))[:, : size[0], : size[1]]
+    np.testing.assert_array_equal(padded, array(layer(alone, valid=np.ones_like(alone[..., :1]))))
+    np.testing.assert_allclose(padded, array(layer(alone)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_padding_in_low_precision(dtype):
+    x = np.full((1, 64, 64, 16), 100.0, "float32")  # whose sum float16 cannot hold
+    valid = np.ones_like(x[..., :1])
+    valid[:, 40:] = 0
+    se, mad = SqueezeExcitation(dtype=dtype), MapDecision(8, hidden=8, dtype=dtype)
+    x, valid = (ops.cast(a, se.compute_dtype) for a in (x, valid))
+    for result in (se(x, valid=valid), mad(x, valid=valid)):
+        assert np.isfinite(array(ops.cast(result, "float32"))).all()
+
+
 def test_se_decides_from_the_map_itself():
     layer = SqueezeExcitation()
     x = np.random.default_rng(3).normal(size=(2, 3, 4, 32)).astype("float32")

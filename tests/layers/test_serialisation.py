@@ -13,7 +13,7 @@ from zip_keras.layers.bottleneck import Bottleneck
 from zip_keras.layers.convolution import ConvNorm
 from zip_keras.layers.inception import AveragePooling, Inception
 from zip_keras.layers.inverted_bottleneck import InvertedBottleneck, MobileConvNorm
-from zip_keras.layers.padding import PadToMultiple
+from zip_keras.layers.padding import PadToMultiple, ValidCells
 from zip_keras.layers.registry import PACKAGE
 from zip_keras.layers.resizing import ShortSideResizing
 from zip_keras.layers.roi_head import RoIHead
@@ -28,13 +28,15 @@ from zip_keras.layers.shuffle import (
     ShuffleReduction,
 )
 from zip_keras.layers.upsampling import BilinearUpsampling
+from zip_keras.pixels import PADDING
 
 REDUCTION = ROWS["3c"].scaled(0.125)
 
 # name -> (what makes the layer, channels that enter it)
 CASES = {
     "upsampling": (lambda **options: BilinearUpsampling(**options), 4),
-    "padding": (lambda **options: PadToMultiple(8, **options), 4),
+    "padding": (lambda **options: PadToMultiple(8, -1.0, **options), 4),
+    "valid cells": (lambda **options: ValidCells(2, **options), 3),
     "average pool": (lambda **options: AveragePooling("ignore", **options), 4),
     "convolution": (lambda **options: ConvNorm(6, 3, batch_norm="local", **options), 4),
     "strided convolution": (lambda **options: ConvNorm(6, 7, 2, batch_norm="frozen", **options), 4),
@@ -169,6 +171,12 @@ def test_mixed_precision_computes_low_and_keeps_weights_high(name):
     assert {layer.dtype_policy.name for layer in inner} <= {"mixed_bfloat16"}
     for one, other in zip(arrays(outputs), arrays(high(x)), strict=True):
         np.testing.assert_allclose(one, other, rtol=0.05, atol=0.02 * np.abs(other).max())
+
+
+def test_padding_becomes_zero():
+    layer = Preprocessing((128.0, 117.0, 104.0), (2.0, 3.0, 4.0), bgr=True)
+    image = np.array([[130.0, 117.0, 104.0], [PADDING] * 3], "float32").reshape(1, 2, 1, 3)
+    np.testing.assert_array_equal(arrays(layer(image))[0][0, :, 0], [[0, 0, 1], [0, 0, 0]])
 
 
 def test_pixels_are_not_rounded_before_the_mean_is_gone():

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from zip_keras.pixels import PADDING
 from zip_keras.weights.npz import save_weights
 
 PROGRAM = Path(__file__).with_name("backend_program.py")
@@ -43,8 +44,10 @@ def inputs():
     difficult[0, 2] = True
     widths = np.array([24, 25, 34, 35, 55, 56, 59, 60, 100], "float32") * 0.64  # IoU with the box at (2, 3)
     anchors = np.stack([np.full(9, 2), np.full(9, 3), np.full(9, 66), 3 + widths], axis=1).astype("float32")
+    images = rng.uniform(0, 255, (2, 70, 100, 3)).astype("float32")
+    images[1, :, 85:] = PADDING  # to which the last column of F3 belongs
     return {
-        "images": rng.uniform(0, 255, (2, 70, 90, 3)).astype("float32"),
+        "images": images,
         "photographs": rng.integers(0, 256, (2, 60, 80, 3), np.uint8),
         "anchors": anchors,
         "seeds": np.array([0, 1, -1, 2**31 - 1, -(2**31)], "int32"),
@@ -52,7 +55,7 @@ def inputs():
         "y_classes": classes,
         "y_difficult": difficult,
         "y_crowd": np.zeros((2, 8), bool),
-        "y_size": np.array([[70, 90], [70, 85]], "float32"),
+        "y_size": np.array([[70, 100], [70, 85]], "float32"),
         "y_seed": np.array([5, 2**31 - 2], "int32"),
     }
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from zip_keras.config import LossConfig, ModelConfig, TargetConfig
 from zip_keras.models.proposal_network import ProposalNetwork
+from zip_keras.pixels import PADDING
 
 TERMS = [f"{kind}_{level}" for kind in ("classification", "box", "positives") for level in (1, 2, 3)]
 
@@ -38,11 +39,11 @@ def test_every_anchor_gets_scores_and_deltas(narrow, size):
     assert [len(a) for a in anchors] == [10 * padded // stride**2 for stride in (8, 16, 32)]
 
 
-def test_padding_with_the_mean_colour_changes_nothing(narrow):
+def test_padding_to_whole_cells_changes_nothing(narrow):
     """The network pads to a multiple of 32 itself: padding by the loader is the same thing."""
     rng = np.random.default_rng(1)
     small = rng.uniform(0, 255, (1, 40, 50, 3)).astype("float32")
-    padded = np.tile(np.array([128, 117, 104], "float32"), (1, 64, 64, 1))
+    padded = np.full((1, 64, 64, 3), PADDING, "float32")
     padded[:, :40, :50] = small
     for one, other in zip(keras.tree.flatten(narrow(small)), keras.tree.flatten(narrow(padded)), strict=True):
         np.testing.assert_allclose(array(one), array(other), rtol=1e-4, atol=1e-4)

@@ -8,6 +8,7 @@ from zip_keras.errors import UserError
 from zip_keras.layers.inception import Inception
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.zoom import build_zoom, copy_mirror_weights
+from zip_keras.pixels import PADDING
 
 
 def built(**options):
@@ -102,6 +103,34 @@ def test_maps_have_strides_8_16_32_of_the_padded_image(narrow, size):
     maps = keras.Model(narrow.inputs, [narrow.get_layer(f"merge_{m}").output for m in (1, 2)])
     shapes = [x.shape[1:3] for x in maps([np.zeros((1, *size, 3), "float32")])]
     assert shapes == [(4 * rows, 4 * columns), (2 * rows, 2 * columns)]
+
+
+def padded_images(size=(50, 70), to=(128, 160)):
+    """Two images, of which the second is smaller than the batch."""
+    images = np.random.default_rng(6).uniform(0, 255, (2, *to, 3)).astype("float32")
+    images[1, size[0] :] = PADDING
+    images[1, :, size[1] :] = PADDING
+    return images
+
+
+def test_mu_is_of_the_valid_part_of_the_coarsest_map(narrow):
+    decision = narrow.get_layer("merge_1_decision")
+    f3, mu = keras.Model(narrow.inputs, [decision.input[0], decision.output])([padded_images()])
+    np.testing.assert_allclose(mu[:1], decision(f3[:1]), rtol=1e-5)
+    np.testing.assert_allclose(mu[1:], decision(f3[1:, :2, :3]), rtol=1e-5)  # 50 x 70 reaches into 2 x 3 cells of 32
+    assert np.abs(mu[1:] - decision(f3[1:])).max() > 1e-4
+
+
+def test_se_weighs_all_three_levels_by_their_valid_parts():
+    network = ProposalNetwork(ModelConfig(width=0.125, zoom_in="released", head_channels=8, merge="se"))
+    for level, cells in ((1, (7, 9)), (2, (4, 5)), (3, (2, 3))):  # that 50 x 70 pixels reach into
+        unit = network.get_layer(f"merge_{level}")
+        unit.excite.kernel.assign(np.random.default_rng(7).normal(size=unit.excite.kernel.shape))
+        x, merged = keras.Model(network.inputs, [unit.input[0], unit.output])([padded_images()])
+        rows, columns = cells
+        np.testing.assert_allclose(merged[1:, :rows, :columns], unit(x[1:, :rows, :columns]), rtol=1e-4, atol=1e-6)
+        assert np.abs(merged[1:] - unit(x[1:])).max() > 1e-3
+        assert network.get_layer(f"head_{level}").input is unit.output
 
 
 def test_the_released_stream_is_shorter():

@@ -8,12 +8,15 @@ import keras
 from keras import ops
 
 from zip_keras.layers.inception import InceptionRow
+from zip_keras.layers.padding import is_padding
 from zip_keras.layers.registry import serializable
 
 
 @serializable
 class Preprocessing(keras.layers.Layer):
     """Turns RGB pixels 0..255 of any dtype into a backbone's input: `(x - mean) / scale`, and BGR order where needed.
+
+    Padding (`zip_keras.pixels.PADDING`) becomes 0, as if it had the mean colour.
 
     Args:
         mean, scale: three numbers each, in RGB order.
@@ -26,7 +29,8 @@ class Preprocessing(keras.layers.Layer):
 
     def call(self, x):
         mean, scale = (ops.convert_to_tensor(numbers, "float32") for numbers in (self.mean, self.scale))
-        x = (ops.cast(x, "float32") - mean) / scale
+        x = ops.cast(x, "float32")
+        x = ops.where(is_padding(x), 0.0, (x - mean) / scale)
         return ops.cast(ops.flip(x, axis=-1) if self.bgr else x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
@@ -57,7 +61,7 @@ class Backbone:
     """A zoom-out network.
 
     Attributes:
-        mean, scale, bgr: see `Preprocessing`; `mean` is also the colour with which batches are padded.
+        mean, scale, bgr: see `Preprocessing`.
         build: (image, ModelConfig) -> BackboneMaps; the image is preprocessed and padded to a multiple of 32.
         mirror: rows of the inception blocks that the zoom-in stream mirrors, by name, before `ModelConfig.width`.
         mirror_weights: whether the mirrored rows are this backbone's own blocks, so that their weights can be copied.

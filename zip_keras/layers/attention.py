@@ -5,7 +5,8 @@ Y(m)_j = mu(m)_j * X(m)_j. The paper gives neither activation nor normalisation;
 except `add` starts at or near plain concatenation, so that two runs differ only in what the merge learns.
 """
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -18,8 +19,10 @@ from zip_keras.layers.upsampling import BilinearUpsampling
 class MapDecision(keras.layers.Layer):
     """MAD's decision maps: three 3x3 stride-1 convolutions of the coarsest map, then a global max pool.
 
-    Input F3 `[batch, h, w, C3]`; output mu `[batch, 1, 1, channels]`, or `[batch, h, w, channels]` with `spatial=True`
-    (no pool). The last convolution starts with bias 1 (what `output` maps to 1) and weights so small, whatever its
+    Input F3 `[batch, h, w, C3]` and, of a batch of padded images, `valid [batch, h, w, 1]` (see `ValidCells`); output
+    mu `[batch, 1, 1, channels]`, or `[batch, h, w, channels]` with `spatial=True` (no pool). The convolutions see zeros
+    in the padding, as they do beyond the border of a map, and the maximum leaves it out: mu is that of the map without
+    its padding. The last convolution starts with bias 1 (what `output` maps to 1) and weights so small, whatever its
     width, that mu starts within a few hundredths of 1.
 
     Args:
@@ -94,22 +97,23 @@ class MapDecision(keras.layers.Layer):
         self.decision.build(hidden_shape)
         super().build(input_shape)
 
-    def call(self, x, training=None):
+    def call(self, x, valid=None, training=None):
         for i, convolution in enumerate(self.convolutions):
-            x = convolution(x)
+            x = convolution(_without_padding(x, valid))
             if self.normalisations:
                 x = self.normalisations[i](x, training=training)
             if self.activation == "relu":
                 x = ops.relu(x)
-        x = self.decision(x)
+        x = self.decision(_without_padding(x, valid))
         if not self.spatial:
+            x = x if valid is None else ops.where(valid > 0, x, -float("inf"))
             x = ops.max(x, axis=(1, 2), keepdims=True)
         if self.output_function == "sigmoid":
             return 2.0 * ops.sigmoid(x)
         return ops.softplus(x) if self.output_function == "softplus" else x
 
-    def compute_output_shape(self, input_shape):
-        batch, height, width, _ = input_shape
+    def compute_output_shape(self, x_shape, valid_shape=None):
+        batch, height, width, _ = x_shape
         return (batch, height, width, self.channels) if self.spatial else (batch, 1, 1, self.channels)
 
     def get_config(self):
@@ -128,8 +132,9 @@ class MapDecision(keras.layers.Layer):
 class SqueezeExcitation(keras.layers.Layer):
     """Per-channel weights from the map itself: global average pool, C/16, ReLU, C, sigmoid (times 2, to start near 1).
 
-    Input `[batch, H, W, C]`; output the weighted map, same shape. The paper's `se` row: the decision is taken from the
-    concatenated map instead of from F3.
+    Input `[batch, H, W, C]` and, of a batch of padded images, `valid [batch, H, W, 1]` (see `ValidCells`), outside of
+    which nothing enters the average; output the weighted map, same shape. The paper's `se` row: the decision is taken
+    from the map itself, the concatenated one at levels 1 and 2 and F3 at level 3.
     """
 
     def __init__(self, reduction: int = 16, **kwargs):
@@ -149,19 +154,40 @@ class SqueezeExcitation(keras.layers.Layer):
         self.excite.build((input_shape[0], squeezed))
         super().build(input_shape)
 
-    def call(self, x):
-        weights = 2.0 * self.excite(self.squeeze(ops.mean(x, axis=(1, 2))))
+    def call(self, x, valid=None):
+        weights = 2.0 * self.excite(self.squeeze(_mean(x, valid)))
         return x * weights[:, None, None, :]
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
+    def compute_output_shape(self, x_shape, valid_shape=None):
+        return x_shape
 
     def get_config(self):
         return {**super().get_config(), "reduction": self.reduction}
 
 
+def _without_padding(x, valid):
+    return x if valid is None else x * valid
+
+
+def _mean(x, valid):
+    """Over the valid cells: `[batch, H, W, C]` -> `[batch, C]`."""
+    if valid is None:
+        return ops.mean(x, axis=(1, 2))
+    total = ops.sum(ops.cast(x * valid, "float32"), axis=(1, 2))  # float16 cannot hold sums of many cells
+    return ops.cast(total / ops.sum(ops.cast(valid, "float32"), axis=(1, 2)), x.dtype)
+
+
 def merge_level(
-    level: int, zoom_out, zoom_in, coarsest, *, merge: str, more=(), hidden_width: float = 1.0, **decision_options
+    level: int,
+    zoom_out,
+    zoom_in,
+    coarsest,
+    *,
+    merge: str,
+    more=(),
+    valid: Callable[[int], Any] = lambda level: None,
+    hidden_width: float = 1.0,
+    **decision_options,
 ):
     """The merged map Y(m) of a level below the coarsest, as a functional graph.
 
@@ -172,6 +198,7 @@ def merge_level(
         merge: "mad", "spatial_mad", "se", "conv" (plain concatenation: the convolution is the head's own), or
             "add" (1x1 convolutions to C(m), then the sum, as in a feature pyramid).
         more: further map sources of the level's size, taken as F and H are (the paper's extension E).
+        valid: gives the valid cells of a level's maps, see `ValidCells`; by default all are.
         hidden_width: MAD's hidden channels relative to those of all sources together.
         decision_options: `MapDecision`'s activation, normalisation and output.
 
@@ -188,14 +215,14 @@ def merge_level(
     if merge == "conv":
         return sources
     if merge == "se":
-        return SqueezeExcitation(name=name)(sources)
+        return SqueezeExcitation(name=name)(sources, valid=valid(level))
     if merge not in ("mad", "spatial_mad"):
         raise ValueError(f"merge must be one of mad, spatial_mad, se, conv, add, not {merge!r}")
     channels = sources.shape[-1]
     hidden = max(8, round(channels * hidden_width / 8) * 8) if hidden_width != 1 else channels
     decision = MapDecision(
         channels, hidden=hidden, spatial=merge == "spatial_mad", name=f"{name}_decision", **decision_options
-    )(coarsest)
+    )(coarsest, valid=valid(3))
     if merge == "spatial_mad":
         for step in range(3 - level):
             decision = BilinearUpsampling(name=f"{name}_align_{step}")(decision)

@@ -1,25 +1,27 @@
-"""Padding at the bottom and right to whole cells of the coarsest level."""
+"""Padding at the bottom and right: to whole cells of the coarsest level, and which cells lie in it."""
 
 import keras
 from keras import ops
 
 from zip_keras.layers.registry import serializable
+from zip_keras.pixels import PADDING
 
 
 @serializable
 class PadToMultiple(keras.layers.Layer):
-    """Pads `[batch, H, W, C]` with zeros at the bottom and right until H and W are multiples of `multiple`.
+    """Pads `[batch, H, W, C]` with `value` at the bottom and right until H and W are multiples of `multiple`.
 
     Coordinates from the top left corner, so boxes, stay as they are. H and W may be unknown until run time.
     """
 
-    def __init__(self, multiple: int = 32, **kwargs):
+    def __init__(self, multiple: int = 32, value: float = 0.0, **kwargs):
         super().__init__(**kwargs)
-        self.multiple = multiple
+        self.multiple, self.value = multiple, value
 
     def call(self, x):
         _, height, width, _ = ops.shape(x)
-        return ops.pad(x, [[0, 0], [0, self._missing(height)], [0, self._missing(width)], [0, 0]])
+        missing = [[0, 0], [0, self._missing(height)], [0, self._missing(width)], [0, 0]]
+        return ops.pad(x, missing, constant_values=self.value)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -31,4 +33,34 @@ class PadToMultiple(keras.layers.Layer):
         return (self.multiple - side % self.multiple) % self.multiple
 
     def get_config(self):
-        return {**super().get_config(), "multiple": self.multiple}
+        return {**super().get_config(), "multiple": self.multiple, "value": self.value}
+
+
+def is_padding(images):
+    """Where `[..., H, W, 3]` is padding and no image (`zip_keras.pixels.PADDING`): bool `[..., H, W, 1]`."""
+    return images[..., :1] <= PADDING / 2
+
+
+@serializable
+class ValidCells(keras.layers.Layer):
+    """Which cells of a map show a part of the image: 1, and 0 for those that lie in the padding.
+
+    Input images `[batch, H, W, 3]` with H and W multiples of `stride`, padded with `zip_keras.pixels.PADDING` at the
+    bottom and right; output `[batch, H / stride, W / stride, 1]`. A cell shows a part of the image exactly if its first
+    pixel does. So the first cell of an image always counts, however small the image is.
+    """
+
+    def __init__(self, stride: int, **kwargs):
+        super().__init__(**{"autocast": False, **kwargs})
+        self.stride = stride
+
+    def call(self, images):
+        first = images[:, :: self.stride, :: self.stride]
+        return ops.cast(ops.logical_not(is_padding(first)), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return (batch, *(side and -(-side // self.stride) for side in (height, width)), 1)
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}

@@ -1,5 +1,6 @@
 """The zoom network: backbone (zoom-out), mirrored stream (zoom-in), merge. Paper section 3."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +9,13 @@ import keras
 from zip_keras.backbones import Preprocessing, get_backbone
 from zip_keras.config import ModelConfig
 from zip_keras.errors import UserError
-from zip_keras.layers.attention import merge_level
+from zip_keras.layers.attention import SqueezeExcitation, merge_level
 from zip_keras.layers.convolution import batch_normalisation, trained_batch_norm
 from zip_keras.layers.inception import Inception
-from zip_keras.layers.padding import PadToMultiple
+from zip_keras.layers.padding import PadToMultiple, ValidCells
 from zip_keras.layers.upsampling import upsampling
+from zip_keras.levels import STRIDES
+from zip_keras.pixels import PADDING
 
 # The released code mirrors two blocks a level and changes level by a plain 1x1 convolution.
 FULL_MIRROR = (("5b", "5a"), ("4d", "4c", "4b", "4a"), ("3b", "3a"))
@@ -27,7 +30,8 @@ class ZoomMaps:
         zoom_out: F1, F2, F3.
         zoom_in: H1, H2, or as much of it as is used: H2 where level 1 has no anchors, nothing where level 2 has none
             either or the network has no zoom-in stream.
-        merged: what the heads see, Y1, Y2, F3 (F1, F2, F3 without a zoom-in stream), of the levels with anchors.
+        merged: what the heads see, Y1, Y2, F3 (with `se` Y3 instead of F3; F1, F2, F3 without a zoom-in stream), of the
+            levels with anchors.
         backbone_layers, mirror_layers: layers by block name ("4d" in one is the mirror of "4d" in the other).
     """
 
@@ -39,14 +43,18 @@ class ZoomMaps:
 
 
 def build_zoom(image, config: ModelConfig) -> ZoomMaps:
-    """Builds the network on a symbolic image `[batch, H, W, 3]`, RGB 0..255, of any size."""
+    """Builds the network on symbolic images `[batch, H, W, 3]`, RGB 0..255, of any size.
+
+    Pixels of `zip_keras.pixels.PADDING` at the bottom and right are no part of an image: they have the backbone's mean
+    colour for the convolutions, and no map attention decides on them.
+    """
     backbone = get_backbone(config.backbone)
     if config.deepen and not backbone.deepens:
         raise UserError(
             f"model.deepen repeats inception blocks, and backbone {config.backbone!r} has none; set it to 0"
         )
-    x = Preprocessing(backbone.mean, backbone.scale, backbone.bgr, name="preprocessing")(image)
-    x = PadToMultiple(32, name="pad")(x)
+    padded = PadToMultiple(32, PADDING, dtype="float32", name="pad")(image)
+    x = Preprocessing(backbone.mean, backbone.scale, backbone.bgr, name="preprocessing")(padded)
     built = backbone.build(x, config)
     levels = config.anchors.levels
     if config.zoom_in == "none" or levels == (3,):
@@ -65,7 +73,13 @@ def build_zoom(image, config: ModelConfig) -> ZoomMaps:
         "output": config.attention_output,
     }
 
+    @functools.cache
+    def valid(level):
+        return ValidCells(STRIDES[level - 1], name=f"valid_{level}")(padded)
+
     def merge(level):
+        if level == 3:
+            return SqueezeExcitation(name="merge_3")(f3, valid=valid(3)) if config.merge == "se" else f3
         zoomed, *more = zoom_in[level]
         zoom_out = built.maps[level - 1]
         if config.merge_normalisation:
@@ -73,9 +87,9 @@ def build_zoom(image, config: ModelConfig) -> ZoomMaps:
             zoom_out = batch_normalisation(mode, f"merge_{level}_normalisation")(zoom_out)
         if built.neighbours is not None and config.attention_sources == 4:
             more.insert(0, built.neighbours[level - 1])
-        return merge_level(level, zoom_out, zoomed, f3, more=more, **options)
+        return merge_level(level, zoom_out, zoomed, f3, more=more, valid=valid, **options)
 
-    merged = tuple(f3 if level == 3 else merge(level) for level in levels)
+    merged = tuple(merge(level) for level in levels)
     used = tuple(zoom_in[level][0] for level in sorted(zoom_in))
     return ZoomMaps(built.maps, used, merged, built.layers, mirror_layers)
 

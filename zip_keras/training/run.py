@@ -13,7 +13,6 @@ import keras
 import orbit
 import tensorflow as tf
 
-from zip_keras.backbones import get_backbone
 from zip_keras.config import ExperimentConfig
 from zip_keras.data.checks.defects import ALL_KINDS
 from zip_keras.data.pipeline.tf_data import training_batches
@@ -189,7 +188,6 @@ class _Run:
 
     def _batches(self) -> tf.distribute.DistributedIterator:
         settings = self.config.train
-        backbone = get_backbone(self.config.model.backbone)
 
         def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
             return training_batches(
@@ -199,7 +197,6 @@ class _Run:
                 settings.seed,
                 start_step=int(self.global_step.numpy()),
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
-                pad_value=backbone.mean,
                 replicas=context.num_replicas_in_sync // context.num_input_pipelines,
             )
 

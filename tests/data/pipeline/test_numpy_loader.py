@@ -39,8 +39,8 @@ def images(tmp_path_factory):
 def assert_equals_pipeline(dataset, settings, batches, mean_difference):
     from zip_keras.data.pipeline.tf_data import training_batches
 
-    loader = NumpyLoader(dataset, settings, 4, seed=1, pad_value=(1.0, 2.0, 3.0))
-    other = iter(training_batches(dataset, settings, 4, seed=1, pad_value=(1.0, 2.0, 3.0)))
+    loader = NumpyLoader(dataset, settings, 4, seed=1)
+    other = iter(training_batches(dataset, settings, 4, seed=1))
     for batch in range(batches):
         (image, y), (tf_image, tf_y) = loader[batch], next(other)
         assert y.keys() == tf_y.keys()

@@ -15,9 +15,9 @@ from zip_keras.data.pipeline.tf_data import describe_failure, training_batches
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.data.tfrecord.container import write_record
 from zip_keras.errors import UserError
+from zip_keras.pixels import PADDING
 
 SETTINGS = DataConfig(resize="fixed", short_side=32, long_side=64, bucket_multiple=16)
-MEAN = (104.0, 117.0, 123.0)
 
 
 def write_image(path: Path, pixels: np.ndarray) -> ImageRecord:
@@ -66,7 +66,7 @@ def assert_same(one, other):
 
 def one_image(tmp_path, pixels, **settings):
     alone = Dataset("made:one", ("thing",), (write_image(tmp_path / "one.png", pixels),))
-    return take(training_batches(alone, replace(SETTINGS, **settings), 1, seed=0, pad_value=MEAN), 8)
+    return take(training_batches(alone, replace(SETTINGS, **settings), 1, seed=0), 8)
 
 
 def test_an_unscaled_image_is_padded_and_otherwise_untouched(tmp_path):
@@ -75,7 +75,7 @@ def test_an_unscaled_image_is_padded_and_otherwise_untouched(tmp_path):
     assert image.shape == (1, 32, 48, 3)
     assert image.dtype == np.float32
     np.testing.assert_array_equal(image[0, :, :40], pixels)
-    np.testing.assert_array_equal(image[0, :, 40:], np.broadcast_to(MEAN, (32, 8, 3)))
+    np.testing.assert_array_equal(image[0, :, 40:], np.full((32, 8, 3), PADDING))
     assert y["size"].tolist() == [[32, 40]]
 
 
@@ -152,8 +152,8 @@ def test_starting_late_continues_the_same_run(images, start):
 
 
 def test_workers_share_every_batch(images):
-    whole = take(training_batches(images, SETTINGS, 4, seed=2, pad_value=MEAN), 5)
-    shares = [take(training_batches(images, SETTINGS, 4, seed=2, shard=(i, 2), pad_value=MEAN), 5) for i in range(2)]
+    whole = take(training_batches(images, SETTINGS, 4, seed=2), 5)
+    shares = [take(training_batches(images, SETTINGS, 4, seed=2, shard=(i, 2)), 5) for i in range(2)]
     for both, first, second in zip(whole, *shares, strict=True):
         joined = {name: np.concatenate([first[1][name], second[1][name]]) for name in first[1]}
         assert_same(both, (np.concatenate([first[0], second[0]]), joined))

@@ -15,6 +15,7 @@ from zip_keras.data.pipeline.batch_targets import box_capacity, example_targets
 from zip_keras.data.pipeline.plan import GRAY_WEIGHTS, ExamplePlan, batches_per_epoch, plan_epoch
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
+from zip_keras.pixels import PADDING
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +31,6 @@ class BatchMaker:
         settings: see `DataConfig`.
         batch_size: images of a step.
         seed: of the run.
-        pad_value: RGB written at the bottom and right.
 
     Attributes:
         steps_per_epoch: full batches in the data set.
@@ -40,15 +40,8 @@ class BatchMaker:
         UserError: the data set does not fill a batch; on reading, an image is missing or broken.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        settings: DataConfig,
-        batch_size: int,
-        seed: int,
-        pad_value: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    ):
-        self.dataset, self.batch_size, self.pad_value = dataset, batch_size, pad_value
+    def __init__(self, dataset: Dataset, settings: DataConfig, batch_size: int, seed: int):
+        self.dataset, self.batch_size = dataset, batch_size
         self.steps_per_epoch = batches_per_epoch(dataset, batch_size)
         self.capacity = box_capacity(dataset, settings)
         # Batches are prepared ahead across the end of an epoch: two plans are in use.
@@ -61,7 +54,7 @@ class BatchMaker:
         epoch, batch = divmod(step, self.steps_per_epoch)
         plan = self._plan(epoch).example(batch, row)
         record = self.dataset.records[plan.record]
-        return make_image(record, plan, self.pad_value), example_targets(record, plan, self.capacity)
+        return make_image(record, plan), example_targets(record, plan, self.capacity)
 
     def batch(self, step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The whole batch of step `step`: `images [B, H, W, 3]`, `targets`."""
@@ -69,11 +62,11 @@ class BatchMaker:
         return np.stack(images), {name: np.stack([t[name] for t in targets]) for name in targets[0]}
 
 
-def make_image(record: ImageRecord, example: ExamplePlan, pad_value: tuple[float, float, float]) -> np.ndarray:
+def make_image(record: ImageRecord, example: ExamplePlan) -> np.ndarray:
     """Reads an image and does what its plan says.
 
     Returns:
-        float32 `[padded height, padded width, 3]`, RGB 0..255.
+        float32 `[padded height, padded width, 3]`, RGB 0..255, and `PADDING` at the bottom and right.
 
     Raises:
         UserError: the image is missing, broken, or of another size than annotated.
@@ -106,10 +99,8 @@ def make_image(record: ImageRecord, example: ExamplePlan, pad_value: tuple[float
         image = image[:, ::-1]
     if example.jitter != (1.0, 1.0, 1.0):
         image = _jitter(image, example.jitter)
-    padded = np.empty((*example.padded, 3), np.float32)
+    padded = np.full((*example.padded, 3), PADDING, np.float32)
     padded[:height, :width] = image
-    padded[:height, width:] = pad_value
-    padded[height:] = pad_value
     return padded
 
 

@@ -31,7 +31,6 @@ class NumpyLoader(keras.utils.PyDataset):
         batch_size: images of a batch.
         seed: of the run.
         start_step: the step that `loader[0]` is, to continue a run.
-        pad_value: RGB written at the bottom and right.
         threads: batches prepared ahead at a time; Pillow decodes and resizes outside the interpreter lock.
 
     Raises:
@@ -45,11 +44,10 @@ class NumpyLoader(keras.utils.PyDataset):
         batch_size: int,
         seed: int,
         start_step: int = 0,
-        pad_value: tuple[float, float, float] = (0.0, 0.0, 0.0),
         threads: int = 2,
     ):
         super().__init__()
-        self.maker = BatchMaker(dataset, settings, batch_size, seed, pad_value)
+        self.maker = BatchMaker(dataset, settings, batch_size, seed)
         self.steps_per_epoch = self.maker.steps_per_epoch
         self.start_step, self.threads = start_step, threads
         self._pool = ThreadPoolExecutor(threads)

@@ -26,7 +26,6 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     shard: tuple[int, int] = (0, 1),
-    pad_value: tuple[float, float, float] = (0.0, 0.0, 0.0),
     replicas: int = 1,
     threads: int | None = None,
 ) -> tf.data.Dataset:
@@ -39,7 +38,6 @@ def training_batches(
         seed: of the run.
         start_step: the first batch; starting late costs nothing and gives what an uninterrupted run would have.
         shard: `(i, n)`: worker i of n gets rows `i * B / n ... (i + 1) * B / n` of every batch.
-        pad_value: RGB written at the bottom and right.
         replicas: the worker's rows come as this many consecutive elements, one for each of its replicas
             (`tf.distribute` per-replica input); all of a step share their padded size.
         threads: images read, decoded and resized at a time; None lets tf.data choose.
@@ -57,7 +55,7 @@ def training_batches(
             f"make it a multiple of {workers * replicas}"
         )
     share = batch_size // workers
-    maker = BatchMaker(dataset, settings, batch_size, seed, pad_value)
+    maker = BatchMaker(dataset, settings, batch_size, seed)
     capacity = maker.capacity
     specs = {
         "image": tf.TensorSpec([None, None, 3], tf.float32),
