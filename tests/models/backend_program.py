@@ -47,7 +47,9 @@ def answers(narrow, small, inputs) -> dict[str, np.ndarray]:
     outputs = narrow.predict_on_batch(images)
     labels = compiled(lambda anchors, y: assign(anchors, y, TargetConfig(), gray=True))(inputs["anchors"], y).labels
     recursive = small.predict_on_batch(images)
-    refined_boxes, refined_scores = compiled(lambda outputs: small.scored_boxes(outputs, 70, 90, steps=2))(recursive)
+    height, width = images.shape[1:3]
+    scored = compiled(lambda outputs: small.scored_boxes(outputs, height, width, steps=2))
+    refined_boxes, refined_scores = scored(recursive)
     losses = compiled(small.image_losses)(images, y, recursive)
     proposals = Proposer(small, SUPPRESSION, short_sides=48, long_side=96).predict_on_batch(inputs["photographs"])
     return {
