@@ -1,5 +1,6 @@
 """Ground truth and proposals for tests, small enough to work out by hand."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -52,6 +53,32 @@ def random_pair(seed, images=20, objects=6, boxes=60):
         ground_truth(truth, crowd=np.flatnonzero(flags < 0.1), difficult=np.flatnonzero(flags > 0.85)),
         proposals(found),
     )
+
+
+def random_detections(seed, images=20, names=("cat", "dog", "cow"), ignored=True, tied=True):
+    """As `random_pair`, with classes: half of the detections have their object's; areas are not the boxes'.
+
+    Without `tied` no two scores or overlaps are equal; without `ignored` every object counts.
+    """
+    truth, found = random_pair(seed, images)
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(0, len(names), len(truth.classes)).astype(np.int32)
+    none = np.zeros_like(truth.crowd)
+    truth = dataclasses.replace(
+        truth,
+        class_names=tuple(names),
+        category_ids=tuple(range(2 * len(names) + 1, 1, -2)),  # not in order, and not from 1
+        classes=classes,
+        xywh=truth.xywh + (0 if tied else rng.uniform(0, 3, truth.xywh.shape)),
+        areas=truth.areas * rng.uniform(0.02, 2, len(truth.areas)),
+        **({} if ignored else {"crowd": none, "difficult": none}),
+    )
+    detections = Predictions()
+    for part in found:
+        scores = part.scores if tied else rng.permutation(len(part)) / 100 + rng.random(len(part)) / 1000
+        categories = rng.choice([*truth.category_ids, *([4] if ignored else [])], len(part))
+        detections.add_xywh(part.image_id, part.xywh, scores, categories)
+    return truth, detections
 
 
 def write_coco(path, truth: GroundTruth):

@@ -6,6 +6,7 @@ import pytest
 from scenes import ground_truth, proposals, write_coco
 
 from zip_keras.cli import main
+from zip_keras.predictions.container import Predictions
 from zip_keras.predictions.formats import write_predictions
 
 BOX = [10.0, 10.0, 100.0, 100.0]
@@ -35,6 +36,26 @@ def test_tables_verdict_and_picture(arguments, tmp_path, capsys):
     assert (tmp_path / "c.png").stat().st_size > 1000
 
 
+def test_detections(arguments, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    found = Predictions()
+    for i in range(30):
+        found.add_xywh(i, [BOX], [0.9], [1 + (i >= 15)])
+    write_predictions(arguments[4], found)  # the other file has the cats alone
+    given = [*arguments[:3], "--detections", *arguments[4:], "--draws", "100"]
+    extra = ["--by-class", "--unseen", "dog", "--plot", str(tmp_path / "c.pdf"), "--json", str(tmp_path / "r.json")]
+    assert main([*given, *extra]) == 0
+    printed = capsys.readouterr().out
+    assert "half: 15 detections, 15 of 30 images without detections" in printed
+    assert "good is better than half by 0.5000 [" in printed
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["methods"]["half"]["AP50"] == pytest.approx(0.5)
+    assert result["pairs"][0]["metric"] == "AP50"
+    assert result["seen_unseen"]["half"]["unseen"] == {"objects": 15, "AP": 0.0, "AP50": 0.0, "AP75": 0.0}
+    assert result["classes"]["good"]["dog"]["AP"] == pytest.approx(1.0)
+    assert (tmp_path / "c.pdf").stat().st_size > 1000
+
+
 def test_two_equal_files_cannot_be_told_apart(arguments, capsys):
     assert main([*arguments[:4], arguments[4], arguments[4], "--names", "a", "b"]) == 0
     assert "a and b cannot be told apart" in capsys.readouterr().out
@@ -48,6 +69,7 @@ def test_two_equal_files_cannot_be_told_apart(arguments, capsys):
         (["--seen", "horse"], "'horse' is no class"),
         (["--plot", "curves.bmp", "--proposals", "gone.json", "gone.npz"], "suffix must be"),  # asked first
         (["--budget", "0"], "at least 1"),
+        (["--metric", "AP"], "--metric is for detections"),
     ],
 )
 def test_bad_arguments(arguments, extra, message, capsys):

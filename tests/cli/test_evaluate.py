@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from scenes import ground_truth, proposals, random_pair, write_coco
+from scenes import ground_truth, proposals, random_detections, random_pair, write_coco
 
 from zip_keras.cli import main
 from zip_keras.predictions.formats import write_predictions
@@ -40,16 +40,60 @@ def test_every_size_is_a_number_where_the_data_has_it(tmp_path):
     assert all(isinstance(json.loads((tmp_path / "r.json").read_text())[name], float) for name in NAMES)
 
 
-@pytest.mark.parametrize("protocol", ["coco-ap", "voc07", "voc12"])
+@pytest.mark.parametrize("protocol", ["coco-ap", "fast-ap", "voc07", "voc12"])
 def test_detections(files, protocol, capsys):
     detections = [*files[:3], "--detections", files[4], "--protocol", protocol]
     assert main(detections) == 0
     assert "0.5" in capsys.readouterr().out
 
 
+def test_all_about_detections(tmp_path, capsys):
+    """The same numbers on the screen, in the json, in the picture and on the page."""
+    pytest.importorskip("matplotlib")
+    truth, found = random_detections(2)
+    write_predictions(str(tmp_path / "d.json"), found)
+    given = ["--ground-truth", write_coco(tmp_path / "gt.json", truth), "--detections", str(tmp_path / "d.json")]
+    more = ["--by-class", "--error-kinds", "--unseen", "cow", "--protocol", "fast-ap", "--report-images", "2"]
+    files = [word for name in ("json", "plot", "report") for word in (f"--{name}", str(tmp_path / f"r.{name}"))]
+    files[3] = str(tmp_path / "r.png")
+    assert main(["evaluate", *given, *more, *files]) == 0
+    printed = capsys.readouterr().out
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert set(result["classes"]) == {"cat", "dog", "cow"}
+    cow, all_of_them = result["classes"]["cow"], result["seen_unseen"]["all"]
+    assert result["seen_unseen"]["unseen"] == cow
+    assert all_of_them["AP50"] == pytest.approx(result["AP50"])
+    assert f"{cow['AP']:.4f}" in printed
+    errors = result["error_kinds"]
+    assert sum(errors["counts"].values()) > 10
+    assert f"{errors['cost']['classification']:.4f}" in printed
+    curves = result["curves"]
+    assert len(curves["recall"]) == len(curves["precision"]["cat"]["0.75"]) == 101
+    assert sum(curves["precision"]["cow"]["0.5"]) / 101 == pytest.approx(cow["AP50"])
+    assert (tmp_path / "r.png").stat().st_size > 1000
+    assert (tmp_path / "r.report").read_text().count("<figure>") == 2
+
+
+def test_proposals_by_class_and_of_classes_that_were_not_seen(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    truth = ground_truth({1: [BOX], 2: [BOX]}, classes=[0, 1], names=("cat", "dog"))
+    write_predictions(str(tmp_path / "p.json"), proposals({1: [(BOX, 0.9)]}))
+    (tmp_path / "unseen.txt").write_text("dog\n")
+    given = ["--ground-truth", write_coco(tmp_path / "gt.json", truth), "--proposals", str(tmp_path / "p.json")]
+    more = ["--unseen", str(tmp_path / "unseen.txt"), "--by-class", "--plot", str(tmp_path / "c.svg")]
+    assert main(["evaluate", *given, *more, "--json", str(tmp_path / "r.json")]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["seen_unseen"]["unseen"] == {"objects": 1, "AR@10": 0.0, "AR@100": 0.0}
+    assert result["seen_unseen"]["seen"]["AR@10"] == result["classes"]["cat"]["AR@100"] == 1.0
+    assert "<svg" in (tmp_path / "c.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--error-kinds"], "--error-kinds tells wrong detections apart; give the file with --detections"),
+        (["--plot", "curves.bmp"], "the suffix must be one of .png, .svg, .pdf"),
+        (["--unseen", "horse"], "'horse' is no class of it; its classes are thing"),
         (["--protocol", "voc07"], "choose one of coco, fast, hosang"),
         (["--ground-truth", "missing.json"], "missing.json: cannot be read (No such file or directory)"),
         (["--proposals", "missing.json"], "missing.json: no such file"),
@@ -119,7 +163,7 @@ def test_a_gallery_of_a_devkit(voc, tmp_path):
 
 def test_a_gallery_has_to_be_a_picture(files, tmp_path, capsys):
     assert main([*files, "--gallery", str(tmp_path / "gallery.html")]) == 2
-    assert "name a .jpg or .png file" in capsys.readouterr().err
+    assert "the suffix must be one of .jpg, .jpeg, .png" in capsys.readouterr().err
     assert main([*files, "--gallery", str(tmp_path / "gallery.png"), "--gallery-images", "0"]) == 2
 
 

@@ -11,10 +11,11 @@ from zip_keras.evaluation.curves import (
     NUMBERS,
     class_groups,
     found_per_image,
-    named_groups,
+    groups_of_classes,
     recall_curves,
     recall_of_groups,
     size_groups,
+    split_classes,
 )
 
 BOX, FAR = [0.0, 0.0, 100.0, 100.0], [500.0, 500.0, 100.0, 100.0]
@@ -54,10 +55,13 @@ def test_classes_are_measured_as_if_the_others_were_ignored():
 def test_seen_and_unseen():
     truth = ground_truth({1: [BOX, FAR]}, classes=[0, 1], names=("cat", "dog"))
     found = proposals({1: [(BOX, 0.9)]})
-    recall = recall_of_groups(truth, found, named_groups(truth, ["cat"]), (10,))
+    groups = split_classes(truth, ["cat"], [])
+    assert groups == split_classes(truth, [], ["dog"]) == {"all": ("cat", "dog"), "seen": ("cat",), "unseen": ("dog",)}
+    recall = recall_of_groups(truth, found, groups_of_classes(truth, groups), (10,))
     assert [recall[group][10] for group in ("all", "seen", "unseen")] == [0.5, 1.0, 0.0]
-    with pytest.raises(UserError, match="'horse' is no class"):
-        named_groups(truth, ["horse"])
+    for names in ((["horse"], []), ([], ["horse"])):
+        with pytest.raises(UserError, match="'horse' is no class"):
+            split_classes(truth, *names)
 
 
 def test_size_groups_are_those_of_average_recall():

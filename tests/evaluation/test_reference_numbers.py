@@ -3,6 +3,7 @@
 import pytest
 from scenes import ground_truth, proposals
 
+from zip_keras.evaluation.average_precision import fast_average_precision
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.evaluation.voc import voc_average_precision
@@ -21,17 +22,22 @@ BOX_AREA = (
 )  # fmt: skip
 
 
-def test_coco_average_precision_of_cocoapi(reference):
+both = pytest.mark.parametrize("measure", [coco_average_precision, fast_average_precision])
+
+
+@both
+def test_coco_average_precision_of_cocoapi(reference, measure):
     truth = read_ground_truth(str(reference / "faster_coco_eval" / "instances_val2014_100.json"))
     found = read_predictions(str(reference / "cocoapi" / "instances_val2014_fakebbox100_results.json"))
-    assert list(coco_average_precision(truth, found).values()) == pytest.approx(COCO_100, abs=1e-12)
+    assert list(measure(truth, found).values()) == pytest.approx(COCO_100, abs=1e-12)
 
 
-def test_coco_average_precision_with_box_areas(reference):
+@both
+def test_coco_average_precision_with_box_areas(reference, measure):
     folder = reference / "review_object_detection_metrics" / "tests" / "test_coco_eval"
     truth = read_ground_truth(str(folder / "gts" / "sampled_gts_bbox_area.json"))
     found = read_predictions(str(folder / "cocoapi_results.json"))
-    assert list(coco_average_precision(truth, found).values()) == pytest.approx(BOX_AREA, abs=5e-7)
+    assert list(measure(truth, found).values()) == pytest.approx(BOX_AREA, abs=5e-7)
 
 
 def read_text_boxes(folder, scored):

@@ -4,9 +4,11 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zip_keras.data.annotations import PIXEL_CONVENTIONS
+from zip_keras.data.formats.files import read_lines
 from zip_keras.errors import UserError
 from zip_keras.predictions.formats import SUFFIXES, ReadOptions
 from zip_keras.predictions.formats.common import read_image_list
@@ -14,6 +16,7 @@ from zip_keras.utils.startup import check_device
 
 if TYPE_CHECKING:
     from zip_keras.evaluation.checks import Policy
+    from zip_keras.evaluation.ground_truth import GroundTruth
     from zip_keras.inference.options import InferenceOptions
 
 Number = TypeVar("Number", int, float)
@@ -130,6 +133,34 @@ def read_options(arguments: argparse.Namespace) -> ReadOptions:
     """Raises `UserError` if the list of images cannot be read."""
     ids = read_image_list(arguments.image_list) if arguments.image_list else None
     return ReadOptions(arguments.allow_pickle, ids, arguments.pixels)
+
+
+def add_class_split_arguments(parser: argparse.ArgumentParser) -> None:
+    """The classes of Table 5; see `class_split`."""
+    group = parser.add_mutually_exclusive_group()
+    text = "classes {} in training, or one file of names: also numbers of seen, unseen and all classes (Table 5)"
+    group.add_argument("--seen", nargs="+", default=[], metavar="CLASS", help=text.format("seen"))
+    group.add_argument("--unseen", nargs="+", default=[], metavar="CLASS", help=text.format("not seen"))
+
+
+def class_split(arguments: argparse.Namespace, ground_truth: "GroundTruth") -> dict[str, tuple[str, ...]]:
+    """The class names of `all`, `seen` and `unseen`; empty where no split is asked for.
+
+    Raises:
+        UserError: a name is no class of the ground truth.
+    """
+    from zip_keras.evaluation.curves import split_classes
+
+    if not arguments.seen and not arguments.unseen:
+        return {}
+    return split_classes(ground_truth, _class_names(arguments.seen), _class_names(arguments.unseen))
+
+
+def _class_names(names: Sequence[str]) -> Sequence[str]:
+    """Names, or those of the file that is named alone, one a line: a name may hold spaces."""
+    if len(names) == 1 and Path(names[0]).is_file():
+        return [line.strip() for line in read_lines(names[0]) if line.strip()]
+    return names
 
 
 def add_policy_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """Checks of a command's paths before the work and before TensorFlow is imported."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from zip_keras.errors import UserError
@@ -28,6 +29,12 @@ def check_output_folder(option: str, folder: str | Path | None) -> None:
     """
     if folder is not None:
         _check_folder(option, Path(folder), Path(folder))
+
+
+def check_picture(option: str, file: str, suffixes: Sequence[str]) -> None:
+    """Raises `UserError` unless the file's suffix is one of these."""
+    if Path(file).suffix.lower() not in suffixes:
+        raise UserError(f"{option} {file}: the suffix must be one of {', '.join(suffixes)}")
 
 
 def check_input_file(option: str, file: str | Path) -> None:

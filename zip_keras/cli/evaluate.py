@@ -1,8 +1,6 @@
-"""`zip-keras evaluate`: measures a proposal file against ground truth."""
+"""`zip-keras evaluate`: measures a file of proposals or of detections against ground truth."""
 
 import argparse
-import functools
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -11,24 +9,18 @@ from typing import Any
 import numpy as np
 
 from zip_keras.cli import _options
-from zip_keras.cli._output import in_words, print_numbers, without_nan, write_json
-from zip_keras.cli._paths import check_input_file, check_output_file
+from zip_keras.cli._evaluate_detections import DETECTION_PROTOCOLS, detection_details, measure_detections
+from zip_keras.cli._output import in_words, print_columns, print_numbers, save_figure, without_nan, write_json
+from zip_keras.cli._paths import check_input_file, check_output_file, check_picture
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import PROTOCOLS, average_recall
 from zip_keras.evaluation.checks import Checked, load_predictions
+from zip_keras.evaluation.curves import class_groups, groups_of_classes, recall_curves, recall_of_groups
 from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.per_level import level_name, per_level, refuse_without_levels
-from zip_keras.evaluation.pycoco import coco_average_precision
-from zip_keras.evaluation.voc import voc_average_precision
 from zip_keras.predictions.container import ImageId, Predictions
 from zip_keras.utils.files import atomic_write
-
-DETECTION_PROTOCOLS: dict[str, Callable[[GroundTruth, Predictions], dict[str, float]]] = {
-    "coco-ap": coco_average_precision,
-    "voc07": functools.partial(voc_average_precision, points="eleven"),
-    "voc12": functools.partial(voc_average_precision, points="every"),
-}
 
 DESCRIPTION = """\
 Average recall of proposals, or average precision of detections, from files.
@@ -37,18 +29,26 @@ Average recall of proposals, or average precision of detections, from files.
                  fast     the same numbers to the last bit, many times faster, without pycocotools
                  hosang   one-to-one, best IoU first, AR = 2 * integral of recall over IoU .5 to 1
   --detections   coco-ap  the twelve numbers of COCO, by pycocotools (default)
+                 fast-ap  the same numbers to the last bit, faster, without pycocotools
                  voc07    VOC AP at IoU .5, 11 points
                  voc12    VOC AP at IoU .5, every point
 
 An image without proposals still counts its objects. Difficult objects and crowds are ignored: neither missed nor wrong.
-Detections name their class by category_id: that of the COCO json, else 1 + the number of the class."""
+Detections name their class by category_id: that of the COCO json, else 1 + the number of the class.
+--error-kinds says what detections get wrong and what that costs, as TIDE does: class, place, both, duplicate,
+background, missed."""
 EXAMPLES = """\
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json
   zip-keras evaluate --ground-truth instances_val.json --proposals proposals.json --protocol fast --json result.json
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json --report report.html --gallery gallery.jpg
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json --protocol fast --per-level
   zip-keras evaluate --ground-truth data/voc07:val --detections detections.json --protocol voc07
+  zip-keras evaluate --ground-truth data/voc07:val --detections detections.json --error-kinds --by-class --plot ap.png
+  zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json --protocol fast --unseen cow sofa
 """
+# Options that only one of the two kinds of file has.
+_OF_PROPOSALS = {"gallery": "shows recall of proposals", "per_level": "tells proposals apart"}
+_OF_DETECTIONS = {"error_kinds": "tells wrong detections apart"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +65,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also, for each level of the network: its share of the first 10, 100, 1000 proposals, and AR of its "
         "proposals alone",
     )
+    parser.add_argument(
+        "--error-kinds",
+        action="store_true",
+        help="also, of detections: errors by kind, and AP50 gained without the errors of a kind",
+    )
+    parser.add_argument("--by-class", action="store_true", help="also AR@100, or AP, of each class")
+    _options.add_class_split_arguments(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the numbers here; null = no object of that size")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="write curves of recall, or of precision against recall with the kinds of error: .png, .svg or .pdf",
+    )
     parser.add_argument("--report", metavar="FILE.html", help="write curves, classes and the worst images as one page")
     positive = _options.in_range(int, low=1)
     parser.add_argument("--report-images", type=positive, default=24, metavar="N", help="images in it (default: 24)")
@@ -83,48 +95,46 @@ def run(arguments: argparse.Namespace) -> None:
     file = arguments.proposals or arguments.detections
     protocol = _protocol(arguments)
     check_input_file("", file)
-    for option in ("json", "report", "gallery"):
+    for option in ("json", "report", "gallery", "plot"):
         check_output_file(f"--{option}", getattr(arguments, option))
     read, policy = _options.read_options(arguments), _options.bad_box_policy(arguments)
     ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object, arguments.pixels)
     if not ground_truth.counted.any():
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
+    split = _options.class_split(arguments, ground_truth)
     checked = load_predictions(file, ground_truth, policy, read)
     if arguments.per_level:
         refuse_without_levels(checked.proposals)
     started = time.perf_counter()
     numbers = measure(ground_truth, checked.proposals, protocol)
-    levels = per_level(ground_truth, checked.proposals, protocol) if arguments.per_level else {}
     seconds = time.perf_counter() - started
     facts = describe(ground_truth, checked)
     print(f"{file} on {arguments.ground_truth}, protocol {protocol} ({seconds:.1f} s)")
     for name, value in facts.items():
         print(f"  {name.replace('_', ' ')}: {in_words(value)}")
     print_numbers(numbers)
-    print_levels(levels)
+    details = _recall_details if arguments.proposals else detection_details
+    more = details(arguments, ground_truth, checked.proposals, split, protocol)
     if arguments.json:
         content = {"protocol": protocol, **without_nan(numbers), **facts}
-        content |= {"ground_truth": arguments.ground_truth, "file": file}
-        if levels:
-            content["levels"] = {str(level): without_nan(row) for level, row in levels.items()}
-        write_json(arguments.json, content)
+        write_json(arguments.json, {**content, "ground_truth": arguments.ground_truth, "file": file, **more})
     if arguments.report or arguments.gallery:
         title = f"{file} on {arguments.ground_truth}, protocol {protocol}"
         _write_pictures(arguments, title, numbers, facts, ground_truth, checked.proposals)
 
 
 def _protocol(arguments: argparse.Namespace) -> str:
+    what, other = ("--proposals", "--detections") if arguments.proposals else ("--detections", "--proposals")
+    for name, purpose in (_OF_DETECTIONS if arguments.proposals else _OF_PROPOSALS).items():
+        if getattr(arguments, name):
+            raise UserError(f"--{name.replace('_', '-')} {purpose}; give the file with {other}")
+    if arguments.gallery:
+        check_picture("--gallery", arguments.gallery, (".jpg", ".jpeg", ".png"))
+    if arguments.plot:
+        check_picture("--plot", arguments.plot, (".png", ".svg", ".pdf"))
     choices = PROTOCOLS if arguments.proposals else tuple(DETECTION_PROTOCOLS)
     protocol = arguments.protocol or choices[0]
-    for name in ("report", "gallery"):
-        if getattr(arguments, name) and not arguments.proposals:
-            raise UserError(f"--{name} shows recall of proposals; give the file with --proposals")
-    if arguments.gallery and not arguments.gallery.lower().endswith((".jpg", ".jpeg", ".png")):
-        raise UserError(f"--gallery {arguments.gallery}: name a .jpg or .png file")
-    if arguments.per_level and not arguments.proposals:
-        raise UserError("--per-level tells proposals apart; give the file with --proposals")
     if protocol not in choices:
-        what = "--proposals" if arguments.proposals else "--detections"
         raise UserError(f"--protocol {protocol} does not measure {what}; choose one of {', '.join(choices)}")
     return protocol
 
@@ -133,7 +143,51 @@ def measure(ground_truth: GroundTruth, proposals: Predictions, protocol: str) ->
     """The numbers of a protocol, of proposals or of detections."""
     if protocol in PROTOCOLS:
         return average_recall(ground_truth, proposals, protocol)
-    return DETECTION_PROTOCOLS[protocol](ground_truth, proposals)
+    return measure_detections(ground_truth, proposals, protocol)
+
+
+def _recall_details(
+    arguments: argparse.Namespace,
+    ground_truth: GroundTruth,
+    proposals: Predictions,
+    split: dict[str, tuple[str, ...]],
+    protocol: str,
+) -> dict[str, Any]:
+    """Prints and plots what else is asked for, and returns it for the json."""
+    result: dict[str, Any] = {}
+    if arguments.per_level:
+        levels = per_level(ground_truth, proposals, protocol)
+        print("  each level's share of the proposals, and average recall of its proposals alone")
+        print_columns({level_name(level): row for level, row in levels.items()})
+        result["levels"] = {str(level): without_nan(row) for level, row in levels.items()}
+    if split:
+        groups = groups_of_classes(ground_truth, split)
+        result["seen_unseen"] = _print_groups("by classes", ground_truth, proposals, groups, (10, 100))
+    if arguments.by_class:
+        result["classes"] = _print_groups("by class", ground_truth, proposals, class_groups(ground_truth), (100,))
+    if arguments.plot:
+        from zip_keras.plots.recall import recall_figure
+
+        save_figure(arguments.plot, recall_figure([recall_curves(ground_truth, proposals)]))
+    return result
+
+
+def _print_groups(
+    title: str,
+    ground_truth: GroundTruth,
+    proposals: Predictions,
+    groups: dict[str, np.ndarray],
+    budgets: tuple[int, ...],
+) -> dict[str, dict[str, float | None]]:
+    recall = recall_of_groups(ground_truth, proposals, groups, budgets)
+    rows = {
+        name: {"objects": int((members & ground_truth.counted).sum())}
+        | {f"AR@{budget}": value for budget, value in recall[name].items()}
+        for name, members in groups.items()
+    }
+    print(f"  {title}, protocol fast (equal to coco)")
+    print_columns(rows)
+    return {name: without_nan(row) for name, row in rows.items()}
 
 
 def describe(ground_truth: GroundTruth, checked: Checked) -> dict[str, Any]:
@@ -160,10 +214,12 @@ def _write_pictures(
     """The report and the gallery, as far as they are asked for."""
     load_image = _picture_loader(arguments.ground_truth)
     if arguments.report:
+        from zip_keras.plots.detection_report import detection_report
         from zip_keras.plots.recall_report import recall_report
 
         shown = {name: in_words(value) for name, value in facts.items()}
-        page = recall_report(title, numbers, shown, ground_truth, proposals, load_image, arguments.report_images)
+        report = recall_report if arguments.proposals else detection_report
+        page = report(title, numbers, shown, ground_truth, proposals, load_image, arguments.report_images)
         with atomic_write(arguments.report) as unfinished:
             unfinished.write_text(page, encoding="utf-8")
         print(f"  report: {arguments.report}")
@@ -196,15 +252,3 @@ def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
             return None
 
     return load
-
-
-def print_levels(levels: dict[int, dict[str, float]]) -> None:
-    """A row a level, a column a number, as `per_level` names them."""
-    if not levels:
-        return
-    names = list(next(iter(levels.values())))
-    print("  each level's share of the proposals, and average recall of its proposals alone")
-    print("             " + "".join(f"{name:>11}" for name in names))
-    for level, row in levels.items():
-        cells = ("-" if math.isnan(row[name]) else f"{row[name]:.4f}" for name in names)
-        print(f"  {level_name(level):<11}" + "".join(f"{cell:>11}" for cell in cells))

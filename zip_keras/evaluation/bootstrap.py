@@ -44,7 +44,7 @@ def average_recall_interval(
         found, objects: `[I]` each, from `found_per_image`.
     """
     drawn = _drawn_ratios(found[None], objects, draws, seed)[0]
-    return _interval(found.sum() / objects.sum(), drawn, confidence)
+    return interval_of(found.sum() / objects.sum(), drawn, confidence)
 
 
 def compare_recall(
@@ -68,7 +68,7 @@ def compare_recall(
         # A relative tolerance: with few images many swaps give the very same sum, summed in another order.
         as_large += int(np.count_nonzero(np.abs(signs @ gain) >= abs(gain.sum()) * (1 - 1e-9)))
     value = gain.sum() / objects.sum()
-    return Comparison(_interval(value, drawn_a - drawn_b, confidence), (as_large + 1) / (draws + 1))
+    return Comparison(interval_of(value, drawn_a - drawn_b, confidence), (as_large + 1) / (draws + 1))
 
 
 def _drawn_ratios(found: np.ndarray, objects: np.ndarray, draws: int, seed: int) -> np.ndarray:
@@ -83,7 +83,8 @@ def _drawn_ratios(found: np.ndarray, objects: np.ndarray, draws: int, seed: int)
     return np.concatenate(ratios, axis=1)
 
 
-def _interval(value: float, drawn: np.ndarray, confidence: float) -> Interval:
+def interval_of(value: float, drawn: np.ndarray, confidence: float) -> Interval:
+    """A number with the percentiles of what draws gave."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(float(value), float(low), float(high))

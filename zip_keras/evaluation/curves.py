@@ -1,6 +1,6 @@
 """Recall against IoU and against the number of proposals (paper Figure 7), by groups of objects, over images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -68,7 +68,7 @@ def recall_of_groups(
     """Average recall of groups of objects, `{group: {budget: AR}}`; the other objects are ignored, as in S, M, L.
 
     Args:
-        groups: name -> bool `[G]`; see `class_groups`, `named_groups`, `size_groups`.
+        groups: name -> bool `[G]`; see `class_groups`, `groups_of_classes`, `size_groups`.
 
     Returns:
         NaN where a group has no counted object.
@@ -96,20 +96,30 @@ def class_groups(ground_truth: GroundTruth) -> dict[str, np.ndarray]:
     return {name: ground_truth.classes == index for index, name in enumerate(ground_truth.class_names)}
 
 
-def named_groups(ground_truth: GroundTruth, seen: Sequence[str]) -> dict[str, np.ndarray]:
-    """`all`, and objects of the classes that training has `seen` and has not seen (paper Table 5).
+def split_classes(ground_truth: GroundTruth, seen: Sequence[str], unseen: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Class names `all`, `seen` in training and `unseen` (paper Table 5), in the order of the ground truth.
+
+    Args:
+        seen, unseen: one of them names classes, the other is empty and gets the rest.
 
     Raises:
         UserError: a name is no class of the ground truth.
     """
-    unknown = [name for name in seen if name not in ground_truth.class_names]
-    if unknown:
-        raise UserError(
-            f"{ground_truth.spec}: {unknown[0]!r} is no class of it; its classes are "
-            f"{', '.join(ground_truth.class_names)}"
-        )
-    is_seen = np.isin(ground_truth.classes, [ground_truth.class_names.index(name) for name in seen])
-    return {"all": np.ones(len(is_seen), bool), "seen": is_seen, "unseen": ~is_seen}
+    names = ground_truth.class_names
+    for name in (*seen, *unseen):
+        if name not in names:
+            raise UserError(f"{ground_truth.spec}: {name!r} is no class of it; its classes are {', '.join(names)}")
+    is_seen = [name in seen if seen else name not in unseen for name in names]
+    chosen = {
+        of: tuple(n for n, s in zip(names, is_seen, strict=True) if s == (of == "seen")) for of in ("seen", "unseen")
+    }
+    return {"all": names, **chosen}
+
+
+def groups_of_classes(ground_truth: GroundTruth, groups: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+    """The objects of groups of classes, bool `[G]` each."""
+    index = {name: number for number, name in enumerate(ground_truth.class_names)}
+    return {group: np.isin(ground_truth.classes, [index[name] for name in names]) for group, names in groups.items()}
 
 
 def found_per_image(

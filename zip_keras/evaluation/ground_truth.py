@@ -1,6 +1,6 @@
 """What proposals are measured against: the objects of a data set as flat arrays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,3 +98,14 @@ def refuse_duplicates(ids: tuple[ImageId, ...], source: str) -> None:
         seen: set[ImageId] = set()
         twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
         raise UserError(f"{source}: image {twice!r} is there twice; proposals could not be told apart; remove one")
+
+
+def places_by_id(ground_truth: GroundTruth) -> np.ndarray:
+    """int64 `[I]`: the numbers of the images in the order of `sorted_ids`, in which COCOeval visits them."""
+    place = {image_id: number for number, image_id in enumerate(ground_truth.image_ids)}
+    return np.array([place[image_id] for image_id in sorted_ids(ground_truth.image_ids)], np.int64)
+
+
+def sorted_ids(ids: Iterable[ImageId]) -> list[ImageId]:
+    """Integers in order, then texts."""
+    return sorted(ids, key=lambda image_id: (isinstance(image_id, str), image_id))

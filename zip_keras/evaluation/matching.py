@@ -58,6 +58,16 @@ def overlaps(boxes: np.ndarray, objects: np.ndarray) -> np.ndarray:
     return np.divide(common, union, out=np.zeros_like(common), where=(across > 0) & (down > 0))
 
 
+def crowd_shares(boxes: np.ndarray, crowds: np.ndarray) -> np.ndarray:
+    """The share of each box that lies in a crowd, float64 `[n, g]`, as pycocotools compares boxes with crowds."""
+    x, y, width, height = (column[:, None] for column in boxes.T)
+    crowd_x, crowd_y, crowd_width, crowd_height = crowds.T
+    across = np.minimum(x + width, crowd_x + crowd_width) - np.maximum(x, crowd_x)
+    down = np.minimum(y + height, crowd_y + crowd_height) - np.maximum(y, crowd_y)
+    common = across * down
+    return np.divide(common, width * height, out=np.zeros_like(common), where=(across > 0) & (down > 0))
+
+
 def match_ranks(
     ground_truth: GroundTruth,
     proposals: Predictions,

@@ -8,6 +8,11 @@ AREA_RANGES = {"all": (0.0, 1e10), "S": (0.0, 32.0**2), "M": (32.0**2, 96.0**2),
 BUDGETS = (10, 100, 500, 1000)
 SIZE_BUDGET = 100  # the number of proposals at which AR is told apart by object size
 
+# Of detections: the best of a class in an image that are looked at, and the twelve numbers of COCOeval.summarize().
+DETECTION_LIMIT = 100
+AP_NAMES = ("AP", "AP50", "AP75", "AP-S", "AP-M", "AP-L", "AR@1", "AR@10", "AR@100", "AR@100-S", "AR@100-M", "AR@100-L")
+RECALL_LEVELS = np.linspace(0.0, 1.0, 101)
+
 
 def in_ranges(areas: np.ndarray) -> np.ndarray:
     """bool `[4, G]`: which of `AREA_RANGES` hold objects of these areas `[G]`; both bounds are included."""

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from zip_keras.evaluation.ground_truth import GroundTruth
-from zip_keras.evaluation.protocols import AREA_RANGES, BUDGETS, IOU_THRESHOLDS
-from zip_keras.predictions.container import ImageId, Predictions
+from zip_keras.evaluation.ground_truth import GroundTruth, sorted_ids
+from zip_keras.evaluation.protocols import AP_NAMES, AREA_RANGES, BUDGETS, IOU_THRESHOLDS
+from zip_keras.predictions.container import Predictions
 from zip_keras.utils.optional import optional_import
-
-AP_NAMES = ("AP", "AP50", "AP75", "AP-S", "AP-M", "AP-L", "AR@1", "AR@10", "AR@100", "AR@100-S", "AR@100-M", "AR@100-L")
 
 
 def coco_recall(ground_truth: GroundTruth, proposals: Predictions, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:
@@ -67,7 +65,7 @@ def _evaluator(ground_truth: GroundTruth, proposals: Predictions) -> Any:
 
     truth, found = COCO(), COCO()
     images = [{"id": number + 1} for number in range(len(ground_truth))]
-    number_of = {image_id: n + 1 for n, image_id in enumerate(_sorted_ids(ground_truth.image_ids))}
+    number_of = {image_id: n + 1 for n, image_id in enumerate(sorted_ids(ground_truth.image_ids))}
     numbers = np.array([number_of[image_id] for image_id in ground_truth.image_ids], np.int64)
     proposed = {int(category) for part in proposals for category in np.unique(part.categories)}
     # With useCats=0 pycocotools still drops proposals whose category the ground truth does not list.
@@ -107,7 +105,3 @@ def _evaluator(ground_truth: GroundTruth, proposals: Predictions) -> Any:
         truth.createIndex()
         found.createIndex()
         return Evaluator(truth, found, "bbox")
-
-
-def _sorted_ids(ids: tuple[ImageId, ...]) -> list[ImageId]:
-    return sorted(ids, key=lambda image_id: (isinstance(image_id, str), image_id))

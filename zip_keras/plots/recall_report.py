@@ -1,13 +1,7 @@
-"""An evaluation as one HTML file: numbers, curves, classes, and the images where most objects are missed.
+"""An evaluation of proposals as one HTML file: numbers, curves, classes, and the images with most missed objects."""
 
-The file needs nothing beside itself: curves are inline SVG, pictures are JPEG data URIs with the boxes drawn as SVG
-over them, so that pointing at a box shows what it is.
-"""
-
-import base64
-import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +11,12 @@ from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.matching import NEVER, match_ranks, overlaps
 from zip_keras.evaluation.per_level import has_levels, level_name, per_level
 from zip_keras.plots.colours import FOUND, LEVEL_COLOURS, MISSED, NO_LEVEL, css
+from zip_keras.plots.html import LoadImage, inline_svg, number, rectangle, render, shown_image
 from zip_keras.plots.recall import recall_figure
 from zip_keras.predictions.container import ImageId, Predictions
-from zip_keras.utils.optional import optional_import
 
 BUDGET = 100  # proposals an image by which images are judged
 LOOSE = np.array([0.5])  # the IoU from which a picture shows an object as found
-_LONGEST_SIDE = 560  # pixels of a picture
-
-LoadImage = Callable[[ImageId], np.ndarray | None]
 
 _COLOURS = {"found": FOUND, "missed": MISSED, "proposal": NO_LEVEL}  # a level's class comes after "proposal" and wins
 _COLOURS |= {f"level-{level}": colour for level, colour in LEVEL_COLOURS.items()}
@@ -59,25 +50,23 @@ def recall_report(
     members = class_groups(ground_truth)
     levels = per_level(ground_truth, proposals) if has_levels(proposals) else {}
     by_recall = sorted(classes, key=lambda name: (math.isnan(classes[name][BUDGET]), classes[name][BUDGET]))
-    jinja2 = optional_import("jinja2", "the report", "train")
-    # Autoescape, because names of classes and images are anybody's; `Markup` marks what is HTML already.
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("zip_keras.plots"), autoescape=True)
-    return environment.get_template("recall_report.html").render(
+    return render(
+        "recall_report.html",
         title=title,
         budget=BUDGET,
         colours={kind: css(colour) for kind, colour in _COLOURS.items()},
-        numbers=[(name, _number(value)) for name, value in numbers.items()],
+        numbers=[(name, number(value)) for name, value in numbers.items()],
         facts=[(name.replace("_", " "), str(value)) for name, value in facts.items()],
         size_head=["size", *(f"AR@{budget}" for budget in sizes["all"])],
-        sizes=[(size, *map(_number, row.values())) for size, row in sizes.items()],
+        sizes=[(size, *map(number, row.values())) for size, row in sizes.items()],
         level_head=["", *next(iter(levels.values()), {})],
-        levels=[(level_name(level), *map(_number, row.values())) for level, row in levels.items()],
-        curves=jinja2.utils.markupsafe.Markup(_inline_svg(recall_figure([curves]))),
+        levels=[(level_name(level), *map(number, row.values())) for level, row in levels.items()],
+        curves=inline_svg(recall_figure([curves])),
         classes=[
             (
                 name,
                 int((members[name] & counted).sum()),
-                _number(value),
+                number(value),
                 None if math.isnan(value) else round(200 * value),
             )
             for name, value in ((name, classes[name][BUDGET]) for name in by_recall)
@@ -97,27 +86,19 @@ def _level_keys(levels: dict[int, dict[str, float]]) -> list[tuple[str, str]]:
 def _worst_images(
     ground_truth: GroundTruth, proposals: Predictions, load_image: LoadImage, images: int
 ) -> Iterator[dict[str, Any]]:
-    """What the template shows of each image: picture, width, height, boxes, caption."""
+    """What the template shows of each image."""
     found, objects = found_per_image(ground_truth, proposals, BUDGET)
     everything = np.ones((1, len(ground_truth.xywh)), bool)
     ranks = match_ranks(ground_truth, proposals, BUDGET, LOOSE, everything)[0, 0]
-    for number in np.argsort(found - objects, kind="stable")[:images]:
-        image_id = ground_truth.image_ids[number]
-        rows = range(int(ground_truth.starts[number]), int(ground_truth.starts[number + 1]))
+    for place in np.argsort(found - objects, kind="stable")[:images]:
+        image_id = ground_truth.image_ids[place]
+        rows = range(int(ground_truth.starts[place]), int(ground_truth.starts[place + 1]))
         missed = sum(ranks[row] == NEVER for row in rows if ground_truth.counted[row])
-        share = found[number] / objects[number] if objects[number] else math.nan
-        picture = load_image(image_id)
-        height, width = (
-            picture.shape[:2] if picture is not None else np.nan_to_num(ground_truth.sizes[number], nan=500.0)
-        )
-        yield {
-            "picture": None if picture is None else _data_uri(picture),
-            "width": round(width),
-            "height": round(height),
-            "boxes": list(_object_boxes(ground_truth, proposals, image_id, rows, ranks)),
-            "caption": f"{image_id}: AR@{BUDGET} {_number(share)}, {missed} of {objects[number]} objects missed, "
-            f"{len(proposals[image_id])} proposals",
-        }
+        share = found[place] / objects[place] if objects[place] else math.nan
+        boxes = list(_object_boxes(ground_truth, proposals, image_id, rows, ranks))
+        caption = f"AR@{BUDGET} {number(share)}, {missed} of {objects[place]} objects missed"
+        caption += f", {len(proposals[image_id])} proposals"
+        yield shown_image(ground_truth, int(place), load_image, boxes, caption)
 
 
 def _object_boxes(
@@ -129,43 +110,17 @@ def _object_boxes(
         best = overlaps(boxes, ground_truth.xywh[row : row + 1]).max(initial=0.0)
         name = ground_truth.class_names[ground_truth.classes[row]]
         if not ground_truth.counted[row]:
-            yield _rectangle(ground_truth.xywh[row], "ignored", f"{name}, ignored")
+            yield rectangle(ground_truth.xywh[row], "ignored", f"{name}, ignored")
         elif ranks[row] == NEVER:
-            yield _rectangle(ground_truth.xywh[row], "edge")
-            yield _rectangle(ground_truth.xywh[row], "missed", f"{name}, missed; greatest IoU {best:.2f}")
+            yield rectangle(ground_truth.xywh[row], "edge")
+            yield rectangle(ground_truth.xywh[row], "missed", f"{name}, missed; greatest IoU {best:.2f}")
         else:
             level = int(levels[ranks[row]])
             kind, text = "proposal", f"proposal {ranks[row] + 1}"
             if level:
                 kind, text = f"proposal level-{level}", f"{text}, {level_name(level)}"
-            yield _rectangle(ground_truth.xywh[row], "edge")
-            yield _rectangle(boxes[ranks[row]], kind, text)
-            yield _rectangle(
+            yield rectangle(ground_truth.xywh[row], "edge")
+            yield rectangle(boxes[ranks[row]], kind, text)
+            yield rectangle(
                 ground_truth.xywh[row], "found", f"{name}, found by proposal {ranks[row] + 1}; greatest IoU {best:.2f}"
             )
-
-
-def _rectangle(xywh: np.ndarray, kind: str, text: str = "") -> dict[str, str]:
-    x, y, width, height = (f"{value:.1f}" for value in xywh)
-    return {"kind": kind, "x": x, "y": y, "width": width, "height": height, "text": text}
-
-
-def _data_uri(image: np.ndarray) -> str:
-    from PIL import Image
-
-    picture = Image.fromarray(image)
-    picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=75)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _inline_svg(figure: Any) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg")
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
-
-
-def _number(value: float) -> str:
-    return "no such object" if math.isnan(value) else f"{value:.4f}"
