@@ -16,6 +16,9 @@ class DataConfig:
     Attributes:
         train, val: data set specs, see docs/ARCHITECTURE.md.
         train_images: only the first so many training images; 0 = all.
+        unseen_classes: classes whose objects training does not see, as if nobody had annotated them (paper Table 5).
+            The network learns background there. Class names and numbers stay. Validation also measures objects of the
+            seen and of the unseen classes, and keeps the model that is best on the seen ones.
         on_defect: what a defect in them does: "error", "skip" the object or image, or "clip" the box.
         resize: "fixed" short side, "random" short side (one draw a batch), or "dynamic" train scale.
         short_side: of "fixed", of validation and of the exported model.
@@ -36,6 +39,7 @@ class DataConfig:
     train: str = ""
     val: str = ""
     train_images: int = 0
+    unseen_classes: tuple[str, ...] = ()
     on_defect: Literal["error", "skip", "clip"] = "error"
     resize: Resize = "dynamic"
     short_side: int = 600

@@ -1,11 +1,15 @@
 """The one record type that every reader produces and everything after it consumes."""
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import numpy as np
+
+from zip_keras.errors import UserError
 
 
 def image_id_of(file: str) -> int | str:
@@ -71,6 +75,25 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def without_classes(self, names: Sequence[str]) -> "Dataset":
+        """The data set as if the objects of these classes were not annotated; images and class names stay.
+
+        Raises:
+            UserError: a name is no class of the data set.
+        """
+        for name in names:
+            if name not in self.class_names:
+                raise UserError(
+                    f"{self.spec}: {name!r} is no class of it; its classes are {', '.join(self.class_names)}"
+                )
+        gone = [self.class_names.index(name) for name in names]
+        columns = ("boxes", "classes", "difficult", "crowd", "area")
+        records = []
+        for record in self.records:
+            kept = ~np.isin(record.classes, gone)
+            records.append(dataclasses.replace(record, **{key: getattr(record, key)[kept] for key in columns}))
+        return dataclasses.replace(self, records=tuple(records))
 
     def digest(self) -> str:
         """Differs when the images, their order, objects or classes do; not when the files lie elsewhere."""

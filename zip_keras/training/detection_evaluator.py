@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from zip_keras.evaluation.ground_truth import from_dataset
-from zip_keras.evaluation.pycoco import coco_average_precision
+from zip_keras.evaluation.average_precision import class_numbers, group_numbers, twelve_numbers
+from zip_keras.evaluation.detection_matching import match_detections
+from zip_keras.evaluation.protocols import AREA_RANGES
 from zip_keras.inference.detectors import compile_detector, detect_records
 from zip_keras.predictions.container import Predictions
 from zip_keras.training.evaluator import RecallEvaluator
@@ -21,6 +22,10 @@ class DetectionEvaluator(RecallEvaluator):
         return detect_records(self._runner, self.progress(self.dataset.records))
 
     def measure(self, found: Predictions) -> dict[str, float]:
-        """The numbers of protocol `coco-ap` that are defined on the data."""
-        numbers = coco_average_precision(from_dataset(self.dataset), found)
-        return {name: numbers[name] for name in NUMBERS if np.isfinite(numbers[name])}
+        """The numbers of protocol `coco-ap`, and of the classes' split, that are defined on the data."""
+        matches = match_detections(self.ground_truth, found, ranges=AREA_RANGES)
+        every = twelve_numbers(matches)
+        numbers = {name: every[name] for name in NUMBERS}
+        for of, row in group_numbers(class_numbers(matches), self.split).items():
+            numbers |= {f"{name}-{of}": row[name] for name in ("AP50", "AP") if of != "all"}
+        return {name: value for name, value in numbers.items() if np.isfinite(value)}

@@ -1,6 +1,6 @@
 """Measures a network during training: average recall on validation images, pictures, statistics of the attention."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from zip_keras.data.records import Dataset
 from zip_keras.evaluation.average_recall import average_recall
+from zip_keras.evaluation.curves import groups_of_classes, recall_of_groups, split_classes
+from zip_keras.evaluation.ground_truth import from_dataset
 from zip_keras.inference.runner import InferenceRunner, load_image, propose_records
 from zip_keras.models.proposer import Proposer
 from zip_keras.predictions.container import Predictions
@@ -26,6 +28,7 @@ class RecallEvaluator(orbit.AbstractEvaluator):
         summaries: writer of pictures and attention statistics.
         global_step: of the run.
         progress: wraps an iterable in a progress bar.
+        unseen: class names; the numbers of seen and unseen classes are measured too.
     """
 
     def __init__(
@@ -35,8 +38,11 @@ class RecallEvaluator(orbit.AbstractEvaluator):
         summaries: tf.summary.SummaryWriter,
         global_step: tf.Variable,
         progress: Callable = lambda records: records,
+        unseen: Sequence[str] = (),
     ):
         self.proposer, self.dataset = proposer, dataset
+        self.ground_truth = from_dataset(dataset)
+        self.split = split_classes(self.ground_truth, (), unseen) if unseen else {}
         self.summaries, self.global_step, self.progress = summaries, global_step, progress
         self._runner = self.make_runner()
         self._decisions = _decision_model(getattr(proposer.network, "proposal_network", proposer.network))
@@ -59,8 +65,12 @@ class RecallEvaluator(orbit.AbstractEvaluator):
         return numbers
 
     def measure(self, found: Predictions) -> dict[str, float]:
-        """The numbers of `average_recall` that are defined on the data."""
-        return {name: value for name, value in average_recall(self.dataset, found).items() if np.isfinite(value)}
+        """The numbers of `average_recall`, and of the classes' split, that are defined on the data."""
+        numbers = average_recall(self.ground_truth, found)
+        groups = groups_of_classes(self.ground_truth, {of: names for of, names in self.split.items() if of != "all"})
+        for of, recall in recall_of_groups(self.ground_truth, found, groups, (10, 100)).items():
+            numbers |= {f"AR@{budget}-{of}": value for budget, value in recall.items()}
+        return {name: value for name, value in numbers.items() if np.isfinite(value)}
 
     def _write_pictures(self, proposals) -> None:
         """The ten best proposals (orange) over the objects (green) of the first images."""

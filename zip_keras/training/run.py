@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 
 import keras
 import orbit
@@ -171,7 +172,14 @@ class _Run:
             if validation is not None:
                 summaries = tf.summary.create_file_writer(str(self.folder.tensorboard / "validation"))
                 kind = RecallEvaluator if self.config.detector.kind == "none" else DetectionEvaluator
-                evaluator = kind(self.proposer, validation, summaries, self.global_step, self.progress.over)
+                evaluator = kind(
+                    self.proposer,
+                    validation,
+                    summaries,
+                    self.global_step,
+                    self.progress.over,
+                    self.config.data.unseen_classes,
+                )
         loop = math.gcd(settings.log_every, math.gcd(settings.evaluate_every, settings.checkpoint_every))
         return orbit.Controller(
             global_step=self.global_step,
@@ -268,7 +276,7 @@ def _open_data(config: ExperimentConfig) -> tuple[Dataset, Dataset | None]:
     if not dataset.records:
         raise UserError(f"data.train {data.train}: no images in it")
     _tell_skipped(dataset)
-    dataset = _first(dataset, data.train_images)
+    dataset = _of_seen_classes(_first(dataset, data.train_images), data.unseen_classes)
     if not data.val:
         return dataset, None
     validation = open_dataset(data.val, classes=dataset.class_names, on_defect=data.on_defect)
@@ -278,6 +286,16 @@ def _open_data(config: ExperimentConfig) -> tuple[Dataset, Dataset | None]:
     validation = _first(validation, config.train.evaluate_images)
     _check_measurable(validation)
     return dataset, validation
+
+
+def _of_seen_classes(dataset: Dataset, unseen: Sequence[str]) -> Dataset:
+    """Without the objects of the unseen classes, which is said."""
+    if not unseen:
+        return dataset
+    seen = dataset.without_classes(unseen)
+    before, after = (sum(len(record.boxes) for record in some.records) for some in (dataset, seen))
+    say(f"{dataset.spec}: {before - after} of {before} objects are of data.unseen_classes and left out")
+    return seen
 
 
 def _tell_skipped(dataset: Dataset) -> None:

@@ -73,7 +73,9 @@ class RunFolder:
         self._measured = ""  # digest of what is measured and how
         self._lock = FolderLock(self.path)
         self.found = Found()  # checkpoints, after `open`
-        self.metric = "AR@100"  # of which the best model is kept; of a detector AP50
+        self.metric = (
+            "AR@100"  # of which the best model is kept; of a detector AP50; of seen classes where some are not
+        )
 
     @property
     def checkpoints(self) -> Path:
@@ -105,6 +107,9 @@ class RunFolder:
         if config.detector.kind != "none":
             self.metric = "AP50"
             measured.append(to_dict(config.detector.postprocess))
+        if config.data.unseen_classes:
+            self.metric += "-seen"
+            measured.append(config.data.unseen_classes)
         self._measured = hashlib.sha256(json.dumps(measured).encode()).hexdigest()[:16]
         if not self.chief:
             self.found = find_checkpoints(self.checkpoints)
