@@ -1,4 +1,5 @@
 import json
+from fractions import Fraction
 
 import keras
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import zip_keras
 from tests.models.test_detectors import NAMES, one_stage, spread
 from zip_keras.cli.main import main
+from zip_keras.data.synthetic import render_scene
 from zip_keras.inference.inputs import ImageFile
 from zip_keras.inference.runner import load_image
 from zip_keras.models.detector import Detector
@@ -73,6 +75,79 @@ def test_every_kind_of_file_holds_the_same(model, photographs, tmp_path, capsys)
         for part in read_predictions(str(tmp_path / name)):
             for column in ("xywh", "scores", "categories", "levels"):
                 np.testing.assert_array_equal(getattr(part, column), getattr(expected[part.image_id], column))
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Five frames, five a second."""
+    pytest.importorskip("av")
+    from zip_keras.inference.video import VideoWriter
+
+    with VideoWriter(tmp_path / "clip.mp4", "mp4", Fraction(5)) as writer:
+        for number in range(5):
+            writer.write(np.roll(render_scene(seed=0, index=5).image[:80, :120], 9 * number, axis=1))
+    return tmp_path / "clip.mp4"
+
+
+def test_a_video_frame_by_frame(model, clip, tmp_path, capsys, monkeypatch):
+    """Interrupted after two frames, continued, and drawn."""
+    from zip_keras.inference import detectors
+    from zip_keras.inference.video import Video
+
+    command = ["detect", str(clip), "--model", str(model), "--max-detections", "4", "--output"]
+    compiled, counted = detectors.compile_detector, []
+
+    def stopping(detector):
+        run = compiled(detector)
+
+        def detect(image):
+            counted.append(image.shape)
+            if len(counted) == 3:
+                raise KeyboardInterrupt
+            return run(image)
+
+        return detect
+
+    monkeypatch.setattr(detectors, "compile_detector", stopping)
+    drawn = ["--video", str(tmp_path / "drawn.mp4"), "--pictures-score", "0"]
+    assert main([*command, str(tmp_path / "a.json"), *drawn]) == 130
+    assert "2 frames are kept" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "a.json"), *drawn]) == 0
+    assert len(counted) == 3 + 3
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert (content["frame_rate"], content["class_names"]) == (5.0, list(NAMES))
+    assert [(frame["frame"], frame["time"]) for frame in content["frames"]] == [(i, i / 5) for i in range(5)]
+    pixels = [frame.pixels for frame in Video(clip).frames()]
+    for image, frame in zip(pixels, content["frames"], strict=True):
+        [found] = zip_keras.detect(model, image, max_detections=4)
+        assert [row["category"] for row in frame["detections"]] == found.names
+        np.testing.assert_array_equal(np.float32([row["score"] for row in frame["detections"]]), found.scores)
+    shown = [frame.pixels.astype(int) for frame in Video(tmp_path / "drawn.mp4").frames()]
+    assert len(shown) == 5
+    assert all(np.abs(new - old).mean() > 2 for new, old in zip(shown, pixels, strict=True))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "clip.mp4", "drawn.mp4"]
+
+    assert main([*command, str(tmp_path / "b.csv"), "--every", "2"]) == 0
+    some = read_predictions(str(tmp_path / "b.csv"))
+    assert some.image_ids == (0, 2, 4)
+    assert some[2].scores.tolist() == [row["score"] for row in content["frames"][2]["detections"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.mp4", "b.jpg"], "a.mp4: a video needs an output of its own"),
+        (["a.mp4", "--pictures", "p"], "--pictures draws images"),
+        (["a.jpg", "--video", "v.mp4"], "--video is for a video, and a.jpg is none"),
+        (["a.jpg", "--every", "2"], "--every is for a video"),
+        (["a.mp4", "--video", "v.gif"], "the suffix must be one of .mp4, .mkv"),
+        (["none.mp4"], "none.mp4: no video that can be read"),
+    ],
+)
+def test_videos_and_options_that_do_not_go_together(model, words, message, tmp_path, capsys):
+    pytest.importorskip("av")
+    assert main(["detect", *words, "--model", str(model), "--output", str(tmp_path / "x.json")]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_proposer_is_refused(small_run, photographs, tmp_path, capsys):

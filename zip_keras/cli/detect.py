@@ -1,4 +1,4 @@
-"""`zip-keras detect`: writes the objects of images with their classes."""
+"""`zip-keras detect`: writes the objects of images and videos with their classes."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zip_keras.cli import _options
+from zip_keras.cli._detect_video import checked_video, detect_video
 from zip_keras.cli._paths import check_output_file, check_output_folder
 from zip_keras.cli._resumable import Predict, ResumablePrediction
 from zip_keras.inference.inputs import ImageFile, find_images
@@ -24,16 +25,21 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Writes the detections of images, boxes in their own pixels with scores and classes. PATH is an image, a folder (with its
-subfolders), a .txt list of images, or a data set spec such as data/voc07:val or records:DIR. The suffix of --output
-chooses the kind of file, .json (COCO results) for example; a box's category_id is 1 + the number of its class in the
-model's class names, which the command prints. An image's id is the integer of a numeric file stem, else the stem.
+subfolders), a .txt list of images, a data set spec such as data/voc07:val or records:DIR, or a video. The suffix of
+--output chooses the kind of file, .json (COCO results) for example; a box's category_id is 1 + the number of its class
+in the model's class names, which the command prints. An image's id is the integer of a numeric file stem, else the
+stem.
 
-The output appears complete at the end. Images that are done are kept in .NAME.unfinished beside it; the same command
-continues from there after an interrupt, an error or a full disk."""
+Of a video, frames are read one after the other. A .json holds an object for each frame with its number, its time in
+seconds and its detections; in other files the image's id is the frame's number. --video also writes the drawn frames.
+
+The output appears complete at the end. Images and frames that are done are kept in .NAME.unfinished beside it; the same
+command continues from there after an interrupt, an error or a full disk."""
 EXAMPLES = """\
   zip-keras detect photo.jpg --model runs/bccd_two_stage --output detections.json --pictures pictures/
   zip-keras detect data/bccd:test --model runs/bccd_two_stage --output detections.json --max-detections 100
   zip-keras detect photos/ --model exported/cells --output detections.npz --score-threshold 0.5
+  zip-keras detect street.mp4 --model runs/bccd_two_stage --output detections.json --video drawn.mp4 --every 5
 """
 
 
@@ -54,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scales", type=positive, nargs="+", metavar="PIXELS", help="short side or sides of the image")
     group.add_argument("--long-side", type=positive, metavar="PIXELS", help="cap of the longer side at every scale")
     group.add_argument("--flip", action="store_true", default=None, help="flip test-time augmentation")
-    group = parser.add_argument_group("pictures")
+    group = parser.add_argument_group("pictures and videos")
     group.add_argument("--pictures", metavar="DIR", help="also draw labelled boxes into DIR/IMAGE_ID.jpg")
     group.add_argument(
         "--pictures-score",
@@ -63,6 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help=f"least score of a drawn box (default: {LABELLED_SCORE})",
     )
+    group.add_argument(
+        "--video", metavar="FILE", help="of a video: also write its frames with labelled boxes: .mp4, .mkv"
+    )
+    group.add_argument("--every", type=positive, metavar="N", help="of a video: look at every N-th frame alone")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -71,10 +81,15 @@ def run(arguments: argparse.Namespace) -> None:
     check_output_folder("--pictures", arguments.pictures)
     if arguments.pictures:
         optional_import("PIL.Image", "--pictures", "train")
+    video = checked_video(arguments)
     model = find_model(arguments.model)
+    made_by = _made_by(model, arguments)
+    if video is not None:
+        detect_video(arguments, video, made_by, _load)
+        return
     images, left_out = find_images(arguments.paths, arguments.on_bad_image)
     check_ids(arguments.output, (image.image_id for image in images))
-    work = ResumablePrediction(arguments, _made_by(model, arguments))
+    work = ResumablePrediction(arguments, made_by)
 
     def prepare() -> Predict:
         detector = _load(arguments)
