@@ -55,11 +55,16 @@ def model_card(name: str) -> str:
     return (FOLDER / name / CARD_FILE).read_text(encoding="utf-8")
 
 
-def licence_of(model: str | Path) -> str | None:
-    """The section "Licence" of a preset's card; None where the model is no preset."""
+def card_of(model: str | Path) -> str | None:
+    """The model card of a preset; None where the model is none."""
     if Path(model).exists() or str(model) not in list_presets():
         return None
-    section = model_card(str(model)).partition("## Licence\n")[2].partition("\n## ")[0]
+    return model_card(str(model))
+
+
+def licence_of(model: str | Path) -> str | None:
+    """The section "Licence" of a preset's card; None where the model is no preset."""
+    section = (card_of(model) or "").partition("## Licence\n")[2].partition("\n## ")[0]
     return " ".join(section.split()) or None
 
 

@@ -45,22 +45,36 @@ def scan_records(path: str) -> Iterator[tuple[int, bytes]]:
         UserError: the file is missing, cut short or damaged; the message names the byte.
     """
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        position = 0
-        while position < size:
-            header = file.read(HEADER_BYTES)
-            if len(header) < HEADER_BYTES:
-                raise _cut(path, position)
-            length, checksum = struct.unpack("<QI", header)
-            if masked_crc32c(header[:8]) != checksum or length > MAX_RECORD_BYTES:
-                raise _damaged(path, position)
-            if position + HEADER_BYTES + length + FOOTER_BYTES > size:
-                raise _cut(path, position)
-            payload, footer = file.read(length), file.read(FOOTER_BYTES)
-            if struct.unpack("<I", footer)[0] != masked_crc32c(payload):
-                raise _damaged(path, position)
-            yield position + HEADER_BYTES, payload
-            position += HEADER_BYTES + length + FOOTER_BYTES
+        yield from scan_stream(file, path, os.fstat(file.fileno()).st_size)
+
+
+def scan_stream(file: BinaryIO, path: str, size: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """`scan_records` of a shard that is open.
+
+    Args:
+        file: at its first byte.
+        path: for messages.
+        size: of the file, if it is known: a length beyond it is refused before memory is allocated for it.
+
+    Raises:
+        UserError: as `scan_records`.
+    """
+    position = 0
+    while header := file.read(HEADER_BYTES):
+        if len(header) < HEADER_BYTES:
+            raise _cut(path, position)
+        length, checksum = struct.unpack("<QI", header)
+        if masked_crc32c(header[:8]) != checksum or length > MAX_RECORD_BYTES:
+            raise _damaged(path, position)
+        if size is not None and position + HEADER_BYTES + length + FOOTER_BYTES > size:
+            raise _cut(path, position)
+        payload, footer = file.read(length), file.read(FOOTER_BYTES)
+        if len(payload) < length or len(footer) < FOOTER_BYTES:
+            raise _cut(path, position)
+        if struct.unpack("<I", footer)[0] != masked_crc32c(payload):
+            raise _damaged(path, position)
+        yield position + HEADER_BYTES, payload
+        position += HEADER_BYTES + length + FOOTER_BYTES
 
 
 def read_payload(path: str, offset: int, length: int) -> bytes:

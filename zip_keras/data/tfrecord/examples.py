@@ -92,11 +92,11 @@ def _annotation(
                 area=float(area[i]) if i < len(area) and area[i] > 0 else None,
             )
         )
-    image_id = _image_id(features, shard, offset)
+    image_id = example_image_id(features, shard, offset)
     return ImageAnnotation(image_id, where, shard, height, width, objects, str(image_id))
 
 
-def _image_id(features: Mapping[str, Any], shard: str, offset: int) -> int | str:
+def example_image_id(features: Mapping[str, Any], shard: str, offset: int) -> int | str:
     """`image/source_id`, else the file name, else the place in the shard."""
     for key in ("image/source_id", "image/filename"):
         text = (_texts(features.get(key)) or [""])[0]

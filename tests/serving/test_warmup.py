@@ -1,0 +1,36 @@
+"""Warm-up requests of an export, read with the official messages, and answered by the server before traffic."""
+
+import re
+
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from tests.serving.servers import BINARY
+from zip_keras.data.tfrecord.container import scan_records
+from zip_keras.export.signatures import SIGNATURES
+from zip_keras.export.warmup import WARMUP_FILE
+
+
+def test_there_is_a_request_for_every_signature(small_export, signatures):
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(r) for _, r in scan_records(str(small_export / "1" / WARMUP_FILE))
+    ]
+    requests = {log.predict_log.request.model_spec.signature_name: log.predict_log.request for log in logs}
+    assert set(requests) == set(SIGNATURES)
+    for name, request in requests.items():
+        _, inputs = signatures[name].structured_input_signature
+        assert set(request.inputs) == set(inputs)
+        for key, spec in inputs.items():
+            tensor = request.inputs[key]
+            assert tensor.dtype == spec.dtype.as_datatype_enum
+            assert spec.shape.is_compatible_with([dim.size for dim in tensor.tensor_shape.dim])
+    answer = signatures["tf_example"](examples=tf.make_ndarray(requests["tf_example"].inputs["examples"]))
+    assert answer["decoded"].numpy().tolist() == [True]
+
+
+def test_the_server_runs_them(served):
+    log = served.log.read_text()
+    if BINARY:
+        assert re.search(r"Finished reading warmup data.*Number of warmup records read: 5", log)
+    else:
+        assert f"loaded {served.name} version 1, {len(SIGNATURES)} warm-up requests" in log
