@@ -278,7 +278,7 @@ class RestHandler(BaseHTTPRequestHandler):
             wanted = version.signatures[signature].inputs
             columns = _columns(given, by_rows, wanted)
             outputs = version.predict(signature, {n: _array(v, wanted[n]) for n, v in columns.items()}, 3600.0)
-        lists = {name: values.tolist() for name, values in outputs.items()}
+        lists = {name: _texts(values).tolist() for name, values in outputs.items()}
         if not by_rows:
             return json.dumps({"outputs": lists})
         rows = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
@@ -290,6 +290,11 @@ class RestHandler(BaseHTTPRequestHandler):
 
 def _bytes(value):
     return base64.b64decode(value["b64"], validate=True) if value.keys() == {"b64"} else value
+
+
+def _texts(values):
+    """Byte strings as JSON's texts."""
+    return np.char.decode(values.astype(bytes), "utf-8") if values.dtype == object else values
 
 
 def _columns(given, by_rows, wanted):

@@ -34,10 +34,9 @@ def files(encoded_image):
 
 
 @pytest.fixture(scope="module")
-def expected(small_export, files):
+def expected(signatures, files):
     """The answers of the export in this process."""
-    signature = tf.saved_model.load(str(small_export / "1")).signatures["encoded"]
-    outputs = {name: values.numpy() for name, values in signature(image_bytes=tf.constant(files)).items()}
+    outputs = {name: values.numpy() for name, values in signatures["encoded"](image_bytes=tf.constant(files)).items()}
     return [
         Answer.of_outputs({name: values[[row]] for name, values in outputs.items()}, 1) for row in range(len(files))
     ]
@@ -56,6 +55,7 @@ def assert_same(found, expected):
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
     np.testing.assert_array_equal(found.levels, expected.levels)
     assert found.classes is None
+    assert found.names is None
 
 
 def test_answers_are_the_exports_in_the_order_of_the_images(client, files, expected, record_property):
@@ -133,6 +133,16 @@ def test_wrong_addresses(address):
         connect(address, {}, None)
 
 
+def test_limits_of_a_request(served, files, expected):
+    for address in (served.grpc, served.rest):
+        least = float(expected[0].scores[5])
+        for options in ({"max_boxes": 3}, {"score_threshold": least}, {"max_boxes": 3, "score_threshold": least}):
+            with Client(address, served.name, **options) as client:
+                found = client.predict(files[0])
+            kept = expected[0].scores >= options.get("score_threshold", 0)
+            np.testing.assert_allclose(found.scores, expected[0].scores[kept][: options.get("max_boxes")], atol=1e-5)
+
+
 class Flaky:
     """A transport whose first calls fail."""
 
@@ -191,3 +201,24 @@ def test_the_command(served, files, expected, tmp_path, capsys):
     y1, x1, y2, x2 = expected[0].boxes[0]
     assert first["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=1e-3)
     assert first["level"] == expected[0].levels[0]
+
+
+def test_classes_and_names_of_a_detector():
+    outputs = {
+        "boxes": [[[0.0, 0, 4, 4], [1, 1, 2, 2], [0, 0, 0, 0]]],
+        "scores": [[0.9, 0.5, 0.0]],
+        "levels": [[3, 1, 0]],
+        "valid": [[True, True, False]],
+        "classes": [[1, 0, 0]],
+    }
+    for names in ([["dog", "cat", ""]], [[b"dog", b"cat", b""]]):  # by REST and by gRPC
+        found = Answer.of_outputs({**outputs, "class_names": names}, 7)
+        assert found.names.tolist() == ["dog", "cat"]
+        assert found.classes.tolist() == [1, 0]
+        assert found.head(1).names.tolist() == ["dog"]
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_an_answer_without_boxes(n):
+    outputs = {"boxes": [[[0.0] * 4] * n], "scores": [[0.0] * n], "levels": [[0] * n], "valid": [[False] * n]}
+    assert Answer.of_outputs(outputs, None).boxes.shape == (0, 4)

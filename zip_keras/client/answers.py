@@ -5,27 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zip_keras.inference.boxes import Boxes
 
-@dataclass(frozen=True, eq=False)
-class Answer:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Answer(Boxes):
     """The boxes of one image, best first; NumPy arrays of one length n.
 
     Attributes:
-        boxes: float32 `[n, 4]`: y1, x1, y2, x2 in pixels of the image as stored.
-        scores: float32 `[n]`, decreasing.
-        levels: int32 `[n]`: 1, 2, 3 for strides 8, 16, 32.
+        boxes, scores, levels: as of `zip_keras.Boxes`; pixels are those of the image as stored.
         classes: int32 `[n]`, class numbers from 0; None from a proposer.
+        names: texts `[n]`, the name of each box's class; None from a proposer.
         version: of the model that answered; None by REST, which does not say.
     """
 
-    boxes: np.ndarray
-    scores: np.ndarray
-    levels: np.ndarray
     classes: np.ndarray | None
+    names: np.ndarray | None
     version: int | None
-
-    def __len__(self) -> int:
-        return len(self.boxes)
 
     def __repr__(self) -> str:
         best = f", best score {self.scores[0]:.3f}" if len(self) else ""
@@ -36,8 +32,8 @@ class Answer:
         """The valid places of the first image of a response.
 
         Args:
-            outputs: `boxes [1, n, 4]`, `scores [1, n]`, `valid [1, n]`, `levels [1, n]`, and `classes [1, n]` of a
-                detector.
+            outputs: `boxes [1, n, 4]`, `scores [1, n]`, `valid [1, n]`, `levels [1, n]`, and of a detector
+                `classes [1, n]` and `class_names [1, n]`, texts or UTF-8 bytes.
             version: as above.
 
         Raises:
@@ -48,6 +44,11 @@ class Answer:
         def chosen(name: str, kind: type) -> np.ndarray:
             return np.asarray(outputs[name], kind)[0][valid]
 
-        classes = chosen("classes", np.int32) if "classes" in outputs else None
-        boxes = chosen("boxes", np.float32)
-        return cls(boxes, chosen("scores", np.float32), chosen("levels", np.int32), classes, version)
+        classes = names = None
+        if "classes" in outputs:
+            classes = chosen("classes", np.int32)
+            texts = chosen("class_names", object)
+            names = np.array([text.decode() if isinstance(text, bytes) else text for text in texts], str)
+        boxes, scores = chosen("boxes", np.float32), chosen("scores", np.float32)
+        # A list of no box has lost its last axis in JSON.
+        return cls(boxes.reshape(-1, 4), scores, chosen("levels", np.int32), classes, names, version)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Sendable = Union[bytes, str, Path, np.ndarray, "Image", Callable[[], bytes]]
 
 MAX_BYTES = 32 << 20  # of an image; TensorFlow Serving takes up to 2 GiB by gRPC
+_ANY_NUMBER = 1 << 30  # of boxes
 _ADVICE = {
     "NOT_FOUND": "check the model's name and version",
     "UNAVAILABLE": "is it running, and does the port serve this protocol (gRPC 8500, REST 8501 by default)?",
@@ -58,6 +59,8 @@ class Client:
         server: `HOST:PORT` for gRPC (`grpcs://HOST:PORT` with TLS), `http://HOST:PORT` or `https://` for REST.
         model: name of the served model.
         version: of the model; None: the server's newest.
+        max_boxes: of an image; None: as many as the export has.
+        score_threshold: boxes of lower scores are left out; None: none are.
         timeout: seconds for an image, all attempts together.
         retry: pauses between attempts; only failures of the connection or of a busy server are tried again.
         concurrency: requests under way at once in `predict_many`.
@@ -76,6 +79,8 @@ class Client:
         model: str,
         *,
         version: int | None = None,
+        max_boxes: int | None = None,
+        score_threshold: float | None = None,
         timeout: float = 30.0,
         retry: Retry | None = None,
         concurrency: int = 4,
@@ -84,12 +89,24 @@ class Client:
         headers: Mapping[str, str] | None = None,
         certificate: str | None = None,
     ):
-        for name, value in (("timeout", timeout), ("concurrency", concurrency), ("version", version)):
+        for name, value in (
+            ("timeout", timeout),
+            ("concurrency", concurrency),
+            ("version", version),
+            ("max_boxes", max_boxes),
+        ):
             if value is not None and value <= 0:
                 raise UserError(f"{name} is {value}; it must be above 0")
         self.server, self.model, self.version = server, model, version
         self.timeout, self.concurrency = timeout, concurrency
         self.max_bytes, self.max_pixels = max_bytes, max_pixels
+        self._signature, self._limits = "encoded", {}
+        if max_boxes is not None or score_threshold is not None:
+            self._signature = "encoded_with_options"
+            self._limits = {
+                "max_boxes": np.array([_ANY_NUMBER if max_boxes is None else max_boxes], np.int32),
+                "score_threshold": np.array([-1 if score_threshold is None else score_threshold], np.float32),
+            }
         self.retry = retry or Retry()
         self._transport = connect(server, headers or {}, certificate)
 
@@ -116,10 +133,7 @@ class Client:
             ServerError: no answer before the deadline, or an error that another attempt does not mend.
         """
         content, shown = self._encoded(image, name)
-        inputs = {"image_bytes": [content]}
-        outputs, version = self._with_retries(
-            shown, lambda left: self._transport.predict(self.model, self.version, "encoded", inputs, left)
-        )
+        outputs, version = self.call(self._signature, {"image_bytes": [content], **self._limits}, shown)
         try:
             if not np.asarray(outputs["decoded"], bool)[0]:
                 raise UserError(
@@ -133,6 +147,23 @@ class Client:
             raise ServerError(
                 f"{self.server}: model {self.model!r} does not answer as an export of zip-keras ({error})", "INTERNAL"
             ) from None
+
+    def call(
+        self, signature: str, inputs: Mapping[str, Any], name: str = "request"
+    ) -> tuple[dict[str, np.ndarray], int | None]:
+        """The outputs of any signature, by name, and the version that answered (None by REST).
+
+        Args:
+            signature: for example "serving_default".
+            inputs: arrays, or lists of byte strings, by name; the client's limits are not applied.
+            name: of the request in messages.
+
+        Raises:
+            ServerError: as `predict`.
+        """
+        return self._with_retries(
+            name, lambda left: self._transport.predict(self.model, self.version, signature, inputs, left)
+        )
 
     def predict_many(
         self, images: Iterable[Sendable], names: Iterable[str] | None = None
