@@ -1,12 +1,17 @@
 """Runs every shell and Python block of README and docs as a reader would: `python docs/run_snippets.py [FILE ...]`.
 
-The blocks of a page run in order, in one folder that holds `photo.jpg`, `configs/` and `scripts/`. A block that needs
+The blocks of a page run in order, in one folder that holds `photo.jpg`, `configs/`, `scripts/` and `examples/`. What a
+block leaves running ends with the page. Where `tensorflow_model_server` is not on the PATH, the loopback server of the
+tests takes its place. A block that needs
 data or hours is preceded by `<!-- not run: REASON -->`. A block of another language must say which one. Trainings take
 steps and sizes from SMALL, and rendered data sets have few scenes: commands must work, their numbers are not checked.
 """
 
+import contextlib
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +35,7 @@ SMALL = (
     "train.checkpoint_every=2 data.short_side=128 data.long_side=192 data.random_short_sides=[128]"
 )
 SCENES = 12
+MODEL_SERVER = "tensorflow_model_server"
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>[^>]+?) -->\n)?^```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```", re.M | re.S
 )
@@ -68,11 +74,11 @@ def small(code: str) -> str:
     return re.sub(r"--synthetic \d+", f"--synthetic {SCENES}", code)
 
 
-def run(block: Block, folder: Path) -> subprocess.CompletedProcess:
-    """The block, in a process of its own."""
+def run(block: Block, folder: Path) -> tuple[subprocess.CompletedProcess, int]:
+    """The block, in a process group of its own, and the group's number."""
     environment = {
         **os.environ,
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], str(folder / "bin")]),
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
@@ -80,7 +86,12 @@ def run(block: Block, folder: Path) -> subprocess.CompletedProcess:
         command = [sys.executable, "-c", block.code]
     else:
         command = ["bash", "-euo", "pipefail", "-c", small(block.code)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )
+    output, error = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, output, error), process.pid
 
 
 def prepare(folder: Path) -> None:
@@ -88,12 +99,18 @@ def prepare(folder: Path) -> None:
     from skimage import data, io
 
     io.imsave(folder / "photo.jpg", data.astronaut())
-    for name in ("configs", "scripts"):
+    for name in ("configs", "scripts", "examples"):
         (folder / name).symlink_to(ROOT / name)
+    (folder / "bin").mkdir()
+    stand_in = folder / "bin" / MODEL_SERVER
+    stand_in.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m tests.serving.loopback "$@"\n')
+    stand_in.chmod(0o755)
 
 
 def main(pages: list[str]) -> int:
     """Exit code 1 if a block failed."""
+    if shutil.which(MODEL_SERVER) is None:
+        print(f"{MODEL_SERVER} is not on the PATH: tests/serving/loopback.py takes its place", flush=True)
     with ThreadPoolExecutor(2) as pool:  # a page waits for its processes
         failed = sum(pool.map(run_page, pages or sorted(PAGES)))
     print(f"{failed} blocks failed" if failed else "all blocks ran")
@@ -103,6 +120,7 @@ def main(pages: list[str]) -> int:
 def run_page(page: str) -> int:
     """How many blocks of a page failed; each is told as soon as it ends."""
     failed = 0
+    groups: list[int] = []
     with tempfile.TemporaryDirectory() as name:
         prepare(Path(name))
         for block in blocks(page):
@@ -111,12 +129,16 @@ def run_page(page: str) -> int:
                 print(f"{where}: not run: {block.reason}", flush=True)
                 continue
             started = time.monotonic()
-            result = run(block, Path(name))
+            result, group = run(block, Path(name))
+            groups.append(group)
             told = f"{where}: exit code {result.returncode}, {time.monotonic() - started:.0f} s"
             if result.returncode:
                 failed += 1
                 told += f"\n{block.code}\n{result.stdout}\n{result.stderr}"
             print(told, flush=True)
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError):  # nothing of the block was left
+                os.killpg(group, signal.SIGKILL)
     return failed
 
 
