@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 # Distributions whose modules have another name, by module.
 DISTRIBUTION = {
     "PIL": "pillow",
+    "apache_beam": "apache-beam",
     "cv2": "opencv-contrib-python-headless",
     "google": "protobuf",
     "google_crc32c": "google-crc32c",

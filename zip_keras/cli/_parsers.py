@@ -40,6 +40,7 @@ GROUPS = {
     },
     "serve": {
         "client": "ask a server for the boxes of images, by gRPC or REST, without TensorFlow",
+        "batch": "predict many images on Apache Beam, into shards of parquet",
     },
     "shell": {
         "completion": "print the completion script of a shell",
