@@ -167,6 +167,12 @@ def test_a_gallery_has_to_be_a_picture(files, tmp_path, capsys):
     assert main([*files, "--gallery", str(tmp_path / "gallery.png"), "--gallery-images", "0"]) == 2
 
 
+@pytest.mark.parametrize("more", [[], ["--classes", "5"]])
+def test_the_benchmark_finds_no_number_that_differs(more, capsys):
+    assert main(["benchmark_evaluation", "--images", "8", "--proposals", "40", "--turn", "5", *more]) == 0
+    assert "numbers that differ: 0" in capsys.readouterr().out
+
+
 def test_bad_objects_are_left_out_and_counted(files, tmp_path, capsys):
     content = json.loads((tmp_path / "gt.json").read_text())
     content["annotations"][1]["bbox"] = None

@@ -93,10 +93,12 @@ def test_average_precision_is_that_of_coco(seed):
     assert error_kinds(truth, found).ap == pytest.approx(fast_average_precision(truth, found)["AP50"], abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 3])
-def test_the_numbers_of_tide(seed):
+@pytest.mark.parametrize("seed", [0, 1, 5])
+def test_the_numbers_of_tide(seed, monkeypatch):
     """Of untied scores, without ignored objects: tidecv takes difficult ones as crowds."""
     tidecv = pytest.importorskip("tidecv")
+    # tidecv's recall levels; COCO's, which we use, differ from them in the last bit.
+    monkeypatch.setattr("zip_keras.evaluation.average_precision.RECALL_LEVELS", np.arange(101) / 100)
     truth, found = random_detections(seed, images=31, ignored=False, tied=False)
     objects, detections = tidecv.Data("truth"), tidecv.Data("found", max_dets=100)
     for image_id, rows in truth.rows():

@@ -110,8 +110,10 @@ def run(arguments: argparse.Namespace) -> None:
     seconds = time.perf_counter() - started
     facts = describe(ground_truth, checked)
     print(f"{file} on {arguments.ground_truth}, protocol {protocol} ({seconds:.1f} s)")
-    for name, value in facts.items():
-        print(f"  {name.replace('_', ' ')}: {in_words(value)}")
+    what = "proposals" if arguments.proposals else "detections"
+    shown = {name.replace("_", " ").replace("proposals", what): in_words(value) for name, value in facts.items()}
+    for name, words in shown.items():
+        print(f"  {name}: {words}")
     print_numbers(numbers)
     details = _recall_details if arguments.proposals else detection_details
     more = details(arguments, ground_truth, checked.proposals, split, protocol)
@@ -120,7 +122,7 @@ def run(arguments: argparse.Namespace) -> None:
         write_json(arguments.json, {**content, "ground_truth": arguments.ground_truth, "file": file, **more})
     if arguments.report or arguments.gallery:
         title = f"{file} on {arguments.ground_truth}, protocol {protocol}"
-        _write_pictures(arguments, title, numbers, facts, ground_truth, checked.proposals)
+        _write_pictures(arguments, title, numbers, shown, ground_truth, checked.proposals)
 
 
 def _protocol(arguments: argparse.Namespace) -> str:
@@ -207,7 +209,7 @@ def _write_pictures(
     arguments: argparse.Namespace,
     title: str,
     numbers: dict[str, float],
-    facts: dict[str, Any],
+    facts: dict[str, str],
     ground_truth: GroundTruth,
     proposals: Predictions,
 ) -> None:
@@ -217,9 +219,8 @@ def _write_pictures(
         from zip_keras.plots.detection_report import detection_report
         from zip_keras.plots.recall_report import recall_report
 
-        shown = {name: in_words(value) for name, value in facts.items()}
         report = recall_report if arguments.proposals else detection_report
-        page = report(title, numbers, shown, ground_truth, proposals, load_image, arguments.report_images)
+        page = report(title, numbers, facts, ground_truth, proposals, load_image, arguments.report_images)
         with atomic_write(arguments.report) as unfinished:
             unfinished.write_text(page, encoding="utf-8")
         print(f"  report: {arguments.report}")
