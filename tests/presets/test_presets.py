@@ -182,13 +182,25 @@ class TestShipped:
         assert (shared / union).max() > 0.6
 
 
-@pytest.mark.parametrize("name", ["zip_lite", "bccd_finetune", "demo", "finetune"])
-def test_committed_configs_fit_the_preset_that_they_make_or_start_from(name):
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [
+        ("zip_lite", "zip_lite"),
+        ("zip_lite", "zip_nano"),
+        ("zip_lite", "bccd_finetune"),
+        ("zip_lite", "bccd_two_stage"),
+        ("zip_lite", "demo"),
+        ("zip_lite", "finetune"),
+        ("zip_lite_detector", "zip_lite_detector"),
+        ("zip_lite_detector", "bccd_one_stage"),
+    ],
+)
+def test_committed_configs_fit_the_preset_that_they_make_or_start_from(preset, name):
     from pathlib import Path
 
     from zip_keras.config import ModelConfig, from_dict
     from zip_keras.config.files import read_config
 
     config = read_config(Path(__file__).parents[2] / "configs" / f"{name}.yaml")
-    stored = presets.read_preset(presets.FOLDER / presets.DEFAULT_PRESET)["network"]["config"]
+    stored = presets.read_preset(presets.FOLDER / preset)["network"]["config"]
     assert config.model == from_dict(ModelConfig, stored)
