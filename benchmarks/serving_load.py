@@ -31,6 +31,7 @@ from tests.serving.servers import WHICH, ModelServer  # noqa: E402
 from zip_keras.client import Client, Retry, ServerError  # noqa: E402
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+PATIENCE = 900.0  # seconds for a request and for the start of a server; a busy machine is no failure
 GROWTH = 1.05  # of the last quarter's memory over the second quarter's
 
 
@@ -109,7 +110,7 @@ def run_level(server: ModelServer, requests: list[Request], transport: str, conc
         waiting.put(int(place))
     lock = threading.Lock()
     address = server.grpc if transport == "gRPC" else server.rest
-    with Client(address, server.name, timeout=120, retry=Retry(first=0.05, longest=1)) as client:
+    with Client(address, server.name, timeout=PATIENCE, retry=Retry(first=0.05, longest=1)) as client:
 
         def work() -> None:
             while True:
@@ -177,6 +178,8 @@ def main() -> int:
             for concurrency in given.concurrency:
                 for transport in ("gRPC", "REST"):
                     last = concurrency == given.concurrency[-1] and transport == "REST"
+                    if last:
+                        failures += _judge(curve, given.plot)
                     observe = _Faults(server, base, count) if last else _Memory(server, curve)
                     level = run_level(server, requests, transport, concurrency, count, observe)
                     print(level.row(), flush=True)
@@ -185,13 +188,16 @@ def main() -> int:
                         failures += observe.failures()
                     elif server.process is None or server.process.poll() is not None:
                         failures.append("the server has ended")
-    print(f"memory of the server: {curve[len(curve) // 4]:.0f} MB after a quarter, {curve[-1]:.0f} MB at the end")
-    if grows(curve):
-        failures.append("the server's memory grows after warm-up")
-    if given.plot:
-        _plot(curve, given.plot)
     print("\n".join(failures[:20]) or "every answer is right, every error has its code, nothing is lost")
     return 1 if failures else 0
+
+
+def _judge(curve: list[float], plot: Path | None) -> list[str]:
+    """Prints and draws the memory of the server before it is killed; what is wrong with it."""
+    print(f"memory of the server: {curve[len(curve) // 4]:.0f} MB after a quarter, {curve[-1]:.0f} MB at the end")
+    if plot:
+        _plot(curve, plot)
+    return ["the server's memory grows after warm-up"] if grows(curve) else []
 
 
 class _Memory:
@@ -232,7 +238,7 @@ class _Faults:
 
     def _restart(self) -> None:
         self.server.kill()
-        self.server.start()
+        self.server.start(PATIENCE)
 
 
 def _ask(client: Client, request: Request) -> tuple[str | None, int | None]:

@@ -22,13 +22,13 @@ class ModelServer:
         log: what it prints.
     """
 
-    def __init__(self, base: Path, log: Path, name: str = "small"):
+    def __init__(self, base: Path, log: Path, name: str = "tiny"):
         self.name, self.log, self._base = name, log, base
         self._ports = [_free_port(), _free_port()]
         self.grpc, self.rest = f"127.0.0.1:{self._ports[0]}", f"http://127.0.0.1:{self._ports[1]}"
         self.process: subprocess.Popen | None = None
 
-    def start(self, seconds: float = 120.0) -> "ModelServer":
+    def start(self, seconds: float = 300.0) -> "ModelServer":
         """Returns when the server answers."""
         program = [BINARY] if BINARY else [sys.executable, "-m", "tests.serving.loopback"]
         flags = {
