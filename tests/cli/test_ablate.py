@@ -10,7 +10,8 @@ from zip_keras.experiments.measure import measure_run, read_result, training_spe
 from zip_keras.predictions.formats import read_predictions
 
 BASE = """
-data: {{train: {devkit}:train, resize: fixed, short_side: 64, long_side: 96, bucket_multiple: 32}}
+data: {{train: {devkit}:train, resize: fixed, short_side: 64, long_side: 96, bucket_multiple: 32,
+  test_short_sides: [48, 96]}}
 model: {{width: 0.125, zoom_in: none, head_channels: 8, anchors: {{scales: [[12], [24], [48]], ratios: [1]}}}}
 targets: {{best_anchor_positive: true}}
 postprocess: {{max_proposals: 200}}
@@ -40,6 +41,7 @@ def test_a_real_row_from_training_to_table(rendered_devkit, tmp_path, capsys):
     result = read_result(tmp_path / "out" / "gray" / "seed-1")
     assert 0 <= result["recall"]["AR@100"] <= 1
     assert (result["seed"], result["images"], result["max_boxes"]) == (1, 2, 200)
+    assert result["short_sides"] == [48, 96]  # the scales of the config
     cost = result["cost"]
     assert (cost["height"], cost["width"]) == (64, 96)
     assert 0 < cost["gflops"] < 1

@@ -29,6 +29,8 @@ def test_by_hand():
     classification, box = roi_losses(logits, deltas, sample([2, 0, 1], [1, 1, 0]), DetectorLossConfig())
     assert float(classification[0]) == pytest.approx(math.log(4), rel=1e-6)
     assert float(box[0]) == pytest.approx(0.125 / 2, rel=1e-5)
+    squares = roi_losses(logits, deltas, sample([2, 0, 1], [1, 1, 0]), DetectorLossConfig(box="l2"))[1]
+    assert float(squares[0]) == pytest.approx(0.5**2 / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["smooth_l1", "l2", "giou"])

@@ -59,7 +59,7 @@ def test_smooth_l1_is_smooth_where_square_meets_line():
 def test_l2_by_hand():
     deltas = [[0.05, -0.5, 0, 0], [0] * 4, [0] * 4]
     result = losses(np.zeros((3, 2)), deltas, sampled([0, 1], [OBJECT, BACKGROUND]), config=LossConfig(box="l2"))
-    assert result[1] == pytest.approx((0.05**2 + 0.5**2) / 2 / 2, rel=1e-5)
+    assert result[1] == pytest.approx((0.05**2 + 0.5**2) / 2, rel=1e-5)  # over two anchors
 
 
 def test_generalised_iou_by_hand():

@@ -62,17 +62,38 @@ COPIED = {
 
 def test_mirror_initialisation_by_hand(paper):
     report = copy_mirror_weights(paper.backbone_layers, paper.mirror_layers)
-    assert set(report.copied) == {f"{block}/{branch}" for block, branches in COPIED.items() for branch in branches}
+    assert report.copied == {f"{block}/{branch}": block for block, branches in COPIED.items() for branch in branches}
     assert len(report.copied) == 27
     assert len(report.kept) == 8 * 7 + 2 * 6 - 27
     assert "5a/one: kernel (1, 1, 1056, 352) against (1, 1, 1024, 352)" in report.kept
     assert "4e/projection: the backbone's block has no such branch" in report.kept
-    assert str(report).startswith("mirror initialisation: 27 convolutions copied, 41 not\n  not copied: 5a/one")
+    said = str(report).splitlines()
+    assert said[0] == "mirror initialisation: 27 convolutions copied, 41 not"
+    assert "  copied: 5a from 5a: three, double_second" in said
+    assert any(line.startswith("  not copied: 5a/one: kernel (1, 1, 1056, 352)") for line in said)
 
 
-def test_copied_weights_are_equal_and_others_untouched():
+# With the rows of 5b, 4d and 3b come their weights; 3b has 256 channels in, 3b' and 3a' have 320.
+OF_SAME_WIDTHS = {
+    **{block: (source, COPIED[source]) for block, source in {"5b": "5b", "5a": "5b", "4d": "4d"}.items()},
+    **dict.fromkeys(("4c", "4b", "4a"), ("4d", COPIED["4d"])),
+    **{block: (block, COPIED[block]) for block in ("4e", "3c")},
+    **dict.fromkeys(("3b", "3a"), ("3b", COPIED["3b"])),
+}
+
+
+def test_mirror_initialisation_from_blocks_of_the_same_widths_by_hand(paper):
+    report = copy_mirror_weights(paper.backbone_layers, paper.mirror_layers, "same_widths")
+    assert report.copied == {f"{b}/{branch}": source for b, (source, of) in OF_SAME_WIDTHS.items() for branch in of}
+    assert (len(report.copied), len(report.kept)) == (54, 14)
+    assert "  copied: 3a from 3b: three, double_first, double_second" in str(report).splitlines()
+
+
+@pytest.mark.parametrize("source", ["same_block", "same_widths"])
+def test_copied_weights_are_equal_and_others_untouched(source):
     """Every variable by name, with a frozen backbone: its variables must not change places with the mirror's."""
-    maps, rng = built(width=0.125, batch_norm="frozen"), np.random.default_rng(0)
+    config = ModelConfig(width=0.125, head_channels=8, merge="conv", batch_norm="frozen", mirror_source=source)
+    maps, rng = ProposalNetwork(config), np.random.default_rng(0)
     for layer in [*maps.backbone_layers.values(), *maps.mirror_layers.values()]:
         layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
 
@@ -88,10 +109,11 @@ def test_copied_weights_are_equal_and_others_untouched():
 
     backbone = state({name: layer for name, layer in maps.backbone_layers.items() if isinstance(layer, Inception)})
     before = state(maps.mirror_layers)
-    report = copy_mirror_weights(maps.backbone_layers, maps.mirror_layers)
-    assert len(report.copied) > 10
+    copied = maps.copy_mirror_weights().copied
+    assert len(copied) > 10
+    assert any(not name.startswith(block) for name, block in copied.items()) == (source == "same_widths")
     for name, after in state(maps.mirror_layers).items():
-        expected = backbone[name] if name in report.copied else before[name]
+        expected = backbone[f"{copied[name]}/{name.partition('/')[2]}"] if name in copied else before[name]
         assert set(after) == {"kernel", "gamma", "beta", "moving_mean", "moving_variance"}
         for variable, array in after.items():
             np.testing.assert_array_equal(array, expected[variable])

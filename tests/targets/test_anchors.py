@@ -74,7 +74,11 @@ def test_an_image_without_objects_is_all_background():
     anchors = [strip(w) for w in EDGES]
     assert labels_of(anchors, [[0, 0, 0, 0]] * 8, padding=range(8)) == [BACKGROUND] * len(EDGES)
     untouched = TargetConfig(ignore_untouched=True)
-    assert labels_of(anchors, [[0, 0, 0, 0]] * 8, padding=range(8), config=untouched) == [IGNORED] * len(EDGES)
+    assert labels_of(anchors, [[0, 0, 0, 0]] * 8, padding=range(8), config=untouched) == [BACKGROUND] * len(EDGES)
+    crowd_alone = labels_of(
+        [[0, 0, 50, 50], [0, 200, 50, 250]], [OBJECT_BOX], crowd=[0], size=(300, 300), config=untouched
+    )
+    assert crowd_alone == [IGNORED, BACKGROUND]
 
 
 def test_more_padding_changes_nothing():
@@ -177,7 +181,10 @@ def test_equilibrium_counts_by_hand(there, sampled):
 
 
 def test_counts_without_equilibrium_and_without_gray():
-    assert counts_of((5, 1000, 30), TargetConfig(equilibrium=False)) == (5, 100, 30)
+    without = TargetConfig(equilibrium=False)
+    assert counts_of((5, 1000, 30), without) == (5, 100, 30)
+    assert counts_of((5, 1000, 1000), without) == (5, 100, 52)  # gray is half of the others all the same
+    assert counts_of((0, 7, 1000), without) == (0, 7, 3)
     assert counts_of((5, 1000, 30), gray=False) == (5, 10, 0)
     assert counts_of((0, 1000, 30), TargetConfig(quota=4)) == (0, 4, 2)
 

@@ -16,9 +16,10 @@ class TargetConfig:
         positive_iou: at or above it an anchor is positive.
         gray_iou: low and high IoU of the gray class (paper 0.35-0.55, released 0.25-0.49); used with 3 classes.
         negative_iou: below it an anchor is negative (paper 0.25, released 0.15).
-        ignore_untouched: released: an anchor that touches no object is ignored instead of negative.
+        ignore_untouched: released: an anchor that touches no object is ignored instead of negative, in images that have
+            objects; in one without objects all anchors are negative.
         best_anchor_positive: every object's best anchor is positive too, as in Faster R-CNN; neither source has it.
-        equilibrium: at most twice as many negatives as positives, gray half of their sum.
+        equilibrium: at most twice as many negatives as positives. Gray anchors are at most half of the sum either way.
         per_class: at most this many sampled anchors of a class, an image and a level (paper 100 of 300).
         quota: negatives sampled where a level has no positive (gray: half of it), so that every image counts.
         ignore_crowd_overlap: share of an anchor inside a crowd region from which the anchor is ignored.
@@ -49,8 +50,8 @@ class LossConfig:
     """Loss of a level: softmax cross-entropy over the sampled anchors + box regression on the positives.
 
     Attributes:
-        box: of the offsets "smooth_l1" (released) or "l2" (paper); of the boxes "giou", 1 - generalised IoU, which is
-            nearer to what average recall measures.
+        box: of the offsets "smooth_l1" (released) or "l2" (paper: the sum of squares); of the boxes "giou",
+            1 - generalised IoU, which is nearer to what average recall measures.
         box_weight: factor of the box loss.
         quality: with `ModelConfig.quality`, which anchors learn the IoU of their box: "sampled" those of the
             classification, by binary cross-entropy; "all" every anchor that is not ignored, by the quality focal loss.

@@ -44,11 +44,14 @@ class ModelConfig:
         deepen: how often each block of the backbone that keeps the stride is repeated (structure e of the paper's
             Table 1: once, for about 40 layers); only backbones of inception blocks can be deepened.
         pool_border: average pools count the zero padding ("count": Caffe and PyTorch Inception-BN) or not ("ignore").
-        batch_norm: "frozen" (statistics and scale fixed; for a pretrained backbone), "synchronized" or "local".
+        batch_norm: "frozen" (statistics, scale and shift of a pretrained backbone stay fixed; the zoom-in stream, the
+            merges and a detector's head have none to keep and learn theirs, synchronized), "synchronized" or "local".
         zoom_in: "full" mirror (paper), "released" (shorter), or "none" (zoom-out alone).
         zoom_in_width: width of the zoom-in stream relative to its mirror.
         upsampling: "bilinear" (paper's choice) or "deconv".
-        mirror_initialisation: start each mirrored block from its mirror's weights where the shapes agree.
+        mirror_initialisation: start each mirrored block from a block of the backbone where the shapes agree.
+        mirror_source: from which: "same_block" (4a' from 4a) or "same_widths", the block whose widths it has (4a', 4b'
+            and 4c' from 4d, 5a' from 5b, 3a' from 3b), with which twice as many convolutions agree.
         merge: how F and H become the input of a level's head.
         attention_sources: maps of which a level's merged map is made (paper's lambda): 2, F and H; 4, also the block
             next to each in its stream (docs/method.md says which), for which `zoom_in` must be "full".
@@ -74,6 +77,7 @@ class ModelConfig:
     zoom_in_width: float = 1.0
     upsampling: Literal["bilinear", "deconv"] = "bilinear"
     mirror_initialisation: bool = True
+    mirror_source: Literal["same_block", "same_widths"] = "same_block"
     merge: Merge = "mad"
     attention_sources: Literal[2, 4] = 2
     attention_width: float = 1.0

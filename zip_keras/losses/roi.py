@@ -51,6 +51,6 @@ def box_penalty(deltas, boxes, matched_boxes, positive, kind: str):
     wanted = ops.where(positive, box_ops.encode(matched_boxes, boxes) / scale, 0.0)
     difference = ops.where(positive, deltas - wanted, 0.0)
     if kind == "l2":
-        return ops.sum(0.5 * ops.square(difference), axis=-1)
+        return ops.sum(ops.square(difference), axis=-1)
     size = ops.abs(difference)
     return ops.sum(ops.where(size < 1.0, 0.5 * ops.square(difference), size - 0.5), axis=-1)

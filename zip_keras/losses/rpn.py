@@ -101,6 +101,6 @@ def _box_penalty(deltas, anchors, boxes, positive, kind: str):
 
 def _penalty(difference, kind: str):
     if kind == "l2":
-        return 0.5 * ops.square(difference)
+        return ops.square(difference)
     size = ops.abs(difference)
     return ops.where(size < SMOOTH_L1_BETA, 0.5 * ops.square(difference) / SMOOTH_L1_BETA, size - 0.5 * SMOOTH_L1_BETA)

@@ -80,7 +80,7 @@ class OneStageNetwork(keras.Model):
 
     def copy_mirror_weights(self) -> MirrorReport:
         """See `ProposalNetwork.copy_mirror_weights`."""
-        return copy_mirror_weights(self.backbone_layers, self.mirror_layers)
+        return copy_mirror_weights(self.backbone_layers, self.mirror_layers, self.config.mirror_source)
 
     def candidates(self, outputs, height, width, count: int) -> ClassifiedBoxes:
         """The best `count` pairs of box and class of each image and level, in pixels, unclipped.

@@ -67,7 +67,7 @@ class ProposalNetwork(keras.Model):
 
     def copy_mirror_weights(self) -> MirrorReport:
         """Starts the zoom-in stream from the backbone's weights; call it after loading pretrained weights."""
-        return copy_mirror_weights(self.backbone_layers, self.mirror_layers)
+        return copy_mirror_weights(self.backbone_layers, self.mirror_layers, self.config.mirror_source)
 
     def anchors(self, height, width):
         """The anchors of each level for images of `height` x `width` pixels, float32 `[N_m, 4]`."""

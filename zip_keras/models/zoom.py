@@ -20,6 +20,8 @@ from zip_keras.pixels import PADDING
 # The released code mirrors two blocks a level and changes level by a plain 1x1 convolution.
 FULL_MIRROR = (("5b", "5a"), ("4d", "4c", "4b", "4a"), ("3b", "3a"))
 RELEASED_MIRROR = (("5b", "5a"), ("4d", "4c"), ())
+# The blocks of a level have the widths of its first.
+SAME_WIDTHS = {name: names[0] for names in FULL_MIRROR for name in names}
 
 
 @dataclass(frozen=True)
@@ -147,29 +149,43 @@ def _zoom_in(f3, config: ModelConfig, finest: int):
 
 @dataclass(frozen=True)
 class MirrorReport:
-    """What `copy_mirror_weights` did: names of convolutions as block/branch."""
+    """What `copy_mirror_weights` did.
 
-    copied: tuple[str, ...]
-    kept: tuple[str, ...]  # "block/branch: why"
+    Attributes:
+        copied: the convolutions that were copied, "block/branch" -> the backbone's block.
+        kept: "block/branch: why", of those that were not.
+    """
+
+    copied: dict[str, str]
+    kept: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"mirror initialisation: {len(self.copied)} convolutions copied, {len(self.kept)} not" + "".join(
-            f"\n  not copied: {line}" for line in self.kept
-        )
+        branches: dict[str, list[str]] = {}
+        for name, source in self.copied.items():
+            block, _, branch = name.partition("/")
+            branches.setdefault(f"{block} from {source}", []).append(branch)
+        lines = [f"mirror initialisation: {len(self.copied)} convolutions copied, {len(self.kept)} not"]
+        lines += [f"  copied: {blocks}: {', '.join(of_block)}" for blocks, of_block in branches.items()]
+        return "\n".join(lines + [f"  not copied: {line}" for line in self.kept])
 
 
-def copy_mirror_weights(backbone_layers, mirror_layers) -> MirrorReport:
-    """Starts each mirrored block from its mirror's weights (convolution and batch norm) where the kernel shapes agree.
+def copy_mirror_weights(backbone_layers, mirror_layers, source: str = "same_block") -> MirrorReport:
+    """Starts mirrored blocks from the backbone's weights (convolution and batch norm) where the kernel shapes agree.
 
     The released code skips disagreeing layers silently; the report names every one.
+
+    Args:
+        backbone_layers, mirror_layers: layers by block name.
+        source: which block, see `ModelConfig.mirror_source`.
     """
-    copied, kept = [], []
+    copied, kept = {}, []
     for name, mirrored in mirror_layers.items():
-        source = backbone_layers.get(name)
-        if not isinstance(mirrored, Inception) or not isinstance(source, Inception):
+        block = SAME_WIDTHS.get(name, name) if source == "same_widths" else name
+        original = backbone_layers.get(block)
+        if not isinstance(mirrored, Inception) or not isinstance(original, Inception):
             kept.append(f"{name}: not an inception block in both streams")
             continue
-        sources = source.convolutions()
+        sources = original.convolutions()
         for branch, target in mirrored.convolutions().items():
             if branch not in sources:
                 kept.append(f"{name}/{branch}: the backbone's block has no such branch")
@@ -178,5 +194,5 @@ def copy_mirror_weights(backbone_layers, mirror_layers) -> MirrorReport:
                 kept.append(f"{name}/{branch}: kernel {tuple(shapes[0])} against {tuple(shapes[1])}")
             else:
                 target.set_weights(sources[branch].get_weights())
-                copied.append(f"{name}/{branch}")
-    return MirrorReport(tuple(copied), tuple(kept))
+                copied[f"{name}/{branch}"] = block
+    return MirrorReport(copied, tuple(kept))

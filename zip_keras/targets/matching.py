@@ -60,7 +60,8 @@ def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
         positive = ops.logical_or(positive, _is_best_anchor(ops.where(on_image[..., None], overlap, 0.0)))
     negative = best < config.negative_iou
     if config.ignore_untouched:
-        negative = ops.logical_and(negative, best > 0.0)
+        nothing_to_touch = ops.logical_not(ops.any(wanted > 0.0, axis=-1))  # [B, 1]: such an image counts all the same
+        negative = ops.logical_and(negative, ops.logical_or(best > 0.0, nothing_to_touch))
     labels = ops.where(negative, BACKGROUND, IGNORED)
     if gray:
         low, high = config.gray_iou

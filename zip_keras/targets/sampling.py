@@ -33,8 +33,10 @@ def sample(labels, seed, config: TargetConfig, *, gray: bool) -> Sample:
         gray: whether label 2 is sampled.
 
     Returns:
-        `config.per_class` places for each class, in the order object, background, gray. A level without a positive
-        keeps `config.quota` negatives (and half as many gray), so the loss stays finite and the image counts.
+        `config.per_class` places for each class, in the order object, background, gray. There are at most half as many
+        gray anchors as objects and backgrounds together. With `config.equilibrium` there are at most twice as many
+        backgrounds as objects, and `config.quota` backgrounds on a level without an object: the loss stays finite and
+        the image counts.
     """
     objects, object_count = _draw(labels, OBJECT, seed, config.per_class)
     backgrounds, background_count = _draw(labels, BACKGROUND, seed, config.per_class)
@@ -44,8 +46,7 @@ def sample(labels, seed, config: TargetConfig, *, gray: bool) -> Sample:
     drawn = [(objects, object_count, OBJECT), (backgrounds, background_count, BACKGROUND)]
     if gray:
         grays, gray_count = _draw(labels, GRAY, seed, config.per_class)
-        if config.equilibrium:
-            gray_count = ops.minimum(gray_count, (object_count + background_count) // 2)
+        gray_count = ops.minimum(gray_count, (object_count + background_count) // 2)
         drawn.append((grays, gray_count, GRAY))
     places = ops.arange(config.per_class, dtype="int32")[None]
     return Sample(
