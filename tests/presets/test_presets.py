@@ -186,7 +186,7 @@ class TestShipped:
     ("preset", "name"),
     [
         ("zip_lite", "zip_lite"),
-        ("zip_lite", "zip_nano"),
+        ("zip_nano", "zip_nano"),
         ("zip_lite", "bccd_finetune"),
         ("zip_lite", "bccd_two_stage"),
         ("zip_lite", "demo"),
