@@ -59,7 +59,7 @@ def test_steps_are_shown_as_commands_and_a_failing_one_ends_it(tmp_path, monkeyp
     failing = None
     assert main(arguments) == 0
     names = [words[0] for words in steps]
-    assert names == ["prepare_data", "propose", "train", "export", "propose", "compare", "propose"]
+    assert names == ["prepare_data", "propose", "train", "export", "propose", "compare", "propose", "detect"]
     before, after = steps[1], steps[4]
     assert before[before.index("--output") + 1] != after[after.index("--output") + 1]
     assert after[after.index("--model") + 1] == str(tmp_path / "out")

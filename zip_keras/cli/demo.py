@@ -14,7 +14,7 @@ from zip_keras.errors import UserError
 
 DESCRIPTION = """\
 Renders a data set, fine-tunes a preset on it, compares the average recall before and after on held-out scenes, exports
-the result, and draws proposals on held-out scenes and on two photographs. Every step is a command that you can run on
+the result, and draws proposals on held-out scenes and on two photographs, and a labelled detection. Every step is a command that you can run on
 your own images. It takes some minutes on two cores.
 
 Started again, it goes on where it was stopped."""
@@ -24,6 +24,7 @@ EXAMPLES = """\
 
 # From scikit-image, CC0: by Rachel Michetti, courtesy of Pikolo Espresso Bar; and by Stéfan van der Walt.
 PHOTOGRAPHS = ("docs/images/coffee.jpg", "docs/images/chelsea.jpg")
+DETECTOR = "zip_lite_detector"
 BUDGET = 1000  # proposals an image that are measured
 
 
@@ -62,6 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
     if photographs:
         listed, pictures = work / "photographs.json", work / "photographs"
         _command("propose", *photographs, "--model", preset, "--output", listed, "--pictures", pictures)
+        objects, pictures = work / "objects.json", work / "objects"
+        _command("detect", photographs[-1], "--model", DETECTOR, "--output", objects, "--pictures", pictures)
 
     print(f"""
 Done in {(time.monotonic() - start) / 60:.1f} minutes. On {_count(scenes / "ImageSets/Main/test.txt")} held-out scenes \
@@ -71,6 +74,7 @@ Done in {(time.monotonic() - start) / 60:.1f} minutes. On {_count(scenes / "Imag
 
   {work}/before/, after/     held-out scenes with the best boxes before and after
   {work}/photographs/        two photographs with the preset's boxes
+  {work}/objects/            one of them with the labels of {DETECTOR}
   {work}/recall.png          recall against IoU and the number of proposals
   {trained}/                 config, checkpoints, metrics.jsonl, best.keras; tensorboard --logdir {trained}
   {exported}/1/          the SavedModel for TensorFlow Serving, and the .keras file for Python
