@@ -14,8 +14,8 @@ from zip_keras.errors import UserError
 
 DESCRIPTION = """\
 Renders a data set, fine-tunes a preset on it, compares the average recall before and after on held-out scenes, exports
-the result, and draws proposals on held-out scenes and on two photographs, and a labelled detection. Every step is a command that you can run on
-your own images. It takes some minutes on two cores.
+the result, and draws proposals on held-out scenes and on two photographs, and a labelled detection. Every step is a
+command that you can run on your own images. It takes some minutes on two cores.
 
 Started again, it goes on where it was stopped."""
 EXAMPLES = """\
