@@ -1,11 +1,13 @@
 """`zip-keras evaluate` from files to printed and written numbers."""
 
+import dataclasses
 import json
 
 import pytest
 from scenes import ground_truth, proposals, random_detections, random_pair, write_coco
 
 from zip_keras.cli import main
+from zip_keras.predictions.container import Predictions
 from zip_keras.predictions.formats import write_predictions
 
 BOX = [10.0, 10.0, 100.0, 100.0]
@@ -53,7 +55,18 @@ def test_all_about_detections(tmp_path, capsys):
     truth, found = random_detections(2)
     write_predictions(str(tmp_path / "d.json"), found)
     given = ["--ground-truth", write_coco(tmp_path / "gt.json", truth), "--detections", str(tmp_path / "d.json")]
-    more = ["--by-class", "--error-kinds", "--unseen", "cow", "--protocol", "fast-ap", "--report-images", "2"]
+    more = [
+        "--on-unknown-class",
+        "skip",
+        "--by-class",
+        "--error-kinds",
+        "--unseen",
+        "cow",
+        "--protocol",
+        "fast-ap",
+        "--report-images",
+        "2",
+    ]
     files = [word for name in ("json", "plot", "report") for word in (f"--{name}", str(tmp_path / f"r.{name}"))]
     files[3] = str(tmp_path / "r.png")
     assert main(["evaluate", *given, *more, *files]) == 0
@@ -72,6 +85,26 @@ def test_all_about_detections(tmp_path, capsys):
     assert sum(curves["precision"]["cow"]["0.5"]) / 101 == pytest.approx(cow["AP50"])
     assert (tmp_path / "r.png").stat().st_size > 1000
     assert (tmp_path / "r.report").read_text().count("<figure>") == 2
+
+
+def test_category_ids_with_gaps(tmp_path, capsys):
+    """The json's classes 3, 7 and 5, in this order; a detector numbers them 1, 3 and 2."""
+    truth = ground_truth({1: [BOX, [300.0, 300.0, 50.0, 50.0]]}, classes=[0, 1], names=("cat", "dog", "cow"))
+    truth = dataclasses.replace(truth, category_ids=(3, 7, 5))
+    given = ["evaluate", "--ground-truth", write_coco(tmp_path / "gt.json", truth), "--protocol", "fast-ap"]
+    for name, categories in (("data.json", [3, 7]), ("numbers.json", [1, 3])):
+        found = Predictions()
+        found.add_xywh(1, truth.xywh, [0.9, 0.8], categories)
+        write_predictions(str(tmp_path / name), found)
+        command = [*given, "--detections", str(tmp_path / name), "--json", str(tmp_path / "r.json")]
+        assert main([*command, "--category-ids", name.removesuffix(".json")]) == 0
+        assert json.loads((tmp_path / "r.json").read_text())["AP"] == pytest.approx(1.0)
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "category_id 1 is no class" in capsys.readouterr().err
+    assert main([*command, "--on-unknown-class", "skip"]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert (result["AP"], result["skipped"]) == (0.0, {"boxes of unknown classes": 1})
 
 
 def test_proposals_by_class_and_of_classes_that_were_not_seen(tmp_path, capsys):

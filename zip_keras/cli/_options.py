@@ -180,6 +180,24 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_category_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `category_id` means in a file of detections; see `numbered` and `checks.check_categories`."""
+    group = parser.add_argument_group("classes of detections")
+    group.add_argument(
+        "--category-ids",
+        choices=["data", "numbers"],
+        default="data",
+        help="category_id is that of the COCO json, or 1 + the number of the class, as zip-keras detect writes it; the "
+        "same for other data, and for a json whose ids have no gap (default: data)",
+    )
+    group.add_argument(
+        "--on-unknown-class",
+        choices=["error", "skip"],
+        default="error",
+        help="category_id that the ground truth lacks (default: error)",
+    )
+
+
 def bad_box_policy(arguments: argparse.Namespace) -> "Policy":
     from zip_keras.evaluation.checks import Policy
 

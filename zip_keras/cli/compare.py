@@ -15,7 +15,7 @@ from zip_keras.cli._paths import check_input_file, check_output_file, check_pict
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
 from zip_keras.evaluation.bootstrap import average_recall_interval, compare_recall
-from zip_keras.evaluation.checks import load_predictions
+from zip_keras.evaluation.checks import check_categories, load_predictions
 from zip_keras.evaluation.curves import (
     class_groups,
     found_per_image,
@@ -23,7 +23,7 @@ from zip_keras.evaluation.curves import (
     recall_curves,
     recall_of_groups,
 )
-from zip_keras.evaluation.ground_truth import GroundTruth
+from zip_keras.evaluation.ground_truth import GroundTruth, numbered_categories
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.predictions.container import Predictions
 
@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write all numbers here")
     _options.add_read_arguments(parser)
     _options.add_policy_arguments(parser)
+    _options.add_category_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -78,9 +79,13 @@ def run(arguments: argparse.Namespace) -> None:
     if not ground_truth.counted.any():
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
     split = _options.class_split(arguments, ground_truth)
+    if arguments.category_ids == "numbers":
+        ground_truth = numbered_categories(ground_truth)
     methods: dict[str, Predictions] = {}
     for name, file in zip(names, files, strict=True):
         checked = load_predictions(file, ground_truth, policy, read)
+        if arguments.detections:
+            check_categories(checked, ground_truth, arguments.on_unknown_class)
         methods[name] = checked.proposals
         what = "proposals" if arguments.proposals else "detections"
         left_out = "".join(f", {count} {kind} left out" for kind, count in checked.skipped.items())

@@ -14,9 +14,9 @@ from zip_keras.cli._output import in_words, print_columns, print_numbers, save_f
 from zip_keras.cli._paths import check_input_file, check_output_file, check_picture
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import PROTOCOLS, average_recall
-from zip_keras.evaluation.checks import Checked, load_predictions
+from zip_keras.evaluation.checks import Checked, check_categories, load_predictions
 from zip_keras.evaluation.curves import class_groups, groups_of_classes, recall_curves, recall_of_groups
-from zip_keras.evaluation.ground_truth import GroundTruth
+from zip_keras.evaluation.ground_truth import GroundTruth, numbered_categories
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.evaluation.per_level import level_name, per_level, refuse_without_levels
 from zip_keras.predictions.container import ImageId, Predictions
@@ -89,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gallery-images", type=positive, default=12, metavar="N", help="images in it (default: 12)")
     _options.add_read_arguments(parser)
     _options.add_policy_arguments(parser)
+    _options.add_category_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -102,7 +103,11 @@ def run(arguments: argparse.Namespace) -> None:
     if not ground_truth.counted.any():
         raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
     split = _options.class_split(arguments, ground_truth)
+    if arguments.category_ids == "numbers":
+        ground_truth = numbered_categories(ground_truth)
     checked = load_predictions(file, ground_truth, policy, read)
+    if arguments.detections:
+        check_categories(checked, ground_truth, arguments.on_unknown_class)
     if arguments.per_level:
         refuse_without_levels(checked.proposals)
     started = time.perf_counter()

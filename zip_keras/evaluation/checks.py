@@ -79,6 +79,40 @@ def check_predictions(
     return result
 
 
+def check_categories(checked: Checked, ground_truth: GroundTruth, on_unknown: str = "error") -> None:
+    """Checks that the classes of detections are those of the ground truth.
+
+    Args:
+        checked: from `load_predictions`; changed in place.
+        on_unknown: `error`, or `skip` detections of other classes, which are counted.
+
+    Raises:
+        UserError: a category id that the ground truth lacks.
+    """
+    source, kept = checked.proposals, Predictions(checked.proposals.name)
+    for image_id in source.image_ids:
+        part = source.pop(image_id)
+        known: np.ndarray = np.isin(part.categories, ground_truth.category_ids)
+        if not known.all() and on_unknown == "error":
+            category = part.categories[int(np.argmin(known))]
+            raise UserError(
+                f"{source.name}: image {image_id!r}: category_id {category} is no class of {ground_truth.spec}, "
+                f"whose ids are {_shortly(ground_truth.category_ids)}; if the file counts classes from 1, as zip-keras "
+                "detect does, add --category-ids=numbers; leave other classes out with --on-unknown-class=skip"
+            )
+        checked.skipped["boxes of unknown classes"] += int((~known).sum())
+        part = part.choose(known)
+        kept.add_xywh(image_id, part.xywh, part.scores, part.categories, part.levels)
+    checked.proposals = kept
+    checked.skipped += Counter()
+    checked.images_without_proposals = sum(not len(kept[image_id]) for image_id in ground_truth.image_ids)
+
+
+def _shortly(ids: tuple[int, ...]) -> str:
+    """The first ten."""
+    return ", ".join(map(str, sorted(ids)[:10])) + (", ..." if len(ids) > 10 else "")
+
+
 def _checked(
     part: ImagePredictions, size: np.ndarray, source: str, policy: Policy, skipped: Counter[str]
 ) -> ImagePredictions:

@@ -1,5 +1,6 @@
 """What proposals are measured against: the objects of a data set as flat arrays."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -98,6 +99,14 @@ def refuse_duplicates(ids: tuple[ImageId, ...], source: str) -> None:
         seen: set[ImageId] = set()
         twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
         raise UserError(f"{source}: image {twice!r} is there twice; proposals could not be told apart; remove one")
+
+
+def numbered_categories(ground_truth: GroundTruth) -> GroundTruth:
+    """The same objects with category ids 1, 2, ... in the order of the old ones, as `zip-keras detect` numbers them."""
+    number = {category: place for place, category in enumerate(sorted(ground_truth.category_ids), 1)}
+    return dataclasses.replace(
+        ground_truth, category_ids=tuple(number[category] for category in ground_truth.category_ids)
+    )
 
 
 def places_by_id(ground_truth: GroundTruth) -> np.ndarray:
