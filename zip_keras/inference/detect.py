@@ -27,7 +27,7 @@ def detect(
     The last four models stay loaded, so that repeated calls are fast; a model whose files changed is loaded again.
 
     Args:
-        model: a `Detector`, or the path of one: a run folder, a `.keras` file, an export.
+        model: a `Detector`, or the name or path of one: a preset, a run folder, a `.keras` file, an export.
         images: as of `propose`: a path, a Pillow image, a uint8 array `[H, W, 3]` (RGB), or a list of them.
         max_detections: boxes an image at most; the model's own limit by default.
         score_threshold: boxes with a lower score are left out; the model's own by default.

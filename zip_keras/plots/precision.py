@@ -38,12 +38,12 @@ def precision_figure(curves: Mapping[str, np.ndarray], errors: ErrorKinds | None
     for number, name in enumerate(names):
         style = "-" if number < 10 else "--"  # Matplotlib has ten colours
         panels[0].plot(RECALL_LEVELS, known[name][0], style, lw=1, label=f"{name} {known[name][0].mean():.2f}")
-    panels[0].legend(fontsize=7, ncols=1 + len(names) // 11, loc="lower left")
+    panels[0].legend(fontsize=7, ncols=1 + len(names) // 11, loc="best")
     panels[0].set(title="classes, IoU .5 (AP50 in the legend)")
     mean = np.mean(list(known.values()), axis=0)
     for row in range(0, len(IOU_THRESHOLDS), 2):
         panels[1].plot(RECALL_LEVELS, mean[row], label=f"IoU {IOU_THRESHOLDS[row]:.2g}: {mean[row].mean():.3f}")
-    panels[1].legend(fontsize=8, loc="lower left")
+    panels[1].legend(fontsize=8, loc="best")
     panels[1].set(title="mean over classes (AP in the legend)")
     _as_curves(panels[:2])
     if errors is not None:
@@ -69,7 +69,7 @@ def compared_precision_figure(curves: Mapping[str, np.ndarray]) -> "Figure":
         row = int(np.argmin(np.abs(IOU_THRESHOLDS - threshold)))
         for name, curve in curves.items():
             panel.plot(RECALL_LEVELS, curve[row], label=f"{name} {curve[row].mean():.3f}")
-        panel.legend(fontsize=8, loc="lower left")
+        panel.legend(fontsize=8, loc="best")
         panel.set(title=f"IoU {threshold}, mean over classes (AP in the legend)")
     _as_curves(panels)
     return figure
