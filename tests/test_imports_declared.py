@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # Distributions whose modules have another name, by module.
 DISTRIBUTION = {
+    "ai_edge_litert": "ai-edge-litert",
     "PIL": "pillow",
     "apache_beam": "apache-beam",
     "cv2": "opencv-contrib-python-headless",

@@ -98,5 +98,5 @@ def test_the_parts_make_the_whole(small_proposer):
     """What is timed as post-processing ends in the list that the proposer gives."""
     image = np.random.default_rng(1).integers(0, 256, (1, 90, 120, 3), np.uint8)
     resized = small_proposer.resizings[0](image)
-    listed = small_proposer.postprocess(small_proposer.network(resized), resized, 90, 120)
+    listed = small_proposer.postprocess([small_proposer.network(resized)], [resized], 90, 120)
     np.testing.assert_array_equal(listed.boxes, small_proposer(image)["boxes"])

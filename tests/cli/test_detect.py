@@ -106,6 +106,7 @@ def test_a_video_frame_by_frame(model, clip, tmp_path, capsys, monkeypatch):
                 raise KeyboardInterrupt
             return run(image)
 
+        detect.class_names = run.class_names
         return detect
 
     monkeypatch.setattr(detectors, "compile_detector", stopping)

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from zip_keras.config import PostprocessConfig
+from zip_keras.models import postprocess as postprocess_module
 from zip_keras.models.postprocess import multi_threshold, postprocess, vote
 from zip_keras.ops.nms import ABSENT, greedy_keep, nms_mask
 
@@ -201,6 +202,9 @@ def assert_same(one, other):
         {"post_nms_top_n": 7},
         {"level_bias": (0.3, -0.2, 0.0)},
         {"level_bias": (-1.0, -1.2, -0.9)},
+        {"nms_iou": 0.9},
+        {"nms_iou": 0.9, "counts": (120, 9, 4), "max_proposals": 20, "level_bias": (0.3, -0.2, 0.0)},
+        {"nms_iou": 0.95, "counts": (120, 9, 4), "max_proposals": 20, "pre_nms_top_n": None},
     ],
     ids=str,
 )
@@ -208,6 +212,31 @@ def test_the_path_of_other_backends_gives_the_same_list(generic, changes, digits
     config = PostprocessConfig(**{**vars(CONFIG), **changes})
     levels = made_levels(np.random.default_rng(6), digits=digits)
     assert_same(generic(*levels, HEIGHT, WIDTH, config), postprocess(*levels, HEIGHT, WIDTH, config))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends compare all boxes")
+@pytest.mark.parametrize("spread", [40.0, 0.3], ids=["apart", "in one heap"])
+def test_the_best_candidates_mostly_give_the_list(generic, monkeypatch, spread):
+    """Where they do not, because too few of them survive, all candidates are ranked; the list is the same."""
+    config = PostprocessConfig(
+        nms_iou=0.9, post_nms_top_n=60, thresholds=(0.9, 0.7, 0.5), counts=(120, 9, 4), max_proposals=20
+    )
+    rng = np.random.default_rng(3)
+    corners = [rng.normal(40, spread, (2, n, 2)) for n in (150, 70, 9)]
+    boxes = [np.concatenate([corner, corner + 20], axis=-1).astype("float32") for corner in corners]
+    levels = boxes, [rng.uniform(0, 1, x.shape[:2]).astype("float32") for x in boxes]
+    expected = generic(*levels, 500, 500, config)
+    assert_same(postprocess(*levels, 500, 500, config), expected)
+
+    asked = []
+    whole = postprocess_module.merge
+    monkeypatch.setattr(
+        postprocess_module, "merge", lambda candidates, config: asked.append(candidates) or whole(candidates, config)
+    )
+    postprocess(*levels, 500, 500, config)
+    [rest] = asked
+    survivors = int((array(rest.scores)[0] > ABSENT / 2).sum())
+    assert survivors <= 3 if spread > 1 else survivors > 3
 
 
 @pytest.mark.parametrize("path", ["fast", "generic"])

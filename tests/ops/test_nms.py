@@ -1,9 +1,12 @@
 """NMS of every class against the definition, one class after the other."""
 
+import keras
 import numpy as np
+import pytest
 from keras import ops
 
-from zip_keras.ops.nms import ABSENT, class_nms, greedy_keep
+from zip_keras.ops.converting import converting
+from zip_keras.ops.nms import ABSENT, class_nms, greedy_keep, keep_by_rank
 
 
 def overlap(a, b):
@@ -47,3 +50,19 @@ def test_the_portable_form_gives_the_same():
     keep = greedy_keep(boxes[None], (scores > ABSENT / 2)[None], 0.4, classes[None])
     assert np.flatnonzero(ops.convert_to_numpy(keep)[0]).tolist() == by_definition(boxes, scores, classes, 0.4, 999)
     assert len(by_definition(boxes, scores, 0 * classes, 0.4, 999)) < int(np.sum(keep))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="kernels of TensorFlow")
+@pytest.mark.parametrize("classes", [1, 4])
+def test_the_kernel_that_litert_has_gives_the_same(classes):
+    boxes, scores, of_box = scene(np.random.default_rng(2))
+    rank = np.where(scores > ABSENT / 2, np.arange(len(scores), 0, -1), 0).astype("float32")
+    ranks = rank[:, None] * np.eye(classes, dtype="float32")[of_box % classes]
+    arguments = (boxes[None, :, None], ranks[None], 0.4, 30)
+    expected = [ops.convert_to_numpy(x) for x in keep_by_rank(*arguments)]
+    with converting("litert"):
+        found = [ops.convert_to_numpy(x) for x in keep_by_rank(*arguments)]
+    np.testing.assert_array_equal(found[1], expected[1])
+    kept = expected[1] > 0
+    assert 20 < kept.sum() < classes * 30 + 1
+    np.testing.assert_array_equal(found[0][kept], expected[0][kept])

@@ -103,7 +103,7 @@ def time_prediction(proposer: Proposer, image: np.ndarray, repeats: int = REPEAT
     images = tf.convert_to_tensor(image[None])
     resize = tf.function(proposer.resizings[0])
     forward = tf.function(lambda resized: proposer.network(resized, training=False))
-    finish = tf.function(lambda outputs, resized: proposer.postprocess(outputs, resized, *image.shape[:2]))
+    finish = tf.function(lambda outputs, resized: proposer.postprocess([outputs], [resized], *image.shape[:2]))
     whole = tf.function(lambda given: proposer(given, training=False))
     times: dict[str, list[float]] = {}
     for _ in range(WARM_UP + repeats):

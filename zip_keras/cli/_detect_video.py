@@ -20,7 +20,7 @@ from zip_keras.utils.optional import optional_import
 from zip_keras.utils.progress import BUILDING, note, with_progress
 
 if TYPE_CHECKING:
-    from zip_keras.models.detector import Detector
+    from zip_keras.inference.detectors import DetectorRunner
 
 
 def checked_video(arguments: argparse.Namespace) -> str | None:
@@ -50,7 +50,7 @@ def detect_video(
     arguments: argparse.Namespace,
     file: str,
     made_by: Mapping[str, Any],
-    load: Callable[[argparse.Namespace], "Detector"],
+    load: Callable[[argparse.Namespace], "DetectorRunner"],
 ) -> None:
     """Detects on the frames that are not done, and writes the detections and the drawn video.
 
@@ -106,11 +106,10 @@ class _Work:
         self.times: dict[int, float] = {}
         self.done, self.seconds = 0, 0.0
 
-    def detect(self, detector: "Detector") -> None:
+    def detect(self, detector: "DetectorRunner") -> None:
         """Keeps the detections of every chosen frame."""
-        from zip_keras.inference.detectors import add_detections, compile_detector
+        from zip_keras.inference.detectors import add_detections
 
-        run = compile_detector(detector)
         total = -(-self.video.count // self.every)
         for frame in with_progress(self._frames(), total, "frame", first=BUILDING):
             self.times[frame.number] = frame.seconds
@@ -118,7 +117,7 @@ class _Work:
                 continue
             started = time.perf_counter()
             one = Predictions()
-            add_detections(one, frame.number, run(frame.pixels))
+            add_detections(one, frame.number, detector(frame.pixels))
             self.unfinished.add(key, one[frame.number])
             self.done += 1
             self.seconds += time.perf_counter() - started
@@ -132,7 +131,7 @@ class _Work:
         parts = self.unfinished.over(map(self._key, self.times))
         return zip(self.times.values(), parts, strict=True)
 
-    def draw(self, file: str, detector: "Detector", least: float) -> None:
+    def draw(self, file: str, detector: "DetectorRunner", least: float) -> None:
         """Writes the frames with their labelled detections of at least a score."""
         suffix = file[file.rindex(".") :].lower()
         with (

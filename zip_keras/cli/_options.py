@@ -23,7 +23,7 @@ Number = TypeVar("Number", int, float)
 
 PROPOSAL_FILE = f"{', '.join(list(SUFFIXES)[:-1])} or {list(SUFFIXES)[-1]}"
 PATH_HELP = "image, folder, .txt list of images, or data set spec such as data/voc07:val"
-MODEL_HELP = "run folder, .keras file, exported folder or preset"
+MODEL_HELP = "run folder, .keras file, exported folder, preset, or an export's .onnx, .xml or .tflite file"
 
 
 def in_range(

@@ -21,7 +21,7 @@ from zip_keras.utils.optional import optional_import
 from zip_keras.utils.startup import start_tensorflow
 
 if TYPE_CHECKING:
-    from zip_keras.models.detector import Detector
+    from zip_keras.inference.detectors import DetectorRunner
 
 DESCRIPTION = """\
 Writes the detections of images, boxes in their own pixels with scores and classes. PATH is an image, a folder (with its
@@ -92,17 +92,16 @@ def run(arguments: argparse.Namespace) -> None:
     work = ResumablePrediction(arguments, made_by)
 
     def prepare() -> Predict:
-        detector = _load(arguments)
-        from zip_keras.inference.detectors import add_detections, compile_detector
+        detect = _load(arguments)
+        from zip_keras.inference.detectors import add_detections
 
-        detect = compile_detector(detector)
-        names = ", ".join(f"{number} {name}" for number, name in enumerate(detector.class_names, 1))
+        names = ", ".join(f"{number} {name}" for number, name in enumerate(detect.class_names, 1))
         print(f"category_id: {names}")
 
         def predict(image: ImageFile, pixels: np.ndarray) -> ImagePredictions:
             found = detect(pixels)
             if arguments.pictures:
-                work.save_picture(image, _picture(pixels, found, detector.class_names, arguments.pictures_score))
+                work.save_picture(image, _picture(pixels, found, detect.class_names, arguments.pictures_score))
             one = Predictions()
             add_detections(one, image.image_id, found)
             return one[image.image_id]
@@ -112,18 +111,18 @@ def run(arguments: argparse.Namespace) -> None:
     work.run(images, prepare, left_out)
 
 
-def _load(arguments: argparse.Namespace) -> "Detector":
+def _load(arguments: argparse.Namespace) -> "DetectorRunner":
     start_tensorflow(arguments.device)
-    from zip_keras.inference.detectors import load_keras_detector, with_detection_options
+    from zip_keras.inference.detectors import DetectionOptions, open_detector
 
-    return with_detection_options(
-        load_keras_detector(arguments.model),
+    options = DetectionOptions(
         arguments.max_detections,
         arguments.score_threshold,
         arguments.scales,
         arguments.long_side,
         arguments.flip,
     )
+    return open_detector(arguments.model, options)
 
 
 def _made_by(model: Path, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from zip_keras.cli._paths import check_output_folder
 from zip_keras.errors import UserError
 from zip_keras.export.deployment import FOLDER as DEPLOYMENT
 from zip_keras.export.deployment import check_name, write_deployment
+from zip_keras.inference.inputs import ImageFile, find_images
 from zip_keras.inference.model_files import is_detector, next_version
 from zip_keras.presets import card_of, licence_of
 from zip_keras.utils.progress import note
@@ -16,17 +17,34 @@ from zip_keras.utils.startup import start_tensorflow
 
 if TYPE_CHECKING:
     from zip_keras.inference.options import InferenceOptions
+    from zip_keras.models.detector import Detector
+    from zip_keras.models.proposer import Proposer
 
 DESCRIPTION = """\
 Writes --output/VERSION/: a SavedModel in TensorFlow Serving's layout, NMS included, with signatures for pixels, image
-files and tf.train.Example, and the same model for Keras in assets.extra/proposer.keras (detector.keras for a detector).
-Its README.md lists the signatures, a request, and the SHA-256 of the files. The version is the next free integer; the
-folder appears complete or not at all."""
+files and tf.train.Example, and the same model for Keras in assets.extra/proposer.keras (detector.keras for a detector);
+with --formats also files for ONNX Runtime, OpenVINO and LiteRT. Every format is run on images of several sizes and
+compared with the Keras model. README.md lists the signatures, a request, the differences, and the SHA-256 of the files.
+The version is the next free integer; the folder appears complete and verified, or not at all."""
 EXAMPLES = """\
   zip-keras export --model runs/bccd --output exported/bccd
   zip-keras export --model runs/bccd --output exported/bccd --serving
   zip-keras export --model runs/bccd/last.keras --output exported/bccd --max-proposals 1000 --scales 480
+  zip-keras export --model zip_lite --output exported/lite --formats saved_model keras onnx openvino
+  zip-keras export --model zip_lite --output exported/phone --formats litert --litert-sizes 416x544
 """
+FORMATS = (  # those of zip_keras.export.formats, which imports TensorFlow
+    "saved_model",
+    "keras",
+    "onnx",
+    "onnx_float16",
+    "openvino",
+    "openvino_bfloat16",
+    "openvino_int8",
+    "litert",
+)
+DEFAULT_FORMATS = FORMATS[:2]
+CALIBRATION_IMAGES = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +62,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write --output/serving/: configuration for TensorFlow Serving, Docker Compose and Kubernetes; a "
         "folder that is there stays as it is",
     )
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        choices=FORMATS,
+        default=list(DEFAULT_FORMATS),
+        metavar="FORMAT",
+        help=f"of {', '.join(FORMATS)} (default: {' '.join(DEFAULT_FORMATS)})",
+    )
+    parser.add_argument(
+        "--litert-sizes",
+        nargs="+",
+        type=_size,
+        default=[],
+        metavar="HEIGHTxWIDTH",
+        help="a LiteRT file for images of each size, pixels (default: the short side by 4/3 of it, upright and lying)",
+    )
+    parser.add_argument(
+        "--calibration-images",
+        nargs="+",
+        metavar="PATH",
+        help=f"of openvino_int8: {_options.PATH_HELP}; the first {CALIBRATION_IMAGES} measure the ranges of the maps",
+    )
     _options.add_inference_arguments(parser)
 
 
@@ -59,45 +99,63 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.serving:
         check_name(folder)
     licence = arguments.licence or licence_of(arguments.model)
+    images: list[ImageFile] = []
+    if arguments.calibration_images:
+        images = find_images(arguments.calibration_images)[0][:CALIBRATION_IMAGES]
     start_tensorflow(arguments.device)
-    export = _export_detector if of_detector else _export_proposer
-    export(arguments, options, version, licence)
+    from zip_keras.export.formats import FormatOptions, check_formats
+    from zip_keras.export.saved_model import export_model
+    from zip_keras.inference.runner import load_image
+
+    check_formats(arguments.formats)
+    model = _detector(arguments, options) if of_detector else _proposer(arguments, options)
+    note("building, writing and comparing ...")
+    written = export_model(
+        model,
+        arguments.output,
+        version,
+        licence,
+        arguments.formats,
+        FormatOptions(arguments.litert_sizes, [load_image(image) for image in images]),
+        card=card_of(arguments.model),
+        report=lambda comparison: note(f"  {comparison}"),
+    )
+    size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file()) / 1e6
+    print(f"{written}: {_summary(model)} ({size:.1f} MB)")
     if arguments.serving:  # after the version, whose export may be refused
         state = "configuration of the server" if write_deployment(folder) else "is there and stays as it is"
         print(f"{folder / DEPLOYMENT}: {state}")
 
 
-def _export_proposer(
-    arguments: argparse.Namespace, options: "InferenceOptions", version: int, licence: str | None
-) -> None:
-    from zip_keras.export.saved_model import export_model
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH, as 416x544, not {text}")
+    return int(height), int(width)
+
+
+def _proposer(arguments: argparse.Namespace, options: "InferenceOptions") -> "Proposer":
     from zip_keras.inference.loading import load_keras_proposer
 
-    proposer = options.apply(load_keras_proposer(arguments.model))
-    note("building the graphs ...")
-    folder = export_model(proposer, arguments.output, version, licence, card_of(arguments.model))
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-    scales = ", ".join(map(str, proposer.short_sides)) + (", each flipped too" if proposer.flip else "")
-    print(
-        f"{folder}: {proposer.postprocess_config.output_size} boxes an image, short side {scales}, long side "
-        f"{proposer.long_side} ({size:.1f} MB)"
-    )
+    return options.apply(load_keras_proposer(arguments.model))
 
 
-def _export_detector(
-    arguments: argparse.Namespace, options: "InferenceOptions", version: int, licence: str | None
-) -> None:
-    from zip_keras.export.saved_model import export_model
+def _detector(arguments: argparse.Namespace, options: "InferenceOptions") -> "Detector":
     from zip_keras.inference.detectors import load_keras_detector, with_detection_options
 
-    detector = with_detection_options(
+    return with_detection_options(
         load_keras_detector(arguments.model),
         short_sides=options.short_sides,
         long_side=options.long_side,
         flip=options.flip,
     )
-    note("building the graphs ...")
-    folder = export_model(detector, arguments.output, version, licence, card_of(arguments.model))
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-    names = ", ".join(detector.class_names)
-    print(f"{folder}: {detector.postprocess_config.max_detections} boxes an image of {names} ({size:.1f} MB)")
+
+
+def _summary(model: "Proposer | Detector") -> str:
+    from zip_keras.models.detector import Detector
+
+    if isinstance(model, Detector):
+        return f"{model.postprocess_config.max_detections} boxes an image of {', '.join(model.class_names)}"
+    scales = ", ".join(map(str, model.short_sides)) + (", each flipped too" if model.flip else "")
+    count = model.postprocess_config.output_size
+    return f"{count} boxes an image, short side {scales}, long side {model.long_side}"

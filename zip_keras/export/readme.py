@@ -1,11 +1,13 @@
 """The README of an export: what the model is, its signatures, a request, its files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from zip_keras.export.signatures import MEANINGS, SIGNATURES, ServedModel
+from zip_keras.export.verification import BOUNDS, Comparison
 from zip_keras.models.detector import Detector
 from zip_keras.models.proposer import Proposer
 from zip_keras.utils.digests import sha256
@@ -43,25 +45,32 @@ printf '{{"signature_name": "encoded_with_options", "instances": [{{"image_bytes
 """
 
 
-def write_readme(folder: Path, name: str, model: Proposer | Detector, served: ServedModel, licence: str | None) -> None:
+def write_readme(
+    folder: Path,
+    name: str,
+    model: Proposer | Detector,
+    served: ServedModel | None,
+    comparisons: Sequence[Comparison],
+    licence: str | None,
+) -> None:
     """Describes the files that are in an export's folder.
 
     Args:
         folder: of one version, complete but for this file and the manifest.
         name: of the export.
         model: what was exported.
-        served: its signatures.
+        served: the signatures of its SavedModel, if there is one.
+        comparisons: of its formats with the model.
         licence: of the weights.
     """
     parts = [
         f"# {name}",
         _description(model),
-        "## Signatures",
-        "`B` is the number of images; the shapes are those of one request. "
-        "Lists of a signature with options are as long as the longest of the request.",
-        *(_signature(signature, getattr(served, signature)) for signature in SIGNATURES),
-        "## Requests",
-        _REQUESTS.format(folder=".", name=name).rstrip(),
+        *(_saved_model(name, served) if served else ()),
+        "## Verified",
+        "Every format was run beside the Keras model. A difference is that of a box, as a share of its image's longer "
+        "side, or of its score.",
+        _table(["format", "99 % of the boxes within", "bound", "boxes beyond it", "allowed"], _verified(comparisons)),
         "## Files",
         _table(["file", "bytes", "SHA-256"], _files(folder)),
         "Made with " + ", ".join(f"{package} {version}" for package, version in versions().items()) + ".",
@@ -70,6 +79,26 @@ def write_readme(folder: Path, name: str, model: Proposer | Detector, served: Se
         "Code: zip-keras, Apache-2.0.",
     ]
     (folder / README_FILE).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _saved_model(name: str, served: ServedModel) -> list[str]:
+    return [
+        "## Signatures",
+        "`B` is the number of images; the shapes are those of one request. "
+        "Lists of a signature with options are as long as the longest of the request.",
+        *(_signature(signature, getattr(served, signature)) for signature in SIGNATURES),
+        "## Requests",
+        _REQUESTS.format(folder=".", name=name).rstrip(),
+    ]
+
+
+def _verified(comparisons: Sequence[Comparison]) -> list[list[str]]:
+    rows = []
+    for found in comparisons:
+        bound = BOUNDS[found.format]
+        shares = (f"{found.share:.1%} of {found.boxes}", f"{bound.share:.0%}")
+        rows.append([found.format, f"{found.difference:.1e}", f"{bound.difference:.0e}", *shares])
+    return rows
 
 
 def _description(model: Proposer | Detector) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from zip_keras.inference.boxes import Detections
-from zip_keras.inference.detectors import compile_detector, load_keras_detector, with_detection_options
+from zip_keras.inference.detectors import DetectionOptions, open_detector
 from zip_keras.inference.images import ImageLike, named_pixels
 from zip_keras.inference.kept import KeptModels
 from zip_keras.models.detector import Detector
@@ -54,16 +54,14 @@ def detect(
     ((5, 4), (5,), True)
     """
     sides = None if short_sides is None else tuple(short_sides)
-    options = (max_detections, score_threshold, sides, long_side, flip)
+    options = DetectionOptions(max_detections, score_threshold, sides, long_side, flip)
 
     def make(found: Detector | Path) -> Callable[[np.ndarray], Detections]:
-        detector = found if isinstance(found, Detector) else load_keras_detector(found)
-        detector = with_detection_options(detector, *options)
-        run, class_names = compile_detector(detector), tuple(detector.class_names)
+        run = open_detector(found, options)
 
         def runner(image: np.ndarray) -> Detections:
             one = run(image)
-            return Detections(one["boxes"], one["scores"], one["levels"], one["classes"], class_names)
+            return Detections(one["boxes"], one["scores"], one["levels"], one["classes"], run.class_names)
 
         return runner
 

@@ -1,8 +1,9 @@
-"""Detectors by name: a run folder, a `.keras` file, an exported SavedModel or a preset."""
+"""Detectors by name: a run folder, a `.keras` file, an exported SavedModel, a preset, or a file of another runtime."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,14 @@ from zip_keras.data.records import ImageRecord
 from zip_keras.errors import UserError
 from zip_keras.inference.keras_file import keras_file_of, load_keras_file
 from zip_keras.inference.model_files import DETECTOR_FILE, find_model
+from zip_keras.inference.portable_files import is_portable
+from zip_keras.inference.portable_runtimes import (
+    LiteRtRuntime,
+    OnnxRuntime,
+    OpenVinoRuntime,
+    build_around,
+    describe_for,
+)
 from zip_keras.inference.runner import load_images
 from zip_keras.models.detector import Detector
 from zip_keras.predictions.container import ImageId, Predictions, to_xywh
@@ -76,22 +85,74 @@ def with_detection_options(
     )
 
 
-def compile_detector(detector: Detector) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+@dataclasses.dataclass(frozen=True)
+class DetectionOptions:
+    """Changes to a detector's answer, see `with_detection_options`; None keeps what it has."""
+
+    max_detections: int | None = None
+    score_threshold: float | None = None
+    short_sides: Sequence[int] | None = None
+    long_side: int | None = None
+    flip: bool | None = None
+
+
+class DetectorRunner:
     """A detector as a function of one image: uint8 `[H, W, 3]` RGB -> its valid places, `boxes [n, 4]`, `scores [n]`,
     `classes [n]`, `levels [n]`.
 
-    Traced once for all sizes.
+    Args:
+        runtime: uint8 `[1, H, W, 3]` -> what a `Detector` returns.
+        class_names: in the order of their numbers.
+        shorter: what is left out of the runtime's answer: `max_detections` and `score_threshold`.
     """
+
+    def __init__(
+        self,
+        runtime: Callable[[np.ndarray], Mapping[str, Any]],
+        class_names: Sequence[str],
+        shorter: DetectionOptions = DetectionOptions(),
+    ):
+        self._runtime, self.class_names, self._shorter = runtime, tuple(class_names), shorter
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        found = {name: np.asarray(values)[0] for name, values in self._runtime(image[None]).items()}
+        valid = found.pop("valid") & (found["scores"] >= (self._shorter.score_threshold or 0.0))
+        return {name: values[valid][: self._shorter.max_detections] for name, values in found.items()}
+
+
+def open_detector(model: Detector | str | Path, options: DetectionOptions | None = None) -> DetectorRunner:
+    """A detector, or what is stored of one: preset, run, `.keras` file, export or its `.onnx`, `.xml`, `.tflite` file.
+
+    Raises:
+        UserError: no such model, it cannot be loaded, it is a proposer, or its file does not take the options.
+    """
+    options = options or DetectionOptions()
+    path = None if isinstance(model, Detector) else find_model(model)
+    if path is None or not is_portable(path):
+        detector = model if isinstance(model, Detector) else load_keras_detector(model)
+        return compile_detector(with_detection_options(detector, **vars(options)))
+    description = describe_for(path, "detector")
+    if path.suffix == ".xml":
+        detector = build_around(path, description)
+        assert isinstance(detector, Detector)
+        detector = with_detection_options(detector, **vars(options))
+        return DetectorRunner(OpenVinoRuntime(path, description, detector), description.class_names)
+    shorter = DetectionOptions(options.max_detections, options.score_threshold)
+    if options != shorter or (options.max_detections or 0) > description.output_size:
+        raise UserError(
+            f"{path}: resizing and NMS are inside, for {description.output_size} boxes an image at most; export again "
+            "with these options"
+        )
+    runtime = OnnxRuntime(path, description) if path.suffix == ".onnx" else LiteRtRuntime(path, description)
+    return DetectorRunner(runtime, description.class_names, shorter)
+
+
+def compile_detector(detector: Detector) -> DetectorRunner:
+    """A detector as a TensorFlow graph, traced once for all sizes. Its weights may change afterwards."""
     traced = tf.function(
         lambda images: detector(images, training=False), input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)]
     )
-
-    def detect(image: np.ndarray) -> dict[str, np.ndarray]:
-        found = {name: values.numpy()[0] for name, values in traced(tf.convert_to_tensor(image[None])).items()}
-        valid = found.pop("valid")
-        return {name: values[valid] for name, values in found.items()}
-
-    return detect
+    return DetectorRunner(lambda images: traced(tf.convert_to_tensor(images)), detector.class_names)
 
 
 def detect_records(

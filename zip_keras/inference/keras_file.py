@@ -8,6 +8,7 @@ import keras
 from zip_keras.errors import UserError
 from zip_keras.inference.manifest import check_manifest
 from zip_keras.inference.model_files import read_keras_config
+from zip_keras.inference.portable_files import is_portable
 
 Model = TypeVar("Model", bound=keras.Model)
 
@@ -45,6 +46,8 @@ def keras_file_of(path: Path, name: Path, missing: str) -> Path:
     Raises:
         UserError: the folder has no such file, or one of its files differs from its manifest.
     """
+    if is_portable(path):
+        raise UserError(f"{path}: is no Keras model; name the run, the .keras file or the export that it was made of")
     if not path.is_dir():
         return path
     if not (path / name).is_file():

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from zip_keras.errors import UserError
+from zip_keras.inference.portable_files import is_portable, read_description
 from zip_keras.presets import FOLDER as PRESETS
 from zip_keras.presets import PRESET_FILE, list_presets, read_preset
 from zip_keras.utils.archives import open_zip
@@ -18,17 +19,18 @@ _CONFIG_BUDGET = Budget(bytes=16 << 20, nodes=1_000_000, depth=100)
 
 
 def find_model(model: str | Path) -> Path:
-    """The `.keras` file, SavedModel folder or preset folder that a model's name stands for.
+    """The model file, SavedModel folder or preset folder that a model's name stands for.
 
     Args:
-        model: a run folder (its `best.keras`, else its `last.keras`), a `.keras` file, a SavedModel folder, or a folder
-            of numbered SavedModels, of which the highest number counts; else the name of a preset.
+        model: a run folder (its `best.keras`, else its `last.keras`), a `.keras` file, a SavedModel folder, a folder of
+            numbered SavedModels, of which the highest number counts, or an export's `.onnx`, `.xml` (OpenVINO) or
+            `.tflite` file; else the name of a preset.
 
     Raises:
         UserError: there is no such model.
     """
     path = Path(model)
-    if path.is_file() and path.suffix == ".keras":
+    if (path.is_file() and path.suffix == ".keras") or is_portable(path):
         return path
     if path.is_dir():
         versions = [folder for folder in [path, *_versions(path)] if (folder / SAVED_MODEL_FILE).is_file()]
@@ -46,7 +48,8 @@ def find_model(model: str | Path) -> Path:
     what = "holds no model" if path.is_dir() else "is no model" if path.exists() else "no such model"
     raise UserError(
         f"{path}: {what}; name a run folder (best.keras or last.keras in it), a .keras file, the folder of an exported "
-        f"SavedModel (exported/NAME or exported/NAME/VERSION), or a preset ({', '.join(list_presets())})"
+        "SavedModel (exported/NAME or exported/NAME/VERSION), an export's .onnx, .xml or .tflite file, or a preset "
+        f"({', '.join(list_presets())})"
     )
 
 
@@ -59,6 +62,8 @@ def stored_calibration(model: str | Path) -> dict[str, Any] | None:
     path = find_model(model)
     if (path / PRESET_FILE).is_file():
         return read_preset(path)["model"].get("calibration")
+    if is_portable(path):
+        return read_description(path).config.get("calibration")
     file = path / KERAS_FILE if path.is_dir() else path
     if not file.is_file():  # a SavedModel of another make: it says so when it is loaded
         return None
@@ -94,6 +99,8 @@ def is_detector(model: str | Path) -> bool:
     path = find_model(model)
     if (path / PRESET_FILE).is_file():
         return read_preset(path)["model_class"] == "Detector"
+    if is_portable(path):
+        return read_description(path).kind == "detector"
     if path.is_dir():
         return (path / DETECTOR_FILE).is_file()
     return read_keras_config(path).get("class_name") == "Detector"

@@ -16,6 +16,14 @@ from zip_keras.inference.loading import load_keras_proposer
 from zip_keras.inference.manifest import check_manifest
 from zip_keras.inference.model_files import KERAS_FILE, SAVED_MODEL_FILE
 from zip_keras.inference.options import InferenceOptions
+from zip_keras.inference.portable_files import is_portable
+from zip_keras.inference.portable_runtimes import (
+    LiteRtRuntime,
+    OnnxRuntime,
+    OpenVinoRuntime,
+    build_around,
+    describe_for,
+)
 from zip_keras.models.proposer import Proposer
 
 
@@ -79,7 +87,28 @@ def open_runtime(path: Path, options: InferenceOptions) -> Runtime:
     """The runtime of a model that `find_model` found.
 
     A SavedModel runs as it is where the options only shorten its list; else the `.keras` file that it carries runs.
+
+    Raises:
+        UserError: the options would change what is inside of the file, or the file holds a detector or is broken.
     """
+    if is_portable(path):
+        return _open_portable(path, options)
     if (path / SAVED_MODEL_FILE).is_file() and options.only_length:
         return SavedModelRuntime(path, options.max_proposals)
     return ProposerRuntime(load_keras_proposer(path), options)
+
+
+def _open_portable(file: Path, options: InferenceOptions) -> Runtime:
+    description = describe_for(file, "proposer")
+    if file.suffix == ".xml":
+        proposer = build_around(file, description)
+        assert isinstance(proposer, Proposer)
+        return OpenVinoRuntime(file, description, options.apply(proposer))
+    if not options.only_length:
+        raise UserError(f"{file}: resizing and NMS are inside and cannot change; export again with these options")
+    if (options.max_proposals or 0) > description.output_size:
+        raise UserError(
+            f"{file}: lists {description.output_size} boxes an image and cannot list {options.max_proposals}; "
+            f"export again with --max-proposals {options.max_proposals}"
+        )
+    return OnnxRuntime(file, description) if file.suffix == ".onnx" else LiteRtRuntime(file, description)

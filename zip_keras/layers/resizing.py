@@ -5,6 +5,8 @@ import numpy as np
 from keras import ops
 
 from zip_keras.layers.registry import serializable
+from zip_keras.ops.converting import conversion_target
+from zip_keras.ops.resampling import resize_by_matrices
 
 
 def resized_sides(height, width, short_side: int, long_side: int):
@@ -44,6 +46,8 @@ class ShortSideResizing(keras.layers.Layer):
             return images
         _, height, width, _ = ops.shape(images)
         sides = resized_sides(height, width, self.short_side, self.long_side)
+        if conversion_target() == "litert":
+            return resize_by_matrices(images, *sides)
         if keras.backend.backend() == "tensorflow":  # keras.ops cannot resize to a size known only at run time
             import tensorflow as tf
 

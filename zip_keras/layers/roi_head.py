@@ -7,6 +7,7 @@ from keras import ops
 
 from zip_keras.layers.bottleneck import Bottleneck, normalisation
 from zip_keras.layers.registry import serializable
+from zip_keras.ops.converting import conversion_target
 from zip_keras.ops.roi_align import max_pool, roi_align, roi_align_flat
 
 
@@ -92,7 +93,8 @@ class RoIHead(keras.layers.Layer):
 
     def _pooled(self, maps, boxes, levels):
         """Every RoI pooled from the map of its level, and its level's convolution: `[B * R, size, size, width]`."""
-        if keras.backend.backend() == "tensorflow" and self.pooling == "align":
+        on_tensorflow = keras.backend.backend() == "tensorflow" and conversion_target() is None
+        if on_tensorflow and self.pooling == "align":
             return self._pooled_level_by_level(maps, boxes, levels)
         pool = roi_align if self.pooling == "align" else max_pool
         flat, result = ops.reshape(levels, (-1, 1, 1, 1)), None

@@ -67,27 +67,33 @@ class Detector(keras.Model):
         return self.network.class_names
 
     def call(self, images, training=False):
-        images = ops.cast(images, "float32")
         _, height, width, _ = ops.shape(images)
+        inputs = self.network_inputs(images)
+        return self.answer([self.network(x, training=False) for x in inputs], inputs, height, width)
+
+    def network_inputs(self, images) -> list:
+        """The images at every scale, with `flip` each followed by its mirror image: float32 `[B, H', W', 3]`."""
+        images = ops.cast(images, "float32")
+        resized = [resizing(images) for resizing in self.resizings]
+        return [x for own in resized for x in ((own, ops.flip(own, axis=2)) if self.flip else (own,))]
+
+    def answer(self, outputs, inputs, height, width) -> dict:
+        """Everything that follows the network; arguments as of `Proposer.postprocess`."""
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-        runs = []
-        for resizing in self.resizings:
-            resized = resizing(images)
-            runs.append(self._candidates(resized, height, width))
-            if self.flip:
-                mirrored = self._candidates(ops.flip(resized, axis=2), height, width)
-                swap = ops.stack([ops.zeros_like(width), width, ops.zeros_like(width), width])
+        runs = [self._candidates(*run, height, width) for run in zip(outputs, inputs, strict=True)]
+        if self.flip:
+            swap = ops.stack([ops.zeros_like(width), width, ops.zeros_like(width), width])
+            for i, mirrored in list(enumerate(runs))[1::2]:
                 back = swap + ops.stack([1.0, -1.0, 1.0, -1.0]) * ops.take(mirrored.boxes, (0, 3, 2, 1), axis=-1)
-                runs.append(mirrored._replace(boxes=back))
+                runs[i] = mirrored._replace(boxes=back)
         candidates = ClassifiedBoxes(*(ops.concatenate(parts, axis=1) for parts in zip(*runs, strict=True)))
         found = rank_detections(candidates, height, width, len(self.class_names), self.postprocess_config)
         return found._asdict()
 
-    def _candidates(self, resized, height, width) -> ClassifiedBoxes:
+    def _candidates(self, outputs, resized, height, width) -> ClassifiedBoxes:
         """The network's answer about one scale, in pixels of the image."""
         _, resized_height, resized_width, _ = ops.shape(resized)
         options = {} if self.proposal_config is None else {"proposals": self.proposal_config}
-        outputs = self.network(resized, training=False)
         found = self.network.candidates(
             outputs, resized_height, resized_width, self.postprocess_config.pre_nms_top_n, **options
         )

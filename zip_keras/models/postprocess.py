@@ -12,6 +12,7 @@ from keras import ops
 from zip_keras.config import PostprocessConfig
 from zip_keras.levels import LEVELS
 from zip_keras.ops import boxes as box_ops
+from zip_keras.ops.converting import conversion_target
 from zip_keras.ops.nms import (
     ABSENT,
     best_places,
@@ -21,6 +22,9 @@ from zip_keras.ops.nms import (
     sorted_by_score,
     without_nan,
 )
+
+# Where a level's own NMS drops more, the best candidates say little about the list.
+_BEGINNING_IOU = 0.8
 
 
 class RankedBoxes(NamedTuple):
@@ -55,7 +59,7 @@ def postprocess(boxes, scores, height, width, config: PostprocessConfig, levels:
         levels: the level of each group, 1 to 3.
     """
     prepared = [_prepare(*group, height, width, config) for group in zip(boxes, scores, strict=True)]
-    ranked = merge(_nms_levels(prepared, levels, config), config)
+    ranked = _ranked(prepared, levels, config)
     if config.vote_iou is None:
         return ranked
     voters = [_best(group_boxes, group_scores, config.post_nms_top_n) for group_boxes, group_scores in prepared]
@@ -76,9 +80,13 @@ def level_candidates(
 
 def merge(candidates: Candidates, config: PostprocessConfig) -> RankedBoxes:
     """Adds the levels' biases to the scores and ranks all candidates by multi-threshold NMS."""
+    return _merge(candidates, config, config.counts[0])[0]
+
+
+def _merge(candidates: Candidates, config: PostprocessConfig, places: int) -> tuple[RankedBoxes, "Stages"]:
     if any(config.level_bias):
         candidates = biased(candidates, ops.convert_to_tensor(config.level_bias, "float32"))
-    return multi_threshold(candidates.boxes, candidates.scores, config, candidates.levels)
+    return _multi_threshold(candidates.boxes, candidates.scores, candidates.levels, config, places)
 
 
 def biased(candidates: Candidates, bias) -> Candidates:
@@ -106,6 +114,55 @@ def vote(chosen, boxes, scores, iou: float):
         return ops.where(total > 0.0, ops.matmul(weights, others) / ops.maximum(total, 1e-12), own)
 
     return ops.map(of_image, (chosen, boxes, scores))
+
+
+def _ranked(groups, levels: Sequence[int], config: PostprocessConfig) -> RankedBoxes:
+    """NMS of each group, bias and merging."""
+    dynamic = keras.backend.backend() == "tensorflow" and conversion_target() != "litert"
+    if dynamic and config.nms_iou >= _BEGINNING_IOU:
+        return _ranked_by_the_best(groups, levels, config)
+    return merge(_nms_levels(groups, levels, config), config)
+
+
+def _ranked_by_the_best(groups, levels: Sequence[int], config: PostprocessConfig) -> RankedBoxes:
+    """`_ranked` that mostly compares the best candidates of all levels alone, a sixth of all pairs in `zip_lite`.
+
+    What a box's rivals are is decided by better boxes only. So the NMS of the best candidates gives the beginning of
+    S_1, and every stage that finds its number of boxes there has found its boxes. Where one does not, all candidates
+    are ranked. The answer is the same either way.
+    """
+    import tensorflow as tf
+
+    widest = min(config.counts[1], config.max_proposals) if len(config.counts) > 1 else 0
+    places = min(config.counts[0], max(config.output_size, 4 * widest))  # of S_1
+    ranking = tf.concat([scores + config.level_bias[level - 1] for (_, scores), level in _rows(groups, levels)], axis=1)
+    total, count = tf.shape(ranking)[1], 3 * places // 2
+    least = tf.math.top_k(ranking, tf.minimum(count, total)).values[:, -1:]
+    best = []
+    for (boxes, scores), level in _rows(groups, levels):
+        inside = scores + config.level_bias[level - 1] >= least
+        length = tf.reduce_max(tf.where(inside, tf.range(1, tf.shape(scores)[1] + 1)[None], 0))
+        best.append((boxes[:, :length], tf.where(inside, scores, ABSENT)[:, :length]))
+    ranked, stages = _merge(_nms_levels(best, levels, config), config, places)
+
+    everything = (least[:, 0] < ABSENT / 2) | (total <= count)
+    if places == config.counts[0]:
+        known = everything | (stages.first == places)
+    else:
+        known = everything & (stages.first < places)
+    complete = tf.reduce_all(known | stages.filled)
+    # No branch of the graph, which converters to ONNX do not take: all candidates, or one a group.
+    rest = [
+        (boxes[:, :length], scores[:, :length])
+        for boxes, scores in groups
+        for length in (tf.where(complete, 1, tf.shape(scores)[1]),)
+    ]
+    others = merge(_nms_levels(rest, levels, config), config)
+    return RankedBoxes(*(tf.where(complete, found, other) for found, other in zip(ranked, others, strict=True)))
+
+
+def _rows(groups, levels: Sequence[int]):
+    return zip(groups, levels, strict=True)
 
 
 def _prepare(boxes, scores, height, width, config: PostprocessConfig):
@@ -146,28 +203,22 @@ def _best_first(candidates: Candidates) -> Candidates:
 
 
 def _nms_levels_tensorflow(groups, levels: Sequence[int], config: PostprocessConfig) -> Candidates:
-    """All groups in one call: a third of the time of one call a group. Of equal scores the earlier group wins."""
+    """All groups in one call, as classes: a third of the time of one call a group. Of equal scores the earlier wins."""
     import tensorflow as tf
 
-    every_score = tf.concat([scores for _, scores in groups], axis=1)
-    lengths = [tf.shape(scores)[1] for _, scores in groups]
-    level_of = tf.concat([tf.fill([length], level) for length, level in zip(lengths, levels, strict=True)], axis=0)
-    order = tf.argsort(every_score, axis=1, direction="DESCENDING", stable=True)
-    count = tf.shape(every_score)[1]
+    boxes, scores = (tf.concat(parts, axis=1) for parts in zip(*groups, strict=True))
+    lengths = [tf.shape(group_scores)[1] for _, group_scores in groups]
+    group_of = tf.concat([tf.fill([length], group) for group, length in enumerate(lengths)], axis=0)
+    order = tf.argsort(scores, axis=1, direction="DESCENDING", stable=True)
+    count = tf.shape(scores)[1]
     rank = tf.cast(count - tf.argsort(order, axis=1), "float32")  # exact up to 16 million boxes
-    rank = tf.where(every_score > ABSENT / 2, rank, 0.0)
-    longest = tf.reduce_max(lengths)
-    boxes, ranks = [], []
-    for (group_boxes, _), group_rank, length in zip(groups, tf.split(rank, lengths, axis=1), lengths, strict=True):
-        boxes.append(tf.pad(group_boxes, [[0, 0], [0, longest - length], [0, 0]]))
-        ranks.append(tf.pad(group_rank, [[0, 0], [0, longest - length]]))
-    kept_boxes, kept_ranks = keep_by_rank(
-        tf.stack(boxes, axis=2), tf.stack(ranks, axis=2), config.nms_iou, config.post_nms_top_n
-    )
+    rank = tf.where(scores > ABSENT / 2, rank, 0.0)
+    ranks = rank[..., None] * tf.one_hot(group_of, len(groups))  # [B, N, groups]
+    kept_boxes, kept_ranks = keep_by_rank(boxes[:, :, None], ranks, config.nms_iou, config.post_nms_top_n)
     number = tf.minimum(count - tf.cast(kept_ranks, "int32"), count - 1)  # from the best on
     place = tf.gather(order, number, batch_dims=1)
-    scores = tf.where(kept_ranks > 0, tf.gather(every_score, place, batch_dims=1), ABSENT)
-    return Candidates(kept_boxes, scores, tf.gather(level_of, place))
+    scores = tf.where(kept_ranks > 0, tf.gather(scores, place, batch_dims=1), ABSENT)
+    return Candidates(kept_boxes, scores, tf.gather(tf.constant(levels), tf.gather(group_of, place)))
 
 
 def multi_threshold(boxes, scores, config: PostprocessConfig, levels=None) -> RankedBoxes:
@@ -185,20 +236,37 @@ def multi_threshold(boxes, scores, config: PostprocessConfig, levels=None) -> Ra
         `min(max_proposals, counts[0])` places. The scores are those of the returned boxes, sorted again, so that they
         decrease.
     """
-    thresholds, counts = config.thresholds, config.counts
     if levels is None:
         levels = ops.zeros_like(scores, dtype="int32")
-    boxes, scores, levels = _loosest(boxes, scores, levels, config)  # S_1
+    return _multi_threshold(boxes, scores, levels, config, config.counts[0])[0]
+
+
+class Stages(NamedTuple):
+    """How a list was filled: `first` int32 `[B]`, boxes of S_1; `filled` bool `[B]`, every stage found its number."""
+
+    first: Any
+    filled: Any
+
+
+def _multi_threshold(boxes, scores, levels, config: PostprocessConfig, places: int) -> tuple[RankedBoxes, Stages]:
+    """`multi_threshold` with the first `places` of S_1, `output_size` at least."""
+    thresholds, counts = config.thresholds, config.counts
+    boxes, scores, levels = _loosest(boxes, scores, levels, config, places)  # S_1
 
     present = scores > ABSENT / 2
+    first = ops.sum(ops.cast(present, "int32"), axis=1)
+    filled = first >= config.output_size
     chosen = ops.zeros_like(present)
-    number = ops.zeros_like(scores[:, 0], dtype="int32")  # chosen so far
+    number = ops.zeros_like(first)  # chosen so far
     stage = ops.full_like(scores, float(len(counts)))  # when a box was chosen; len(counts) = never
     for i in reversed(range(len(thresholds))):
         # Boxes chosen earlier come from fewer than n_i places, so the first n_i of S_i hold every one that can follow;
         # and nothing beyond max_proposals is returned.
         budget = min(counts[i], config.max_proposals)
-        survives = present if i == 0 else nms_mask(boxes, scores, thresholds[i], budget)
+        survives = present
+        if i > 0:
+            survives = nms_mask(boxes, scores, thresholds[i], budget)
+            filled = ops.logical_and(filled, ops.sum(ops.cast(survives, "int32"), axis=1) == budget)
         fresh = ops.logical_and(survives, ops.logical_not(chosen))
         place = ops.cumsum(ops.cast(fresh, "int32"), axis=1)
         taken = ops.logical_and(fresh, place <= (budget - number)[:, None])
@@ -206,19 +274,20 @@ def multi_threshold(boxes, scores, config: PostprocessConfig, levels=None) -> Ra
         chosen = ops.logical_or(chosen, taken)
         stage = ops.where(taken, float(len(counts) - 1 - i), stage)
     # Places are in score order already: sorting by stage, then by place, is the list.
-    rank = stage * counts[0] + ops.cast(ops.arange(counts[0]), "float32")[None]
-    size = min(config.max_proposals, counts[0])
+    rank = stage * places + ops.cast(ops.arange(places), "float32")[None]
+    size = config.output_size
     negative_rank, order = ops.top_k(-rank, size)
-    valid = -negative_rank < len(counts) * counts[0]
+    valid = -negative_rank < len(counts) * places
     boxes = ops.where(valid[..., None], ops.take_along_axis(boxes, order[..., None], axis=1), 0.0)
     scores = ops.where(valid, ops.take_along_axis(scores, order, axis=1), ABSENT)
     scores = ops.where(valid, ops.top_k(scores, size)[0], 0.0)
-    return RankedBoxes(boxes, scores, valid, ops.where(valid, ops.take_along_axis(levels, order, axis=1), 0))
+    levels = ops.where(valid, ops.take_along_axis(levels, order, axis=1), 0)
+    return RankedBoxes(boxes, scores, valid, levels), Stages(first, filled)
 
 
-def _loosest(boxes, scores, levels, config: PostprocessConfig) -> Candidates:
-    """S_1 of boxes that come best first, `n_1` places."""
-    iou, count = config.thresholds[0], config.counts[0]
+def _loosest(boxes, scores, levels, config: PostprocessConfig, count: int) -> Candidates:
+    """The first `count` places of S_1 of boxes that come best first."""
+    iou = config.thresholds[0]
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

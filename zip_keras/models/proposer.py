@@ -65,51 +65,47 @@ class Proposer(keras.Model):
 
     def call(self, images, training=False):
         _check_images(images)
-        found = postprocess(*self._scored(images))
+        return self.answer(*self._run(images))
+
+    def answer(self, outputs, inputs, height, width) -> dict:
+        """`postprocess` as the dictionary that a call returns."""
+        found = self.postprocess(outputs, inputs, height, width)
         return {"boxes": found.boxes, "scores": found.scores, "valid": found.valid, "levels": found.levels}
 
     def level_candidates(self, images) -> Candidates:
         """The boxes of every level and scale before they are merged by `postprocess.merge`, for images as in a call."""
-        return level_candidates(*self._scored(images))
+        return level_candidates(*self._scored(*self._run(images)))
 
-    def postprocess(self, outputs, resized, height, width) -> RankedBoxes:
-        """The ranked list of one scale: everything that follows the network.
+    def network_inputs(self, images) -> list:
+        """The images at every scale, with `flip` each followed by its mirror image: float32 `[B, H', W', 3]`."""
+        images = ops.cast(images, "float32")
+        resized = [resizing(images) for resizing in self.resizings]
+        return [x for own in resized for x in ((own, ops.flip(own, axis=2)) if self.flip else (own,))]
+
+    def postprocess(self, outputs, inputs, height, width) -> RankedBoxes:
+        """The ranked list: everything that follows the network.
 
         Args:
-            outputs: the network's, for `resized [B, H, W, 3]`.
+            outputs: the network's, for each of `inputs`.
+            inputs: what `network_inputs` returns; only the sizes are used.
             height, width: of the images before they were resized, pixels.
         """
-        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-        boxes, scores = self._boxes(outputs, resized, height, width)
-        return postprocess(boxes, scores, height, width, self.postprocess_config, self.network.levels)
+        return postprocess(*self._scored(outputs, inputs, height, width))
 
-    def _scored(self, images):
-        """The arguments of `postprocess.postprocess`."""
-        images = ops.cast(images, "float32")
+    def _run(self, images):
+        """The arguments of `postprocess`."""
         _, height, width, _ = ops.shape(images)
+        inputs = self.network_inputs(images)
+        return [self.network(x, training=False) for x in inputs], inputs, height, width
+
+    def _scored(self, outputs, inputs, height, width):
+        """The arguments of `postprocess.postprocess`."""
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-        boxes, scores = [], []
-        for resizing in self.resizings:
-            scale_boxes, scale_scores = self._at_scale(resizing(images), height, width)
-            boxes += scale_boxes
-            scores += scale_scores
+        runs = [self._boxes(*run, height, width) for run in zip(outputs, inputs, strict=True)]
+        if self.flip:
+            runs = [_joined(*pair, width) for pair in zip(runs[::2], runs[1::2], strict=True)]
+        boxes, scores = ([x for run in runs for x in run[i]] for i in (0, 1))
         return boxes, scores, height, width, self.postprocess_config, self.network.levels * len(self.resizings)
-
-    def _at_scale(self, resized, height, width):
-        """One scale: boxes `[B, N_m, 4]` in pixels of the image, not clipped, and scores `[B, N_m]`, of each level."""
-        boxes, scores = self._score(resized, height, width)
-        if not self.flip:
-            return boxes, scores
-        mirrored_boxes, mirrored_scores = self._score(ops.flip(resized, axis=2), height, width)
-        swap = ops.stack([ops.zeros_like(width), width, ops.zeros_like(width), width])
-        for m, of_level in enumerate(mirrored_boxes):
-            back = swap + ops.stack([1.0, -1.0, 1.0, -1.0]) * ops.take(of_level, (0, 3, 2, 1), axis=-1)
-            boxes[m] = ops.concatenate([boxes[m], back], axis=1)
-            scores[m] = ops.concatenate([scores[m], mirrored_scores[m]], axis=1)
-        return boxes, scores
-
-    def _score(self, resized, height, width):
-        return self._boxes(self.network(resized, training=False), resized, height, width)
 
     def _boxes(self, outputs, resized, height, width):
         """Of every level the best boxes `[B, q, 4]` in pixels of the image and their scores `[B, q]`."""
@@ -161,6 +157,17 @@ class Proposer(keras.Model):
         if not isinstance(network, ProposalNetwork):
             raise ValueError(f"a Proposer's network must be a ProposalNetwork, not {type(network).__name__}")
         return cls(network, **config)
+
+
+def _joined(own, mirrored, width):
+    """Boxes and scores of every level, those of the image with those of its mirror image, which are turned back."""
+    swap = ops.stack([ops.zeros_like(width), width, ops.zeros_like(width), width])
+    boxes, scores = [], []
+    for own_boxes, own_scores, mirrored_boxes, mirrored_scores in zip(*own, *mirrored, strict=True):
+        back = swap + ops.stack([1.0, -1.0, 1.0, -1.0]) * ops.take(mirrored_boxes, (0, 3, 2, 1), axis=-1)
+        boxes.append(ops.concatenate([own_boxes, back], axis=1))
+        scores.append(ops.concatenate([own_scores, mirrored_scores], axis=1))
+    return boxes, scores
 
 
 def _check_images(images) -> None:

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from zip_keras.ops import boxes as box_ops
+from zip_keras.ops.converting import conversion_target
 
 ABSENT = -1e9  # score of a place that holds no box
 
@@ -39,7 +40,7 @@ def keep_by_rank(boxes, ranks, iou: float, keep: int):
     from the end instead: 1 for the worst box, 0 for an absent one.
 
     Args:
-        boxes, ranks: float32 `[B, N, classes, 4]`, `[B, N, classes]`.
+        boxes, ranks: float32 `[B, N, 1, 4]`, shared by all classes, and `[B, N, classes]`.
         keep: boxes kept of a class at most.
 
     Returns:
@@ -48,6 +49,8 @@ def keep_by_rank(boxes, ranks, iou: float, keep: int):
     """
     import tensorflow as tf
 
+    if conversion_target() == "litert":
+        return _keep_by_rank_of_one_image(boxes[0, :, 0], ranks[0], iou, keep)
     result = tf.raw_ops.CombinedNonMaxSuppression(
         boxes=boxes,
         scores=ranks,
@@ -61,6 +64,28 @@ def keep_by_rank(boxes, ranks, iou: float, keep: int):
     return result.nmsed_boxes, result.nmsed_scores
 
 
+def _keep_by_rank_of_one_image(boxes, ranks, iou: float, keep: int):
+    """`keep_by_rank` of boxes `[N, 4]` and ranks `[N, classes]` by NonMaxSuppressionV5, which LiteRT has too."""
+    import tensorflow as tf
+
+    parts = []
+    for of_class in tf.unstack(ranks, axis=1):
+        selected = tf.raw_ops.NonMaxSuppressionV5(
+            boxes=boxes,
+            scores=of_class,
+            max_output_size=keep,
+            iou_threshold=iou,
+            score_threshold=0.5,
+            soft_nms_sigma=0.0,
+            pad_to_max_output_size=True,
+        )
+        places, valid = selected.selected_indices, tf.range(keep) < selected.valid_outputs
+        parts.append((tf.gather(boxes, places), tf.where(valid, tf.gather(of_class, places), 0.0)))
+    kept_boxes, kept_ranks = (tf.concat(columns, axis=0) for columns in zip(*parts, strict=True))
+    kept_ranks, order = tf.math.top_k(kept_ranks, len(parts) * keep)
+    return tf.gather(kept_boxes, order)[None], kept_ranks[None]
+
+
 def nms_mask(boxes, scores, iou: float, limit: int):
     """Which boxes greedy NMS keeps: `[B, N, 4]`, `[B, N]` (best first) -> bool `[B, N]`, at most `limit` each.
 
@@ -72,22 +97,13 @@ def nms_mask(boxes, scores, iou: float, limit: int):
         return ops.logical_and(keep, ops.cumsum(ops.cast(keep, "int32"), axis=1) <= limit)
     import tensorflow as tf
 
-    def of_image(arguments):
-        image_boxes, image_scores = arguments
-        kept = tf.raw_ops.NonMaxSuppressionV5(
-            boxes=image_boxes,
-            scores=image_scores,
-            max_output_size=limit,
-            iou_threshold=iou,
-            score_threshold=ABSENT / 2,
-            soft_nms_sigma=0.0,
-        ).selected_indices
-        return tf.tensor_scatter_nd_update(
-            tf.zeros_like(image_scores, dtype=tf.bool), kept[:, None], tf.ones_like(kept, dtype=tf.bool)
-        )
-
-    keep = tf.map_fn(of_image, (boxes, scores), fn_output_signature=tf.TensorSpec([None], tf.bool))
-    return ops.logical_and(keep, present)
+    count = tf.shape(scores)[1]
+    rank = tf.where(present, tf.cast(count - tf.range(count), "float32"), 0.0)
+    kept = keep_by_rank(boxes[:, :, None], rank[:, :, None], iou, limit)[1]
+    places = count - tf.cast(kept, "int32")  # `count`, one too many, where nothing is kept
+    image = tf.broadcast_to(tf.range(tf.shape(scores)[0])[:, None], tf.shape(places))
+    hits = tf.scatter_nd(tf.stack([image, places], axis=-1), tf.ones_like(places), [tf.shape(scores)[0], count + 1])
+    return hits[:, :-1] > 0
 
 
 def class_nms(boxes, scores, classes, num_classes: int, iou: float, keep: int):

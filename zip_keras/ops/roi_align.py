@@ -7,6 +7,8 @@ side. `max_pool` is the RoI pooling of Girshick, "Fast R-CNN", arXiv 1504.08083.
 import keras
 from keras import ops
 
+from zip_keras.ops.converting import conversion_target
+
 SAMPLES = 2  # a bin and side; RoIAlign takes their mean
 
 
@@ -26,7 +28,7 @@ def roi_align(features, boxes, stride: float, size: int = 7):
     Returns:
         float32 `[B, R, size, size, C]`.
     """
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and conversion_target() is None:
         batch, count = ops.shape(boxes)[:2]
         image_of = ops.repeat(ops.arange(batch, dtype="int32"), count)
         pooled = roi_align_flat(features, ops.reshape(boxes, (-1, 4)), image_of, stride, size)

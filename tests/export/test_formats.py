@@ -1,0 +1,264 @@
+"""Every format answers as the Keras model does, is refused where it does not, and runs by its name."""
+
+import dataclasses
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import zip_keras
+from tests.models.test_detectors import spread, two_stage
+from tests.training.tiny import TINY_MODEL
+from zip_keras.cli import export as export_command
+from zip_keras.config import DetectionConfig, DetectorConfig
+from zip_keras.errors import UserError
+from zip_keras.export import formats, verification
+from zip_keras.export.formats import FORMATS, FormatOptions
+from zip_keras.export.saved_model import DEFAULT_FORMATS, export_model
+from zip_keras.inference.detectors import DetectionOptions, open_detector
+from zip_keras.inference.loading import load_keras_proposer
+from zip_keras.inference.model_files import find_model, is_detector, stored_calibration
+from zip_keras.inference.options import InferenceOptions
+from zip_keras.inference.runner import InferenceRunner
+from zip_keras.models.detector import Detector
+from zip_keras.models.one_stage import OneStageNetwork
+
+for module in ("onnx", "onnxruntime", "tf2onnx", "openvino", "nncf", "ai_edge_litert"):
+    pytest.importorskip(module)
+
+WRITTEN = [name for name in FORMATS if name != "saved_model"]  # test_saved_model.py
+SIZE = (64, 96)
+FILES = {
+    "onnx": "onnx/model.onnx",
+    "onnx_float16": "onnx/model_float16.onnx",
+    "openvino": "openvino/model.xml",
+    "openvino_bfloat16": "openvino/model_bfloat16.xml",
+    "openvino_int8": "openvino/model_int8.xml",
+    "litert": "litert/model_64x96.tflite",
+}
+MODEL = dataclasses.replace(TINY_MODEL, zoom_in="none")
+POSTPROCESS = zip_keras.PostprocessConfig(
+    pre_nms_top_n=100,
+    nms_iou=0.9,
+    post_nms_top_n=100,
+    thresholds=(0.9, 0.7, 0.5),
+    counts=(120, 40, 10),
+    max_proposals=60,
+)
+
+
+@pytest.fixture(scope="module")
+def proposer():
+    keras.utils.set_random_seed(1)
+    network = zip_keras.ProposalNetwork(MODEL)
+    return zip_keras.Proposer(spread(network), POSTPROCESS, short_sides=64, long_side=128)
+
+
+@pytest.fixture(scope="module")
+def exported(proposer, tmp_path_factory):
+    """All other formats, and what was said about them."""
+    said = []
+    images = [batch[0] for batch in verification.verification_batches()]
+    options = FormatOptions(litert_sizes=[SIZE], calibration_images=images)
+    folder = tmp_path_factory.mktemp("formats") / "tiny"
+    return export_model(proposer, folder, formats=WRITTEN, options=options, report=said.append), said
+
+
+@pytest.fixture(scope="module")
+def image():
+    return verification.verification_batches()[1][0]
+
+
+def test_every_format_keeps_its_bound_and_the_readme_says_so(exported):
+    folder, said = exported
+    assert [comparison.format for comparison in said] == WRITTEN
+    text = (folder / "README.md").read_text()
+    for comparison in said:
+        assert comparison.within
+        assert comparison.boxes > 100
+        assert f"| {comparison.format} | {comparison.difference:.1e} |" in text
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_a_file_runs_by_its_name_and_answers_as_the_model(exported, proposer, image, name):
+    file = exported[0] / FILES[name]
+    found, expected = InferenceRunner(file)(image), InferenceRunner(proposer)(image)
+    assert len(expected) == 60
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    np.testing.assert_allclose(found.boxes[:10], expected.boxes[:10], atol=0.05)
+    assert len(InferenceRunner(file, InferenceOptions(max_proposals=7))(image)) == 7
+    assert not is_detector(file)
+    assert stored_calibration(file) is None
+
+
+def test_a_litert_file_fits_other_images_into_its_size(exported, proposer, image):
+    runner = InferenceRunner(exported[0] / FILES["litert"])
+    fitting = np.ascontiguousarray(image[:64, :96])
+    found, expected = runner(fitting), InferenceRunner(proposer)(fitting)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    other = runner(image)  # 233 x 151
+    assert 10 < len(other) <= 60
+    assert (other.boxes >= 0).all()
+    assert (other.boxes[:, 2:] <= [233, 151]).all()
+    assert other.boxes[:, 2].max() > 150  # the whole height is seen
+
+
+def test_what_is_inside_of_a_file_cannot_change_and_what_is_outside_can(exported, proposer, image):
+    options = InferenceOptions(short_sides=[96], flip=True)
+    for name in ("onnx", "litert"):
+        with pytest.raises(UserError, match="resizing and NMS are inside and cannot change"):
+            InferenceRunner(exported[0] / FILES[name], options)
+    with pytest.raises(UserError, match="lists 60 boxes an image and cannot list 61"):
+        InferenceRunner(exported[0] / FILES["onnx"], InferenceOptions(max_proposals=61))
+    found, expected = (InferenceRunner(model, options)(image) for model in (exported[0] / FILES["openvino"], proposer))
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+
+
+def test_weights_are_stored_as_float16(exported):
+    import onnx
+
+    graph = onnx.load(exported[0] / FILES["onnx_float16"]).graph
+    kinds = {constant.data_type for constant in graph.initializer if np.prod(constant.dims) >= 256}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    assert onnx.TensorProto.FLOAT not in kinds
+
+
+def test_the_graph_is_one_of_inference(exported):
+    """Batch norms are part of the convolutions, and nothing is left that only training needs."""
+    import onnx
+
+    graph = onnx.load(exported[0] / FILES["onnx"]).graph
+    kinds = {node.op_type for node in graph.node}
+    assert "Conv" in kinds
+    assert "NonMaxSuppression" in kinds | {node.op_type for node in _inner(graph)}
+    assert not kinds & {"BatchNormalization", "Dropout", "RandomUniform", "RandomNormal"}
+
+
+def _inner(graph):
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from attribute.g.node
+                yield from _inner(attribute.g)
+
+
+def test_a_file_needs_its_description_and_its_bytes(exported, tmp_path):
+    for name, pattern in (("onnx", r"model\.onnx"), ("openvino", r"model\.bin")):
+        folder = shutil.copytree((exported[0] / FILES[name]).parent, tmp_path / name)
+        file = folder / (exported[0] / FILES[name]).name
+        changed = folder / pattern.replace("\\", "")
+        changed.write_bytes(changed.read_bytes()[:-1] + b"?")
+        with pytest.raises(UserError, match=rf"{pattern}: not the file that was written"):
+            InferenceRunner(file)
+        file.with_suffix(".json").write_text("{}")
+        with pytest.raises(UserError, match=r"model\.json: damaged"):
+            InferenceRunner(file)
+        file.with_suffix(".json").unlink()
+        with pytest.raises(UserError, match=r"model\.json is missing beside it"):
+            InferenceRunner(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("onnx", "onnxruntime", "onnx"),
+        ("openvino", "openvino", "openvino"),
+        ("litert", "ai_edge_litert.interpreter", "litert"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(exported, proposer, monkeypatch, tmp_path, name, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
+    with pytest.raises(UserError, match=rf"needs {module.partition('.')[0]} .*pip install 'zip-keras\[{extra}\]'"):
+        InferenceRunner(exported[0] / FILES[name])
+    with pytest.raises(UserError, match=rf"--formats {extra}: .*zip-keras\[{extra}\]"):
+        export_model(proposer, tmp_path / "new", formats=[name])
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_command_takes_such_a_file_for_a_keras_model(exported):
+    with pytest.raises(UserError, match=r"model\.onnx: is no Keras model; name the run"):
+        load_keras_proposer(exported[0] / FILES["onnx"])
+    assert find_model(exported[0] / FILES["onnx"]) == exported[0] / FILES["onnx"]
+
+
+def test_a_format_that_answers_otherwise_is_not_published(proposer, tmp_path, monkeypatch):
+    def wrong(model, served, folder, options):
+        (folder / "model").write_text("x")
+        moved = proposer.with_options(short_sides=48)
+        yield formats.Written("keras", lambda images: moved(images))
+
+    monkeypatch.setitem(formats._WRITERS, "keras", wrong)
+    with pytest.raises(UserError, match=r"keras: 99 % of .* does not answer as the Keras model does"):
+        export_model(proposer, tmp_path / "out", formats=["keras"])
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_documented_bounds_are_those_of_the_code():
+    text = (Path(__file__).parents[2] / "docs/serving.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]* \| (\d+e-\d+) \| (\d+) % \|", text, re.M)
+    documented = {name: verification.Bound(float(bound), int(share) / 100) for name, bound, share in rows}
+    assert documented == verification.BOUNDS
+    assert sorted(export_command.FORMATS) == sorted(FORMATS)
+    assert export_command.DEFAULT_FORMATS == DEFAULT_FORMATS
+
+
+class TestComparison:
+    """By hand: lists of boxes on an image of 100 x 50 pixels."""
+
+    image = np.arange(100 * 50 * 3, dtype=np.uint8).reshape(1, 100, 50, 3)
+
+    def of(self, boxes, scores, valid=None):
+        valid = np.ones(len(scores), bool) if valid is None else np.array(valid)
+        answer = {"boxes": np.float32([boxes]), "scores": np.float32([scores]), "valid": valid[None]}
+        return lambda images: answer
+
+    def test_order_does_not_matter_and_a_moved_box_does(self):
+        own = self.of([[0, 0, 10, 10], [5, 5, 20, 30]], [0.9, 0.9])
+        assert verification.compare(
+            "onnx", own, self.of([[5, 5, 20, 30], [0, 0, 10, 10]], [0.9, 0.9]), [self.image]
+        ) == (verification.Comparison("onnx", 0.0, 0.0, 4, 1))
+        moved = verification.compare("onnx", own, self.of([[0, 0, 10, 10], [5, 5, 20, 31]], [0.9, 0.9]), [self.image])
+        assert (moved.difference, moved.share, moved.within) == (pytest.approx(0.01), 0.5, False)
+
+    def test_a_score_a_missing_box_and_a_class_count(self):
+        own = self.of([[0, 0, 10, 10]], [0.9])
+        assert verification.compare("onnx", own, self.of([[0, 0, 10, 10]], [0.7]), [self.image]).difference == (
+            pytest.approx(0.2)
+        )
+        missing = verification.compare("onnx", own, self.of([[0, 0, 10, 10]], [0.9], [False]), [self.image])
+        assert (missing.difference, missing.boxes, missing.within) == (1.0, 1, False)
+
+    def test_on_one_colour_scores_alone_are_compared(self):
+        blank = np.zeros((1, 100, 50, 3), np.uint8)
+        own, other = self.of([[0, 0, 10, 10]], [0.9]), self.of([[50, 20, 70, 40]], [0.9])
+        assert verification.compare("onnx", own, other, [blank]).within
+        assert not verification.compare("onnx", own, other, [self.image]).within
+        assert not verification.compare("onnx", own, self.of([[0, 0, 10, 10]], [0.8]), [blank]).within
+
+
+def test_detectors_as_files(tmp_path):
+    config = DetectorConfig(kind="one_stage", postprocess=DetectionConfig(max_detections=12, pre_nms_top_n=100))
+    network = OneStageNetwork(MODEL, None, config, ("disc", "box"))
+    detector = Detector(spread(network), short_sides=64, long_side=96)
+    folder = export_model(detector, tmp_path / "one", formats=["onnx", "openvino"])
+    image = verification.verification_batches()[0][0]
+    expected = open_detector(detector)(image)
+    for file in ("onnx/model.onnx", "openvino/model.xml"):
+        assert is_detector(folder / file)
+        run = open_detector(folder / file)
+        assert run.class_names == detector.class_names
+        found = run(image)
+        np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-4)
+        few = open_detector(folder / file, DetectionOptions(max_detections=3))(image)
+        assert len(few["scores"]) == 3
+        with pytest.raises(UserError, match="holds a detector, not a proposer; `zip-keras detect` runs it"):
+            InferenceRunner(folder / file)
+    with pytest.raises(UserError, match="for 12 boxes an image at most; export again"):
+        open_detector(folder / "onnx/model.onnx", DetectionOptions(flip=True))
+    with pytest.raises(UserError, match="two stages run as onnx"):
+        export_model(Detector(two_stage(), short_sides=64), tmp_path / "two", formats=["openvino"])
