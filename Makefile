@@ -2,6 +2,7 @@
 # make test   environment, then the tests
 # make check  lint and types
 # make docs   the documentation site, into build/site
+# make serve  a local page to try a model; MODEL=runs/mine for another than the preset
 # make snippets  the commands of README and docs, as a reader would run them
 # make clean  removes the environment; runs/ and exported/ stay
 
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test check docs snippets clean
+.PHONY: demo test check docs serve snippets clean
 
 demo: .venv/train
 	$(BIN)/python scripts/demo.py
@@ -24,6 +25,9 @@ check: .venv/test
 
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+serve: .venv/serve
+	$(BIN)/python -m zip_keras serve $(MODEL)
 
 snippets: .venv/docs
 	$(BIN)/python docs/run_snippets.py
@@ -41,6 +45,10 @@ snippets: .venv/docs
 .venv/test: setup.cfg pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[test]'
 	@touch $@ .venv/train
+
+.venv/serve: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[serve]'
+	@touch $@
 
 .venv/docs: setup.cfg pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[train,docs]'

@@ -26,7 +26,8 @@ from zip_keras.config import ExperimentConfig  # noqa: E402
 
 ROOMS = (
     "config", "ops", "layers", "backbones", "targets", "losses", "models", "weights", "presets", "data", "predictions",
-    "evaluation", "plots", "inference", "client", "training", "experiments", "analysis", "export", "batch", "utils",
+    "evaluation", "plots", "inference", "client", "training", "experiments", "analysis", "export", "batch", "page",
+    "utils",
 )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ GROUPS = {
         "convert_weights": "convert a PyTorch state dict of a backbone into a weights file",
     },
     "serve": {
+        "serve": "open a local page on which to try a model",
         "client": "ask a server for the boxes of images, by gRPC or REST, without TensorFlow",
         "batch": "predict many images on Apache Beam, into shards of parquet",
     },

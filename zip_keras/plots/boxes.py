@@ -57,7 +57,7 @@ def draw_boxes(
         _outline(draw, boxes[rank], EDGE, width + 1)
         _outline(draw, boxes[rank], colour, width)
         if scores is not None:
-            _label(draw, boxes[rank], f"{float(scores[rank]):.2f}", colour)
+            _label(draw, boxes[rank], f"{float(scores[rank]):.2f}", colour, letter_height(picture))
     objects = np.zeros((0, 4)) if ground_truth is None else np.asarray(ground_truth, np.float64).reshape(-1, 4)
     found = found_by(boxes, objects)
     for box, is_found in zip(objects, found, strict=True):
@@ -65,7 +65,7 @@ def draw_boxes(
         _outline(draw, box, FOUND if is_found else MISSED, width)
     if levels is None:
         return picture
-    return _with_legend(picture, _entries(np.asarray(levels), found))
+    return with_legend(picture, level_entries(levels) + _object_entries(found))
 
 
 def found_by(boxes: np.ndarray, objects: np.ndarray, iou: float = FOUND_IOU) -> np.ndarray:
@@ -84,40 +84,46 @@ def rank_colour(rank: int, count: int) -> Colour:
     return red, green, blue
 
 
+def letter_height(picture: "Image") -> int:
+    """Pixels of the letters on or below a picture: they stay legible where the whole picture is shown."""
+    return max(11, round(picture.width / 45))
+
+
 def _outline(draw, box: np.ndarray, colour: Colour, width: int) -> None:
     """A box's edges lie between pixels; the last pixel inside is drawn."""
     y1, x1, y2, x2 = np.round(np.asarray(box, np.float64)).astype(int).tolist()
     draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=colour, width=width)
 
 
-def _label(draw, box: np.ndarray, text: str, colour: Colour) -> None:
-    """A text on the colour of its box, in the box's upper left corner."""
-    font = optional_import("PIL.ImageFont", "a picture of scores", "train").load_default(11)
+def _label(draw, box: np.ndarray, text: str, colour: Colour, height: int) -> None:
+    """A text on the colour of its box, in the box's upper left corner; `height` of its letters in pixels."""
+    font = optional_import("PIL.ImageFont", "a picture of scores", "train").load_default(height)
     y, x = (max(0, round(float(edge))) for edge in box[:2])
     left, top, right, bottom = draw.textbbox((x + 2, y + 1), text, font=font)
     draw.rectangle((left - 2, top - 1, right + 1, bottom + 1), fill=colour)
     draw.text((x + 2, y + 1), text, EDGE, font)
 
 
-def _entries(levels: np.ndarray, found: np.ndarray) -> list[tuple[Colour, str]]:
-    """Colours and texts of the legend: what is in the picture, and how often."""
-    entries = [
+def level_entries(levels: np.ndarray) -> list[tuple[Colour, str]]:
+    """Colours and texts of a legend: the levels `[n]` that are in the picture, and how often."""
+    levels = np.asarray(levels)
+    return [
         (level_colour(level), f"{f'level {level}' if level else 'level not known'}: {(levels == level).sum()}")
         for level in np.unique(levels).tolist()
     ]
-    if found.any():
-        entries.append((FOUND, f"objects found: {found.sum()}"))
-    if not found.all():
-        entries.append((MISSED, f"missed: {(~found).sum()}"))
-    return entries
 
 
-def _with_legend(picture: "Image", entries: list[tuple[Colour, str]]) -> "Image":
+def _object_entries(found: np.ndarray) -> list[tuple[Colour, str]]:
+    entries = [(FOUND, f"objects found: {found.sum()}")] if found.any() else []
+    return entries if found.all() else [*entries, (MISSED, f"missed: {(~found).sum()}")]
+
+
+def with_legend(picture: "Image", entries: list[tuple[Colour, str]]) -> "Image":
     """The picture above a dark strip with a swatch and a text for each entry, in as many rows as they need."""
     images, draws, fonts = (
         optional_import(f"PIL.{name}", "a legend", "train") for name in ("Image", "ImageDraw", "ImageFont")
     )
-    height = min(18, max(11, round(picture.width / 40)))  # of the letters, pixels
+    height = letter_height(picture)
     font, gap = fonts.load_default(height), height // 2
     places: list[tuple[int, int]] = []
     x, row = gap, 0

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zip_keras.plots.boxes import rank_colour
+from zip_keras.plots.boxes import letter_height, level_entries, rank_colour, with_legend
+from zip_keras.plots.colours import level_colour
 from zip_keras.utils.optional import optional_import
 
 if TYPE_CHECKING:
@@ -15,14 +16,22 @@ LABELLED_SCORE = 0.3  # the least score of a box in a picture, where nothing els
 
 
 def draw_detections(
-    image: np.ndarray, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, class_names: Sequence[str]
+    image: np.ndarray,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    class_names: Sequence[str],
+    levels: np.ndarray | None = None,
 ) -> "Image":
     """The image with labelled boxes, a colour for each class, the best on top.
+
+    With `levels` the colours are those of the levels, and a legend is put below the image.
 
     Args:
         image: uint8 `[H, W, 3]` RGB.
         boxes, scores, classes: `[n, 4]` `[y1, x1, y2, x2]` in pixels, `[n]`, integers `[n]`; best first.
         class_names: the classes index them.
+        levels: integers `[n]`, the level that found each box, 1 the finest.
 
     Raises:
         UserError: Pillow is not installed.
@@ -33,10 +42,12 @@ def draw_detections(
     picture = pictures.fromarray(image)
     draw = draws.Draw(picture)
     line = max(1, round(min(image.shape[:2]) / 200))
-    height = min(18, max(10, round(image.shape[1] / 45)))  # of the letters, pixels
+    height = letter_height(picture)
     font = fonts.load_default(height)
-    for box, score, number in reversed(list(zip(boxes, scores, classes, strict=True))):
-        colour = rank_colour(int(number), len(class_names))
+    colours = [rank_colour(int(number), len(class_names)) for number in classes]
+    if levels is not None:
+        colours = [level_colour(int(level)) for level in levels]
+    for box, score, number, colour in reversed(list(zip(boxes, scores, classes, colours, strict=True))):
         y1, x1, y2, x2 = np.round(np.asarray(box, np.float64)).astype(int).tolist()
         draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=colour, width=line)
         text = f"{class_names[int(number)]} {score:.2f}"
@@ -45,4 +56,4 @@ def draw_detections(
         draw.rectangle((left, top, left + font.getlength(text) + 3, top + height + 2), fill=colour)
         light = sum(weight * part for weight, part in zip((0.3, 0.6, 0.1), colour, strict=True))
         draw.text((left + 2, top + 1), text, (0, 0, 0) if light > 128 else (255, 255, 255), font)
-    return picture
+    return picture if levels is None else with_legend(picture, level_entries(levels))

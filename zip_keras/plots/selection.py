@@ -34,11 +34,36 @@ def select_for_display(
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     scores = np.asarray(scores, np.float64).reshape(-1)
-    chosen: list[int] = []
     lowest = share * scores[0] if len(scores) and scores[0] > 0 else -np.inf
-    for row in np.flatnonzero(scores >= lowest).tolist():
-        if len(chosen) == count:
+    rows = np.flatnonzero(scores >= lowest)
+    return rows[distinct_rows(boxes[rows], count, iou)]
+
+
+def distinct_rows(boxes: np.ndarray, count: int, iou: float, classes: np.ndarray | None = None) -> np.ndarray:
+    """Greedy NMS: the rows of boxes that no chosen box before them overlaps by more than `iou`.
+
+    Args:
+        boxes: `[n, 4]` `[y1, x1, y2, x2]` in pixels, best first.
+        count: rows at most.
+        iou: 1 leaves none out.
+        classes: integers `[n]`; only boxes of one class leave each other out. None: all boxes.
+
+    Returns:
+        int64 `[m]`, increasing, `m <= count`.
+    """
+    xywh = to_xywh(np.reshape(boxes, (-1, 4)))
+    left = np.ones(len(xywh), bool)
+    chosen: list[int] = []
+    for row in range(len(xywh)):
+        if len(chosen) >= count:
             break
-        if not chosen or overlaps(to_xywh(boxes[[row]]), to_xywh(boxes[chosen])).max() <= iou:
-            chosen.append(row)
+        if not left[row]:
+            continue
+        chosen.append(row)
+        if iou >= 1:  # rounding puts the IoU of equal boxes above 1
+            continue
+        near = overlaps(xywh[[row]], xywh[row + 1 :])[0] > iou
+        if classes is not None:
+            near &= classes[row + 1 :] == classes[row]
+        left[row + 1 :] &= ~near
     return np.array(chosen, np.int64)

@@ -11,8 +11,11 @@ import tensorflow as tf
 
 from zip_keras.analysis.attention.statistics import LevelAttention
 from zip_keras.errors import UserError
+from zip_keras.models.detector import Detector
+from zip_keras.models.one_stage import OneStageNetwork
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
+from zip_keras.models.two_stage import TwoStageNetwork
 
 LEVELS = {1: 8, 2: 16}  # levels with a decision, and their strides; level 3 is the map that decides
 
@@ -21,7 +24,7 @@ Attend = Callable[[np.ndarray], dict[int, LevelAttention]]
 """uint8 `[H, W, 3]` RGB -> level -> its decision; maps cover the image, without the padding that the network adds."""
 
 
-def attention_network(network: ProposalNetwork, name: str = "the model") -> keras.Model:
+def attention_network(network: ProposalNetwork | OneStageNetwork, name: str = "the model") -> keras.Model:
     """The part of a network that makes, for each level, `(F, H, mu, Y)`: `{level: 4 tensors}` from images.
 
     Args:
@@ -55,19 +58,20 @@ def attention_network(network: ProposalNetwork, name: str = "the model") -> kera
     return keras.Model(network.inputs[0], outputs, name="attention")
 
 
-def compile_attention(proposer: Proposer, name: str = "the model") -> Attend:
-    """A `Proposer`'s attention as a function of one image, looked at in the size in which the proposer looks at it.
+def compile_attention(model: Proposer | Detector, name: str = "the model") -> Attend:
+    """A model's attention as a function of one image, looked at in the size in which the model looks at it.
 
     Traced once for all sizes.
 
     Raises:
         UserError: as `attention_network`.
     """
-    network = attention_network(proposer.network, name)
+    own = model.network
+    network = attention_network(own.proposal_network if isinstance(own, TwoStageNetwork) else own, name)
 
     @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)])
     def traced(images):
-        resized = proposer.resizings[0](images)
+        resized = model.resizings[0](images)
         return network(resized, training=False), tf.shape(resized)[1:3]
 
     def attend(image: np.ndarray) -> dict[int, LevelAttention]:
