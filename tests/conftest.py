@@ -71,22 +71,41 @@ def rendered_devkit(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def small_proposer():
-    """A narrow network with random weights whose scores and deltas spread as a trained one's do."""
+def _proposer(config, max_proposals, short_side):
+    """Random weights whose scores and deltas spread as a trained network's do."""
     import keras
     import numpy as np
 
     import zip_keras
 
     keras.utils.set_random_seed(1)
-    network = zip_keras.ProposalNetwork(zip_keras.ModelConfig(width=0.125, zoom_in="released", head_channels=16))
+    network = zip_keras.ProposalNetwork(config)
     outputs = network(np.random.default_rng(1).uniform(0, 255, (1, 128, 160, 3)).astype("float32"))
     for level in (1, 2, 3):
         head = network.get_layer(f"head_{level}")
         for layer, output, spread in ((head.score, "logits", 2.0), (head.deltas, "deltas", 0.3)):
             layer.kernel.assign(layer.kernel * (spread / np.std(outputs[output][level - 1])))
-    return zip_keras.Proposer(network, zip_keras.PostprocessConfig(max_proposals=50), short_sides=128, long_side=256)
+    postprocess = zip_keras.PostprocessConfig(max_proposals=max_proposals)
+    return zip_keras.Proposer(network, postprocess, short_sides=short_side, long_side=2 * short_side)
+
+
+@pytest.fixture(scope="session")
+def small_proposer():
+    """A narrow network with random weights."""
+    from zip_keras.config import ModelConfig
+
+    return _proposer(ModelConfig(width=0.125, zoom_in="released", head_channels=16), 50, 128)
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tmp_path_factory) -> Path:
+    """`exported/NAME` with few layers as version 1: for servers and jobs, which load it in new processes."""
+    from tests.tiny_backbone import TINY_MODEL
+    from zip_keras.export.saved_model import export_model
+
+    folder = tmp_path_factory.mktemp("exported") / "tiny"
+    export_model(_proposer(TINY_MODEL, 50, 128), folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tests.training.tiny import TINY_MODEL
+from tests.tiny_backbone import TINY_MODEL
 from zip_keras.config import (
     DetectionConfig,
     DetectorConfig,

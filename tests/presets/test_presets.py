@@ -29,7 +29,7 @@ def small_detector():
     """One stage, random weights."""
     import keras
 
-    from tests.training.tiny import TINY_MODEL
+    from tests.tiny_backbone import TINY_MODEL
 
     keras.utils.set_random_seed(2)
     network = zip_keras.OneStageNetwork(TINY_MODEL, class_names=("cat", "dog"))

@@ -55,9 +55,9 @@ def images(encoded_image):
     return [encoded_image("JPEG", 40 + 16 * n, 64) for n in range(4)]
 
 
-def test_a_new_version_a_dead_server_and_a_restart_lose_no_request(small_export, images, tmp_path):
+def test_a_new_version_a_dead_server_and_a_restart_lose_no_request(tiny_export, images, tmp_path):
     base = tmp_path / "exported"
-    shutil.copytree(small_export / "1", base / "1")
+    shutil.copytree(tiny_export / "1", base / "1")
     with ModelServer(base, tmp_path / "log.txt") as server:
         retry = Retry(first=0.05, longest=0.5)
         with Client(server.grpc, server.name, timeout=120, retry=retry) as client:

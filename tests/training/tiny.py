@@ -9,35 +9,9 @@ import sys
 
 import keras
 
-from zip_keras.backbones import BACKBONES, Backbone, BackboneMaps
-from zip_keras.backbones.inception_bn import ROWS
-from zip_keras.config import AnchorConfig, ModelConfig
+import tests.tiny_backbone  # noqa: F401 (registers the backbone)
 from zip_keras.config.files import read_config
-from zip_keras.layers.convolution import ConvNorm
 from zip_keras.training.run import train
-
-
-def build(image, config):
-    """Three maps at strides 8, 16, 32 from five convolutions."""
-    layers, maps, x = {}, [], image
-    for number, width in enumerate((8, 8, 16, 24, 32), start=1):
-        name = f"c{number}"
-        layers[name] = ConvNorm(width, 3, 2, batch_norm=config.batch_norm, name=f"backbone_{name}")
-        x = layers[name](x)
-        if number > 2:
-            maps.append(x)
-    return BackboneMaps(tuple(maps), layers)
-
-
-BACKBONES["tiny"] = Backbone((128.0,) * 3, (64.0,) * 3, False, build, ROWS, mirror_weights=False)
-
-TINY_MODEL = ModelConfig(
-    backbone="tiny",
-    width=0.125,
-    zoom_in="released",
-    head_channels=16,
-    anchors=AnchorConfig(scales=((8.0, 12.0), (24.0, 32.0), (48.0, 64.0))),
-)
 
 OVERRIDES = [
     "data.resize=fixed",
