@@ -42,7 +42,7 @@ class Traffic:
         for thread in self._threads:
             thread.join()
 
-    def wait_for(self, condition, seconds=60):
+    def wait_for(self, condition, seconds=600):
         """Returns when an answer that came from now on fulfils the condition."""
         start, deadline = len(self.answers), time.monotonic() + seconds
         while not any(isinstance(answer, Answer) and condition(answer) for _, answer in self.answers[start:]):
@@ -60,7 +60,7 @@ def test_a_new_version_a_dead_server_and_a_restart_lose_no_request(tiny_export, 
     shutil.copytree(tiny_export / "1", base / "1")
     with ModelServer(base, tmp_path / "log.txt") as server:
         retry = Retry(first=0.05, longest=0.5)
-        with Client(server.grpc, server.name, timeout=120, retry=retry) as client:
+        with Client(server.grpc, server.name, timeout=600, retry=retry) as client:
             expected = [client.predict(image).boxes.tolist() for image in images]
             with Traffic(client, images) as traffic:
                 traffic.wait_for(lambda answer: answer.version == 1)
