@@ -12,7 +12,7 @@ import pytest
 
 import zip_keras
 from tests.models.test_detectors import spread, two_stage
-from tests.training.tiny import TINY_MODEL
+from tests.tiny_backbone import TINY_MODEL
 from zip_keras.cli import export as export_command
 from zip_keras.config import DetectionConfig, DetectorConfig
 from zip_keras.errors import UserError
