@@ -113,7 +113,7 @@ def test_csv_of_openimages(tmp_path):
         (TF_CSV + "../a.jpg,60,40,dog,1,2,3,4\n", r"line 5 has the image '\.\./a\.jpg'"),
         (TF_CSV + "a.jpg,60,40,dog,nan,2,3,4\n", r"object 3 \(\"dog\"\) has a coordinate that is missing"),
         (TF_CSV + "a.jpg,60,40,dog,1e999,2,3,4\n", r"object 3 \(\"dog\"\) has a coordinate that is missing"),
-        (TF_CSV + "c.jpg,60,40,dog,1,2,3,4\n", r"its image .*c\.jpg is not there"),
+        (TF_CSV + "c.jpg,60,40,dog,1,2,3,4\n", r"1 image is not there: .*c\.jpg;"),
         (TF_CSV.partition("\n")[0], "has no rows below its first line"),
         (TF_CSV + 'a.jpg,60,40,"dog', r"line \d is not csv"),
         (TF_CSV + "a.jpg,60,40,do\0g,1,2,3,4", "line 5 holds a NUL"),

@@ -53,6 +53,25 @@ def test_nothing_left_is_an_error_that_says_why(devkit):
         open_dataset(devkit.train, on_defect="skip")
 
 
+def test_all_missing_images_are_named_together(devkit):
+    other = other_devkit(devkit)
+    devkit.add("there", [("dog", 1, 1, 9, 9)])
+    other.add("here", [])
+    for folder, first in ((devkit, 0), (other, 6)):
+        for number in range(first, first + 6):
+            folder.add(f"gone{number}", [("dog", 1, 1, 9, 9)]).unlink()
+    with pytest.raises(UserError) as error:
+        open_dataset(f"{devkit.train} + {other.train}")
+    message = str(error.value)
+    assert "12 images are not there" in message
+    assert [f"gone{number}.jpg" in message for number in range(12)] == [True] * 10 + [False] * 2
+    assert "and 2 more; put them back" in message
+    assert "data.on_defect=skip" in message
+    with pytest.raises(UserError, match="6 images are not there"):
+        open_dataset(f"{devkit.train}@0.5")
+    assert len(open_dataset(f"{devkit.train} + {other.train}", need_images=False)) == 14
+
+
 def test_a_class_name_given_twice_is_refused(devkit):
     devkit.add("a", [])
     with pytest.raises(UserError, match="a class name occurs twice"):

@@ -25,7 +25,7 @@ def test_the_box_is_that_of_the_visible_pixels():
     assert _visible_object(owner, 1, "disc", 100) is None  # eight pixels are no object
 
 
-def test_the_devkit_opens_the_normal_way_and_every_split_is_there(tmp_path):
+def test_every_split_of_the_devkit_opens(tmp_path):
     done = []
     write_devkit(str(tmp_path / "scenes"), scenes=20, seed=1, progress=done.append)
     splits = [open_dataset(f"{tmp_path / 'scenes'}:{split}") for split in ("train", "val", "test")]

@@ -1,4 +1,4 @@
-"""When a folder's run may go on, and what a worker may look at."""
+"""When a folder's run may go on, and what a worker may read."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
-from zip_keras.training.run import _check_measurable
+from zip_keras.training.run_data import check_measurable
 from zip_keras.training.run_folder import RunFolder
 from zip_keras.training.strategies import is_chief
 
@@ -23,7 +23,7 @@ def started(config, tmp_path):
     folder.close()
 
 
-def test_a_worker_does_not_mind_what_the_chief_has_written_already(started, config):
+def test_a_worker_ignores_what_the_chief_wrote(started, config):
     RunFolder(started.path, chief=False).open(config("train.schedule=cosine"), False, "images")
     started.close()
     with pytest.raises(UserError, match="holds a run already"):
@@ -61,7 +61,7 @@ class TestDamagedFiles:
         assert capsys.readouterr().err == ""  # an everyday matter
 
     @pytest.mark.parametrize("garbage", [bytes(range(256)), b'{"step": "2"}\n[1]\n', b"[" * 100_000 + b"\n"])
-    def test_garbage_between_the_lines_is_left_out_and_kept_aside(self, started, reopen, capsys, garbage):
+    def test_garbage_lines_are_left_out_and_kept_aside(self, started, reopen, capsys, garbage):
         file = started.path / "metrics.jsonl"
         content = garbage + b"\n" + file.read_bytes()
         file.write_bytes(content)
@@ -135,20 +135,20 @@ def test_one_process_writes(jobs, task, number, expected):
     assert is_chief(types.SimpleNamespace(cluster_resolver=resolver)) is expected
 
 
-def test_images_that_an_evaluation_cannot_take_are_named_before_the_training():
+def test_images_unfit_for_evaluation_are_named_first():
     empty = np.zeros(0, bool)
     record = ImageRecord(1, "a.jpg", 10, 10, np.zeros((0, 4), np.float32), empty.astype("int32"), empty, empty, empty)
     dataset = Dataset("data", ("thing",), (record,))
-    _check_measurable(dataset)
+    check_measurable(dataset)
     for records, message in (
         ((record, record), "image 1 is there twice"),
         ((dataclasses.replace(record, file="a.tif"),), r"a\.tif: validation images must be \.jpg"),
     ):
         with pytest.raises(UserError, match=message):
-            _check_measurable(dataclasses.replace(dataset, records=records))
+            check_measurable(dataclasses.replace(dataset, records=records))
 
 
-def test_a_digest_of_images_tells_boxes_apart_but_not_places():
+def test_a_digest_depends_on_boxes_not_on_folders():
     boxes = np.array([[0, 0, 5, 5]], np.float32)
     one = np.zeros(1, bool)
     record = ImageRecord(1, "a.jpg", 10, 10, boxes, np.zeros(1, np.int32), one, one, np.ones(1, np.float32))

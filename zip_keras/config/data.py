@@ -19,11 +19,12 @@ class DataConfig:
         unseen_classes: classes whose objects training does not see, as if nobody had annotated them (paper Table 5).
             The network learns background there. Class names and numbers stay. Validation also measures objects of the
             seen and of the unseen classes, and keeps the model that is best on the seen ones.
-        on_defect: what a defect in them does: "error", "skip" the object or image, or "clip" the box.
+        on_defect: what a defect in them does: "error", "skip" the object or image, or "clip" the box. Under "skip" and
+            "clip" image files (not records) are decoded once before the first step to find those that are broken.
         resize: "fixed" short side, "random" short side (one draw a batch), or "dynamic" train scale.
         short_side: of "fixed", of validation and of the exported model.
         long_side: cap of the longer side.
-        test_short_sides: short sides of several scales at which validation and the saved model look at an image; their
+        test_short_sides: short sides of several scales at which validation and the saved model resize an image; their
             boxes are merged. Empty: `short_side` alone.
         test_long_side: cap of the longer side at these scales; None: `long_side` in proportion to the largest of them.
         random_short_sides: the choices of "random".

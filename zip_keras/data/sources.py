@@ -51,6 +51,7 @@ def open_dataset(
         classes: class names in index order. None: the names of the data set, all its splits taken together.
         on_defect: what to do with a bad box: `error`, `skip` it, or `clip` it to the image.
         on_bad_image: what to do with a missing or broken file: `error` or `skip` it; None follows `on_defect`.
+            The error names all missing images together.
         pixels: what the files' coordinates count. `continuous` takes them as edges in every format, as the TF Object
             Detection API and TFDS do, so that one data set has the same boxes in whatever form. VOC's devkit says that
             it counts pixels from 1, the last one included: `one_based` subtracts 1 from xmin and ymin.
@@ -65,11 +66,20 @@ def open_dataset(
     """
     if log is None:
         log = DefectLog(on_defect, on_bad_image or ("error" if on_defect == "error" else "skip"))
+    dataset = _open(spec, classes, pixels, need_images, log)
+    log.check_missing(spec)
+    return dataset
+
+
+def _open(
+    spec: str, classes: Sequence[str] | None, pixels: PixelConvention, need_images: bool, log: DefectLog
+) -> Dataset:
+    """`open_dataset`, with missing images left to `DefectLog.check_missing`."""
     options: dict[str, Any] = {"classes": classes, "pixels": pixels, "need_images": need_images, "log": log}
     if JOIN in spec:
-        return _join(spec, [open_dataset(part.strip(), **options) for part in spec.split(JOIN)], classes, log)
+        return _join(spec, [_open(part.strip(), **options) for part in spec.split(JOIN)], classes, log)
     if match := _SHARE.fullmatch(spec):
-        return _share(spec, open_dataset(match[1], **options), *match.groups()[1:])
+        return _share(spec, _open(match[1], **options), log, *match.groups()[1:])
     kind, parts = split_spec(spec)
     if kind in ("records", "tfds"):
         return _open_records(spec, kind, parts, classes, log, pixels)
@@ -85,6 +95,7 @@ def open_dataset(
         if record is not None:
             records.append(record)
     if not records:
+        log.check_missing(spec)
         raise UserError(f"{spec}: no image is left" + (f" (skipped: {log.counts()})" if log.defects else ""))
     return Dataset(spec, class_names, tuple(records), log.counts())
 
@@ -94,7 +105,7 @@ def is_compound(spec: str) -> bool:
     return JOIN in spec or _SHARE.fullmatch(spec) is not None
 
 
-def _share(spec: str, whole: Dataset, first: str, last: str | None, seed: str | None) -> Dataset:
+def _share(spec: str, whole: Dataset, log: DefectLog, first: str, last: str | None, seed: str | None) -> Dataset:
     """The images whose place in a random order lies between two fractions of their number.
 
     The order depends on the seed and on the image ids alone, so it is the same on every machine.
@@ -109,6 +120,7 @@ def _share(spec: str, whole: Dataset, first: str, last: str | None, seed: str | 
     drawn = sorted(range(len(whole)), key=lambda index: place(whole.records[index]))
     chosen = sorted(drawn[round(start * len(whole)) : round(end * len(whole))])
     if not chosen:
+        log.check_missing(spec)
         raise UserError(f"{spec}: no image of {len(whole)} falls into this share; take a larger one")
     return dataclasses.replace(whole, spec=spec, records=tuple(whole.records[index] for index in chosen))
 

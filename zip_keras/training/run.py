@@ -1,27 +1,21 @@
 """One training run, from a config to the saved proposer."""
 
 import contextlib
-import dataclasses
 import errno
 import io
 import math
 import os
 import shutil
 import signal
-from collections.abc import Sequence
 
 import keras
 import orbit
 import tensorflow as tf
 
 from zip_keras.config import ExperimentConfig
-from zip_keras.data.checks.defects import ALL_KINDS
 from zip_keras.data.pipeline.tf_data import training_batches
 from zip_keras.data.records import Dataset
-from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
-from zip_keras.evaluation.ground_truth import from_dataset
-from zip_keras.inference.inputs import IMAGE_SUFFIXES
 from zip_keras.models.detector import Detector
 from zip_keras.models.proposer import Proposer
 from zip_keras.training.averaging import WeightAverage
@@ -31,6 +25,7 @@ from zip_keras.training.evaluator import RecallEvaluator
 from zip_keras.training.networks import new_network, new_predictor
 from zip_keras.training.optimizer import build_optimizer
 from zip_keras.training.progress import RunProgress
+from zip_keras.training.run_data import open_data
 from zip_keras.training.run_folder import RunFolder, say
 from zip_keras.training.start import build_network
 from zip_keras.training.strategies import is_chief, make_strategy
@@ -54,7 +49,7 @@ def train(config: ExperimentConfig, run_dir: str, resume: bool = False) -> dict[
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(config.train.dtype)
     folder = RunFolder(run_dir, chief=is_chief(strategy))
-    dataset, validation = _open_data(config)
+    dataset, validation = open_data(config)
     folder.open(config, resume, dataset.digest())
     try:
         with _interrupt_on_terminate():
@@ -104,7 +99,7 @@ class _Run:
                 while (step := int(self.global_step.numpy())) < settings.steps:
                     self.controller.train(min((step // interval + 1) * interval, settings.steps))
                     result = self._evaluate_and_save()
-                # A finished run resumed: measured and saved again, for other suppression or validation settings.
+                # A finished run resumed: measured and saved again, for other NMS or validation settings.
                 result = result or self._evaluate_and_save()
             self.progress.close()
             self._tell_gain()
@@ -265,57 +260,6 @@ class _Run:
             f"{error} on the images {names}; last good checkpoint: {saved}. Lower train.learning_rate, set "
             f"train.clip_norm or lengthen train.warmup_steps, and look at these images' boxes"
         )
-
-
-def _open_data(config: ExperimentConfig) -> tuple[Dataset, Dataset | None]:
-    """Training and validation data, the latter cut to `train.evaluate_images`; their class names must agree."""
-    data = config.data
-    if not data.train:
-        raise UserError("data.train is empty; name a data set, for example data.train=data/voc07:train")
-    dataset = open_dataset(data.train, on_defect=data.on_defect)
-    if not dataset.records:
-        raise UserError(f"data.train {data.train}: no images in it")
-    _tell_skipped(dataset)
-    dataset = _of_seen_classes(_first(dataset, data.train_images), data.unseen_classes)
-    if not data.val:
-        return dataset, None
-    validation = open_dataset(data.val, classes=dataset.class_names, on_defect=data.on_defect)
-    if not validation.records:
-        raise UserError(f"data.val {data.val}: no images in it")
-    _tell_skipped(validation)
-    validation = _first(validation, config.train.evaluate_images)
-    _check_measurable(validation)
-    return dataset, validation
-
-
-def _of_seen_classes(dataset: Dataset, unseen: Sequence[str]) -> Dataset:
-    """Without the objects of the unseen classes, which is said."""
-    if not unseen:
-        return dataset
-    seen = dataset.without_classes(unseen)
-    before, after = (sum(len(record.boxes) for record in some.records) for some in (dataset, seen))
-    say(f"{dataset.spec}: {before - after} of {before} objects are of data.unseen_classes and left out")
-    return seen
-
-
-def _tell_skipped(dataset: Dataset) -> None:
-    for kind, count in dataset.skipped.items():
-        say(f"{dataset.spec}: {count} x {ALL_KINDS.get(kind, kind)}, as data.on_defect says")
-
-
-def _check_measurable(validation: Dataset) -> None:
-    """Raises `UserError` before the training for what an evaluation would stumble on after hours of it."""
-    from_dataset(validation)
-    for record in validation.records:
-        if record.length < 0 and not record.file.lower().endswith(IMAGE_SUFFIXES):
-            raise UserError(
-                f"{record.file}: validation images must be {', '.join(IMAGE_SUFFIXES)}, which the exported model "
-                "decodes; convert it, or prepare records with --on-bad-image repair"
-            )
-
-
-def _first(dataset: Dataset, count: int) -> Dataset:
-    return dataclasses.replace(dataset, records=dataset.records[: count or None])
 
 
 def _explain_writing(error: OSError | tf.errors.OpError, folder: RunFolder) -> UserError | None:

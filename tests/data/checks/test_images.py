@@ -97,9 +97,9 @@ def test_other_files_are_refused(data):
 def test_pixels_are_bounded_before_they_are_decoded():
     bomb = encoded(Image.new("1", (30_000, 30_000)), "PNG")  # 110 kB of file, 2.7 GB as RGB
     assert len(bomb) < 200_000
-    for look in (inspect, verify, decode_with_pillow, repair):
+    for read in (inspect, verify, decode_with_pillow, repair):
         with pytest.raises(UserError, match=r"x: (30000 x 30000 pixels are more than|not a readable image)"):
-            look(bomb, "x")
+            read(bomb, "x")
     with pytest.raises(UserError, match="50 x 30 pixels are more than the limit of 1000"):
         inspect(encoded(picture(), "PNG"), "x", max_pixels=1000)
 

@@ -43,7 +43,7 @@ def test_each_defect_of_a_box(corners, kind, message):
     assert judge(image(corners), "skip") == ([], {kind: 1})
 
 
-def test_clip_mends_what_is_partly_outside_and_skips_the_rest():
+def test_clip_repairs_what_is_partly_outside():
     found, counts = judge(image((50, -3, 70, 9), (70, 5, 80, 9), (5, 5, 5, 9)), "clip")
     assert found == [[0, 50, 9, 60]]
     assert counts == {"outside_image": 2, "zero_size": 1}
@@ -79,7 +79,7 @@ finite = st.floats(-1e6, 1e6)
 
 
 @given(st.lists(st.tuples(finite, finite, finite, finite), max_size=6), st.sampled_from(["continuous", "one_based"]))
-def test_what_is_kept_is_inside_the_image_and_everything_else_is_counted(corners, pixels):
+def test_kept_boxes_are_inside_and_the_others_counted(corners, pixels):
     for policy in ("skip", "clip"):
         boxes, counts = judge(image(*corners), policy, pixels)
         for y1, x1, y2, x2 in boxes:

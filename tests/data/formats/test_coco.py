@@ -78,7 +78,7 @@ def changed(where, value):
         (changed(["annotations", 0, "bbox"], [1, 2, 3]), "missing or not a number"),
         (changed(["annotations", 0, "bbox"], [1, 2, 0, 5]), "has xmax 1 <= xmin 1"),
         (changed(["annotations", 0, "bbox"], [50, 2, 20, 5]), "reaches outside the image"),
-        (changed(["images", 0, "file_name"], "c.png"), r"c\.png is not there"),
+        (changed(["images", 0, "file_name"], "c.png"), r"1 image is not there: .*c\.png;"),
     ],
 )
 def test_bad_files_are_explained(write, data, message):

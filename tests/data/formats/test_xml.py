@@ -26,7 +26,7 @@ def test_reads_name_size_box_and_ignores_parts():
     assert (thing.name, thing.corners, thing.difficult) == ("person", (10.5, 5, 20, 30), True)
 
 
-def test_an_unreadable_coordinate_is_nan_for_validation_to_judge():
+def test_an_unreadable_coordinate_is_nan():
     (thing,) = parse_xml(VALID.replace(b"10.5", b"ten"), "a.xml").objects
     assert math.isnan(thing.corners[0])
 

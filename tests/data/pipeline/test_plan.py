@@ -93,7 +93,7 @@ def test_an_image_comes_at_most_once_and_the_remainder_changes(mixed, resize):
     assert not set.intersection(*left_out)
 
 
-def test_a_batch_is_padded_to_the_next_multiple_of_its_largest_sides(mixed):
+def test_a_batch_is_padded_to_the_next_multiple(mixed):
     plan = plan_epoch(mixed, DataConfig(bucket_multiple=32), 4, seed=1, epoch=0)
     assert np.all(plan.padded % 32 == 0)
     excess = plan.padded - plan.sizes.max(axis=1)
@@ -156,7 +156,7 @@ def test_dynamic_scale_draws_every_object_that_trains():
     assert 0.4 < np.mean(factors > 1) < 0.6
 
 
-def test_without_an_object_dynamic_scale_is_the_fixed_short_side():
+def test_dynamic_scale_without_an_object():
     empty, hard = record(375, 500), record(375, 500, [[0, 0, 10, 10]], difficult=[True])
     plan = plan_epoch(dataset(empty, hard), DataConfig(short_side=300), 2, seed=0, epoch=0)
     assert plan.sizes[0].tolist() == [[300, 400], [300, 400]]
@@ -198,7 +198,7 @@ def test_crop_is_a_probability():
     assert share == pytest.approx(0.3, abs=0.06)
 
 
-def test_an_object_at_the_border_of_a_fractional_box_survives_the_crop():
+def test_an_object_at_the_border_survives_the_crop():
     images = dataset(*[record(100, 100, [[99.2, 99.5, 100, 100]])] * 50)
     windows = plan_epoch(images, DataConfig(crop=1.0), 1, seed=0, epoch=0).windows[:, 0]
     assert np.all(windows[:, 2:] == 100)

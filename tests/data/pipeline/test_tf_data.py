@@ -217,6 +217,18 @@ def test_a_broken_image_is_named(images, tmp_path):
         assert "{{" not in str(failure)
 
 
+def test_a_jpeg_that_ends_early_is_named(tmp_path, encoded_image):
+    """Decoders fill the rest with gray; files are looked at when they are first read, shards when they are written."""
+    path, whole = tmp_path / "early.jpg", encoded_image("JPEG", 60, 80)
+    path.write_bytes(whole)
+    dataset = Dataset("made:early", ("thing",), (record_of(path, 60, 80),))
+    maker = BatchMaker(dataset, SETTINGS, 1, seed=0)
+    maker.example(0, 0)
+    path.write_bytes(whole[: int(len(whole) * 0.7)] + b"\xff\xd9")
+    maker.example(1, 0)  # not looked at again
+    assert str(failure_of(dataset)).startswith(f"{path}: does not decode (the JPEG data end before the image does)")
+
+
 def test_a_missing_image_is_named(tmp_path):
     failure = failure_of(Dataset("made:missing", ("thing",), (record_of(tmp_path / "gone.jpg", 40, 40),)))
     assert str(failure).startswith(f"{tmp_path}/gone.jpg: cannot be read (No such file")
@@ -228,7 +240,7 @@ def test_an_image_of_another_size_is_named(images):
     assert f"{wrong.file}: is {wrong.width} x {wrong.height - 1} pixels, annotated as" in str(failure)
 
 
-def test_images_that_viewers_and_decoders_see_differently_are_refused(tmp_path):
+def test_turned_and_16_bit_images_are_refused(tmp_path):
     """Training would take 16 bits for white, and boxes of the upright view for those of the stored one."""
     from PIL import Image
 

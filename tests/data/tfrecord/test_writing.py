@@ -41,7 +41,7 @@ def test_workers_write_the_same_bytes_as_one_process(devkit, tmp_path):
     assert (summary["images"], summary["objects"], summary["shards"]) == (12, 12, 3)
 
 
-def test_a_folder_in_use_is_refused_and_resume_wants_the_same_job(devkit, tmp_path):
+def test_resume_wants_the_same_job(devkit, tmp_path):
     dataset, folder = fill(devkit), str(tmp_path / "out")
     write_shards(dataset, folder, DefectLog(), shards=2)
     with pytest.raises(UserError, match="already holds records"):
@@ -147,7 +147,7 @@ def dirty(devkit):
     ],
 )
 @pytest.mark.parametrize("workers", [1, 2])
-def test_by_default_the_first_bad_image_stops_the_run_and_is_named(dirty, tmp_path, stem, message, workers):
+def test_by_default_the_first_bad_image_stops_the_run(dirty, tmp_path, stem, message, workers):
     (dirty.folder / "ImageSets/Main/two.txt").write_text(f"a_good\n{stem}\n")
     dataset = open_dataset(f"{dirty.folder}:two")
     with pytest.raises(UserError, match=message) as error:
@@ -195,7 +195,7 @@ def test_mend_makes_sound_images_of_what_can_be_mended(dirty, tmp_path):
 
 
 @pytest.mark.parametrize(("stated", "top_is_red"), [((60, 40), True), ((40, 60), False)])
-def test_the_stated_size_says_which_way_a_turned_image_was_annotated(devkit, tmp_path, voc_xml, stated, top_is_red):
+def test_the_stated_size_tells_how_a_turned_image_is_meant(devkit, tmp_path, voc_xml, stated, top_is_red):
     path = devkit.add("a", [], xml=voc_xml("a.jpg", [("dog", 1, 1, 9, 9)], size=stated))
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, :30, 0] = 255  # red on the left; a quarter turn clockwise (orientation 6) brings it to the top

@@ -1,7 +1,8 @@
 """Defects of annotated images: their kinds, what is done about each, and the log that counts them.
 
-Nothing is dropped or changed silently: under the default policy the first defect raises; under `skip` and `clip` every
-defect is logged with its file, and the counts travel with the `Dataset` and into the report.
+Nothing is dropped or changed silently: under the default policy the first defect raises, missing images all together;
+under `skip` and `clip` every defect is logged with its file, and the counts travel with the `Dataset` and into the
+report.
 """
 
 from collections import Counter
@@ -47,6 +48,8 @@ REMARKS = {
     "reencoded": "an image that is neither JPEG nor PNG, stored as PNG in records",
 }
 
+NAMED = 10  # missing images in an error message
+
 ALL_KINDS = {**BOX_DEFECTS, **IMAGE_DEFECTS, **REMARKS}
 
 
@@ -80,6 +83,7 @@ class DefectLog:
     on_box: BoxPolicy = "error"
     on_image: ImagePolicy = "error"
     defects: list[Defect] = field(default_factory=list)
+    _missing: list[str] = field(default_factory=list, repr=False)
     _judged: set[tuple[str, str]] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +111,25 @@ class DefectLog:
             self._judged.add((kind, file))
             self.defects.append(Defect(kind, file, detail, action))
         return action
+
+    def missing_image(self, source: str, image: str) -> None:
+        """Judges an image that `source` lists and that is not there; under `error` `check_missing` raises for all."""
+        if self.on_image == "error":
+            self._missing.append(image)
+        else:
+            self.image("missing_image", source, f"its image {image} is not there")
+
+    def check_missing(self, spec: str) -> None:
+        """Raises `UserError` where images of a data set were missing: how many, and the first ten."""
+        if not self._missing:
+            return
+        missing, self._missing = self._missing, []
+        count = "1 image is" if len(missing) == 1 else f"{len(missing)} images are"
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise UserError(
+            f"{spec}: {count} not there: {', '.join(missing[:NAMED])}{more}; put them back, name their folder in the "
+            "spec, or leave them out: --on-bad-image skip, in training data.on_defect=skip"
+        )
 
     def take_over(self, defects: Iterable[Defect]) -> None:
         """Adds what another log found, of an image what is not known yet."""

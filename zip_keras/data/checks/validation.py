@@ -32,7 +32,7 @@ def to_record(
         UserError: on the first defect when the log's policy is `error`.
     """
     if annotation.image_file is None:
-        log.image("missing_image", annotation.source, f"its image {annotation.image_name or '(unnamed)'} is not there")
+        log.missing_image(annotation.source, annotation.image_name or "(unnamed)")
         return None
     assert annotation.height is not None, "readers state the size or look it up in the image"
     assert annotation.width is not None

@@ -62,7 +62,7 @@ def read_csv(
         size = sizes.get(name)
         if columns == _FRACTIONS or size is None:
             if file is None:
-                log.image("missing_image", path, f"its image {shown} is not there")
+                log.missing_image(path, shown)
                 continue
             size = sizer(file)
             if size is None:

@@ -48,7 +48,7 @@ def read_yolo(
     found = []
     for image_name, image_file, label_file in pairs:
         if image_file is None:
-            log.image("missing_image", label_file, f"its image {image_name} is not there")
+            log.missing_image(label_file, image_name)
             continue
         size = sizer(image_file)
         if size is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zip_keras.data.checks.images import EXIF_ORIENTATION
+from zip_keras.data.checks.images import EXIF_ORIENTATION, verify
 from zip_keras.data.encoded import check_size, describe, jpeg_reduction, read_encoded, undecodable
 from zip_keras.data.image_headers import check_pixels
 from zip_keras.data.pipeline.batch_targets import box_capacity, example_targets
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from zip_keras.config import DataConfig
+
+
+JPEG = b"\xff\xd8\xff"
 
 
 class BatchMaker:
@@ -44,6 +47,8 @@ class BatchMaker:
         self.dataset, self.batch_size = dataset, batch_size
         self.steps_per_epoch = batches_per_epoch(dataset, batch_size)
         self.capacity = box_capacity(dataset, settings)
+        # prepare_data has looked at what is in shards.
+        self._checked = bytearray(record.in_shard for record in dataset.records)
         # Batches are prepared ahead across the end of an epoch: two plans are in use.
         self._plan = functools.lru_cache(maxsize=2)(
             lambda epoch: plan_epoch(dataset, settings, batch_size, seed, epoch)
@@ -54,7 +59,9 @@ class BatchMaker:
         epoch, batch = divmod(step, self.steps_per_epoch)
         plan = self._plan(epoch).example(batch, row)
         record = self.dataset.records[plan.record]
-        return make_image(record, plan), example_targets(record, plan, self.capacity)
+        image = make_image(record, plan, check_end=not self._checked[plan.record])
+        self._checked[plan.record] = True
+        return image, example_targets(record, plan, self.capacity)
 
     def batch(self, step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The whole batch of step `step`: `images [B, H, W, 3]`, `targets`."""
@@ -62,8 +69,14 @@ class BatchMaker:
         return np.stack(images), {name: np.stack([t[name] for t in targets]) for name in targets[0]}
 
 
-def make_image(record: ImageRecord, example: ExamplePlan) -> np.ndarray:
+def make_image(record: ImageRecord, example: ExamplePlan, check_end: bool = False) -> np.ndarray:
     """Reads an image and does what its plan says.
+
+    Args:
+        record: of the image.
+        example: of the plan.
+        check_end: whether to find out if a JPEG's data are all there, which decodes it once more. Decoders fill what
+            is missing with gray and say nothing.
 
     Returns:
         float32 `[padded height, padded width, 3]`, RGB 0..255, and `PADDING` at the bottom and right.
@@ -79,6 +92,8 @@ def make_image(record: ImageRecord, example: ExamplePlan) -> np.ndarray:
     y1, x1, y2, x2 = example.window
     encoded = read_encoded(record.file, record.offset, record.length)
     check_pixels(encoded, shown)
+    if check_end and encoded[:3] == JPEG:
+        _check_end(encoded, shown)
     try:
         with Image.open(io.BytesIO(encoded)) as picture:
             ratio = jpeg_reduction(original, example.window, example.size) if picture.format == "JPEG" else 1
@@ -102,6 +117,13 @@ def make_image(record: ImageRecord, example: ExamplePlan) -> np.ndarray:
     padded = np.full((*example.padded, 3), PADDING, np.float32)
     padded[:height, :width] = image
     return padded
+
+
+def _check_end(encoded: bytes, shown: str) -> None:
+    try:
+        verify(encoded, shown)
+    except UserError as error:
+        raise undecodable(shown, str(error).removeprefix(f"{shown}: ")) from None
 
 
 def _refuse_what_decoders_differ_on(picture: Image, shown: str) -> None:

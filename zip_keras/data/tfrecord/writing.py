@@ -18,8 +18,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from zip_keras.data.checks.defects import DefectLog
-from zip_keras.data.checks.images import repair, verify
-from zip_keras.data.encoded import read_encoded
+from zip_keras.data.checks.image_files import judge_image
+from zip_keras.data.checks.images import repair
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.data.tfrecord.container import write_record
 from zip_keras.data.tfrecord.examples import to_example, write_label_map
@@ -134,36 +134,17 @@ def checked_image(record: ImageRecord, log: DefectLog) -> tuple[ImageRecord, byt
     Raises:
         UserError: a defect under the policy `error`.
     """
-    if not record.in_shard and not os.path.isfile(record.file):
-        log.image("missing_image", record.file, "is not there")
+    judged = judge_image(record, log)
+    if judged is None:
         return None
-    shown = record.file if not record.in_shard else f"{record.file} (image {record.image_id!r})"
-    try:
-        data = read_encoded(record.file, record.offset, record.length)
-        info = verify(data, shown)
-    except UserError as error:
-        log.image("broken_image", shown, str(error).removeprefix(f"{shown}: "))
-        return None
-    to_repair = False
-    for kind, detail in info.defects():
-        if kind == "grayscale":
-            log.remark(kind, shown, detail)
-        elif log.image(kind, shown, detail) == "skipped":
-            return None
-        else:
-            to_repair = True
-    stated, stored = (record.height, record.width), (info.height, info.width)
-    if stated not in (stored, info.upright_size if to_repair else stored):
-        detail = f"is {stored[1]} x {stored[0]} pixels, its annotation says {stated[1]} x {stated[0]}"
-        log.image("size_mismatch", shown, detail)
-        return None
+    data, info, to_repair = judged.data, judged.info, judged.to_repair
     image_format = "jpeg" if info.format in ("JPEG", "MPO") else "png"
     if info.format not in ("JPEG", "MPO", "PNG"):
-        log.remark("reencoded", shown, f"is {info.format}, stored as PNG")
+        log.remark("reencoded", judged.shown, f"is {info.format}, stored as PNG")
         to_repair = True
     if to_repair:
         # Annotation tools show images upright, so boxes belong to the upright image unless the stated size denies it.
-        data = repair(data, shown, upright=stated == info.upright_size)
+        data = repair(data, judged.shown, upright=(record.height, record.width) == info.upright_size)
     return record, data, image_format
 
 

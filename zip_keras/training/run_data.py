@@ -1,0 +1,80 @@
+"""The data of a run: what is trained on and what is measured, checked before the first step."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from zip_keras.config import ExperimentConfig
+from zip_keras.data.checks.defects import ALL_KINDS, NAMED
+from zip_keras.data.checks.image_files import without_bad_images
+from zip_keras.data.records import Dataset
+from zip_keras.data.sources import open_dataset
+from zip_keras.errors import UserError
+from zip_keras.evaluation.ground_truth import from_dataset
+from zip_keras.inference.inputs import IMAGE_SUFFIXES
+from zip_keras.training.run_folder import say
+
+
+def open_data(config: ExperimentConfig) -> tuple[Dataset, Dataset | None]:
+    """Training and validation data, the latter cut to `train.evaluate_images`; their class names must agree.
+
+    Raises:
+        UserError: anything wrong with the data; before the training.
+    """
+    data = config.data
+    if not data.train:
+        raise UserError("data.train is empty; name a data set, for example data.train=data/voc07:train")
+    dataset = open_dataset(data.train, on_defect=data.on_defect)
+    if not dataset.records:
+        raise UserError(f"data.train {data.train}: no images in it")
+    dataset = _without_bad_images(_first(dataset, data.train_images), data.on_defect)
+    _tell_skipped(dataset)
+    dataset = _of_seen_classes(dataset, data.unseen_classes)
+    if not data.val:
+        return dataset, None
+    validation = open_dataset(data.val, classes=dataset.class_names, on_defect=data.on_defect)
+    if not validation.records:
+        raise UserError(f"data.val {data.val}: no images in it")
+    validation = _without_bad_images(_first(validation, config.train.evaluate_images), data.on_defect)
+    _tell_skipped(validation)
+    check_measurable(validation)
+    return dataset, validation
+
+
+def _of_seen_classes(dataset: Dataset, unseen: Sequence[str]) -> Dataset:
+    """Without the objects of the unseen classes, which is said."""
+    if not unseen:
+        return dataset
+    seen = dataset.without_classes(unseen)
+    before, after = (sum(len(record.boxes) for record in some.records) for some in (dataset, seen))
+    say(f"{dataset.spec}: {before - after} of {before} objects are of data.unseen_classes and left out")
+    return seen
+
+
+def _without_bad_images(dataset: Dataset, on_defect: str) -> Dataset:
+    """Under `skip` and `clip` without the image files that cannot be trained on, some of which are named."""
+    if on_defect == "error":  # the first one ends the run when it is read
+        return dataset
+    sound, left_out = without_bad_images(dataset)
+    for line in left_out[:NAMED]:
+        say(f"left out: {line}")
+    return sound
+
+
+def _tell_skipped(dataset: Dataset) -> None:
+    for kind, count in dataset.skipped.items():
+        say(f"{dataset.spec}: {count} x {ALL_KINDS.get(kind, kind)}, as data.on_defect says")
+
+
+def check_measurable(validation: Dataset) -> None:
+    """Raises `UserError` before the training for what an evaluation would stumble on after hours of it."""
+    from_dataset(validation)
+    for record in validation.records:
+        if record.length < 0 and not record.file.lower().endswith(IMAGE_SUFFIXES):
+            raise UserError(
+                f"{record.file}: validation images must be {', '.join(IMAGE_SUFFIXES)}, which the exported model "
+                "decodes; convert it, or prepare records with --on-bad-image repair"
+            )
+
+
+def _first(dataset: Dataset, count: int) -> Dataset:
+    return dataclasses.replace(dataset, records=dataset.records[: count or None])
