@@ -11,7 +11,10 @@ from keras import layers
 
 from zip_keras.analysis import cost
 from zip_keras.analysis.cost import measure_cost, multiply_adds
+from zip_keras.cli import main
 from zip_keras.config import AnchorConfig, ModelConfig
+from zip_keras.errors import UserError
+from zip_keras.inference.inputs import ImageFile
 from zip_keras.models.proposal_network import ProposalNetwork
 
 
@@ -98,5 +101,29 @@ def test_the_parts_make_the_whole(small_proposer):
     """What is timed as post-processing ends in the list that the proposer gives."""
     image = np.random.default_rng(1).integers(0, 256, (1, 90, 120, 3), np.uint8)
     resized = small_proposer.resizings[0](image)
-    listed = small_proposer.postprocess([small_proposer.network(resized)], [resized], 90, 120)
-    np.testing.assert_array_equal(listed.boxes, small_proposer(image)["boxes"])
+    found = small_proposer.postprocess([small_proposer.network(resized)], [resized], 90, 120)
+    np.testing.assert_array_equal(found.boxes, small_proposer(image)["boxes"])
+
+
+def test_a_stream_is_timed_with_and_without_reading(tmp_path, encoded_image, monkeypatch):
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(cost, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
+    images = []
+    for number in range(5):
+        (tmp_path / f"{number}.png").write_bytes(encoded_image("PNG", 20, 30 + number))
+        images.append(ImageFile(number, str(tmp_path / f"{number}.png")))
+    widths = []
+    seconds = cost.time_stream(lambda pixels: widths.append(pixels.shape[1]), images, chunk=3)
+    assert widths == [30, *[30, 31, 32] * 2, *[33, 34] * 2]
+    assert seconds == {"model": 20, "stream": 20}
+    (tmp_path / "4.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"4\.png: does not decode"):
+        cost.time_stream(lambda pixels: None, images)
+
+
+def test_the_command_times_a_stream(small_run, tmp_path, encoded_image, capsys):
+    (tmp_path / "1.png").write_bytes(encoded_image("PNG", 60, 80))
+    (tmp_path / "2.png").write_bytes(encoded_image("PNG", 60, 80))
+    assert main(["benchmark_prediction", str(tmp_path), "--stream", "2", "--model", str(small_run)]) == 0
+    assert "2 images of" in (printed := capsys.readouterr().out)
+    assert "times as long as the model" in printed

@@ -20,9 +20,9 @@ def photos(tmp_path, encoded_image):
 
 
 @pytest.fixture
-def command(photos, small_proposer, small_run, tmp_path, monkeypatch):
+def command(photos, mad_proposer, small_run, tmp_path, monkeypatch):
     """`command(more arguments)` writes into DIR/out and returns the exit code."""
-    monkeypatch.setattr("zip_keras.inference.loading.load_keras_proposer", lambda model: small_proposer)
+    monkeypatch.setattr("zip_keras.inference.loading.load_keras_proposer", lambda model: mad_proposer)
 
     def run(*arguments, paths=(str(photos),)):
         words = ["--model", str(small_run), "--output", str(tmp_path / "out"), *arguments]
@@ -34,7 +34,9 @@ def command(photos, small_proposer, small_run, tmp_path, monkeypatch):
 def test_a_picture_of_every_image_and_all_vectors(command, tmp_path, capsys):
     assert command("--maps", "2") == 0
     out = tmp_path / "out"
-    assert sorted(p.name for p in out.iterdir()) == ["12.png", "image_mu.png", "mu.json", "mu.npz", "mu.png"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "12.png", "environment.json", "image_mu.png", "mu.json", "mu.npz", "mu.png"
+    ]  # fmt: skip
     assert Image.open(out / "12.png").width == 1600
     with np.load(out / "mu.npz") as archive:
         assert archive["image_ids"].tolist() == ["12", "mu"]
@@ -53,7 +55,7 @@ def test_a_picture_of_every_image_and_all_vectors(command, tmp_path, capsys):
 
 def test_one_image_is_not_compared(command, photos, tmp_path, capsys):
     assert command("--pictures", "0", paths=[str(photos / "000012.jpg")]) == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["mu.json", "mu.npz"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["environment.json", "mu.json", "mu.npz"]
     assert json.loads((tmp_path / "out" / "mu.json").read_text())["level_1_F"]["correlation"] is None
     assert "correlation" not in capsys.readouterr().out
 

@@ -67,7 +67,7 @@ def rows(command, tmp_path):
     return run
 
 
-def test_the_file_holds_what_the_model_says_in_pixels_of_the_images(proposing, photos, small_propose, tmp_path, capsys):
+def test_the_file_holds_what_the_model_says(proposing, photos, small_propose, small_run, tmp_path, capsys):
     assert proposing() == 0
     rows = json.loads((tmp_path / "out.json").read_text())
     for image_id, file in ((12, "000012.jpg"), ("cat", "cat.png")):
@@ -78,6 +78,9 @@ def test_the_file_holds_what_the_model_says_in_pixels_of_the_images(proposing, p
         np.testing.assert_allclose([row["score"] for row in of_image], expected.scores, atol=1e-5)
         assert {row["category_id"] for row in of_image} == {1}
     assert f"{len(rows)} boxes of 2 images" in capsys.readouterr().out
+    made_by = json.loads((tmp_path / "out.environment.json").read_text())["made_by"]
+    assert made_by["options"]["max_proposals"] is None
+    assert made_by["model"][0][0] == str(small_run / "last.keras")
 
 
 def test_the_suffix_names_the_format_and_the_count_cuts(proposing, photos, tmp_path):

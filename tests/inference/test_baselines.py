@@ -102,4 +102,6 @@ def test_command_writes_a_file_that_evaluate_reads(tmp_path, capsys):
         == 0
     )
     assert "proposals: 400" in capsys.readouterr().out
+    made_by = json.loads((tmp_path / "windows.environment.json").read_text())["made_by"]
+    assert (made_by["method"], made_by["max_proposals"]) == ("sliding-windows", 200)
     assert main(["baseline", "sliding-windows", data, "--output", "windows.txt"]) == 2

@@ -3,13 +3,17 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from zip_keras.errors import UserError
+from zip_keras.inference.inputs import EncodedImage
+from zip_keras.inference.runner import load_image, load_images
 from zip_keras.models.proposer import Proposer
 
 WARM_UP = 3  # forward passes before the clock starts
@@ -92,7 +96,7 @@ def time_prediction(proposer: Proposer, image: np.ndarray, repeats: int = REPEAT
     """Seconds of the parts of prediction, measured in turns so that whatever else the machine does hits all alike.
 
     Args:
-        proposer: without a mirrored look; of several looks the first is timed.
+        proposer: without flip; of several scales the first is timed.
         image: uint8 `[H, W, 3]`.
         repeats: turns, after `WARM_UP` that are not kept.
 
@@ -112,6 +116,42 @@ def time_prediction(proposer: Proposer, image: np.ndarray, repeats: int = REPEAT
         _clocked(times, "post-processing", finish, outputs, resized)
         _clocked(times, "whole", whole, images)
     return {part: values[WARM_UP:] for part, values in times.items()}
+
+
+def time_stream(
+    propose: Callable[[np.ndarray], Any], images: Sequence[EncodedImage], chunk: int = 50
+) -> dict[str, float]:
+    """Seconds for many images: the model on decoded images, and files to boxes as `propose_records` does it.
+
+    Chunk by chunk in turns, so that whatever else the machine does hits both alike.
+
+    Args:
+        propose: the boxes of an image, uint8 `[H, W, 3]`, for example an `InferenceRunner`.
+        images: at least one. The first is run once before, which builds the graph.
+        chunk: images that are decoded and in memory at once.
+
+    Returns:
+        "model": its time alone; "stream": reading, decoding and the model together.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    seconds = {"model": 0.0, "stream": 0.0}
+    propose(load_image(images[0]))
+    for first in range(0, len(images), chunk):
+        part = images[first : first + chunk]
+        decoded = [load_image(image) for image in part]
+        start = time.perf_counter()
+        for pixels in decoded:
+            propose(pixels)
+        between = time.perf_counter()
+        for _, loaded in load_images(part):
+            if isinstance(loaded, UserError):
+                raise loaded
+            propose(loaded)
+        seconds["model"] += between - start
+        seconds["stream"] += time.perf_counter() - between
+    return seconds
 
 
 def _clocked(times: dict[str, list[float]], part: str, function: Callable, *arguments):

@@ -15,6 +15,7 @@ from zip_keras.inference.inputs import ImageFile
 from zip_keras.predictions.container import ImagePredictions
 from zip_keras.predictions.formats import write_predictions
 from zip_keras.predictions.unfinished import UnfinishedPredictions, image_key
+from zip_keras.utils.environment import note_environment
 from zip_keras.utils.progress import note
 
 Predict = Callable[[ImageFile, np.ndarray], ImagePredictions]
@@ -31,6 +32,7 @@ class ResumablePrediction:
     def __init__(self, arguments: argparse.Namespace, made_by: Mapping[str, Any]):
         self.output: str = arguments.output
         self.pictures = None if arguments.pictures is None else Path(arguments.pictures)
+        self._made_by = made_by
         self._unfinished = UnfinishedPredictions(self.output, {**made_by, "pictures": arguments.pictures})
         self._reader = ImageReader(arguments.on_bad_image == "skip")
 
@@ -53,6 +55,7 @@ class ResumablePrediction:
         seconds = self._predict(remaining, prepare, len(images)) if remaining else 0.0
         boxes = write_predictions(self.output, self._unfinished.over(_key(image) for image in images))
         self._unfinished.remove()
+        note_environment(self.output, self._made_by)
         done = self._reader.done
         speed = f", {seconds / done:.3f} s an image" if done else ""
         print(f"{self.output}: {boxes} boxes of {len(images) - len(self._reader.bad)} images{speed}")

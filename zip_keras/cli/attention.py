@@ -22,6 +22,8 @@ from zip_keras.cli._output import print_counts, without_nan, write_json
 from zip_keras.cli._paths import check_output_folder
 from zip_keras.inference.inputs import ImageFile, find_images
 from zip_keras.inference.model_files import find_model
+from zip_keras.predictions.unfinished import files_of
+from zip_keras.utils.environment import note_environment
 from zip_keras.utils.files import atomic_write
 from zip_keras.utils.optional import optional_import
 from zip_keras.utils.startup import start_tensorflow
@@ -30,7 +32,7 @@ DESCRIPTION = """\
 Draws the decisions of map attention (MAD, paper Figure 4). For each image, DIR/IMAGE_ID.png shows the maps of F
 (zoom-out) and H (zoom-in) with the greatest and the smallest mu, at levels 1 and 2, before and after the decision. For
 all images together, DIR/mu.npz holds every mu vector, DIR/mu.json the printed numbers, DIR/mu.png the spread of mu
-over images.
+over images, DIR/environment.json the command, versions and options.
 PATH is an image, a folder, a .txt list of images or a data set spec, as for zip-keras propose."""
 EXAMPLES = """\
   zip-keras attention photo.jpg --model runs/bccd --output attention/
@@ -61,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     optional_import("matplotlib.figure", "zip-keras attention", "train")
     check_output_folder("--output", arguments.output)
-    find_model(arguments.model)
+    model = files_of(find_model(arguments.model))
     images, left_out = find_images(arguments.paths, arguments.on_bad_image)
     start_tensorflow(arguments.device)
     from zip_keras.analysis.attention.extraction import compile_attention
@@ -73,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     decisions = gather_decisions(list(work.over(images)))
     summary = {key: spread(mu) for key, mu in decisions.mu.items()}
     _write(folder, decisions, summary, arguments.model)
+    note_environment(folder, {"model": model, "maps": arguments.maps, "pictures": arguments.pictures})
     print(f"{folder}: mu of {work.reader.done} images, {work.drawn} pictures")
     print_counts(left_out, "left out")
     if work.reader.bad:

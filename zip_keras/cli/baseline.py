@@ -17,6 +17,7 @@ from zip_keras.data.sources import open_dataset
 from zip_keras.inference.baselines import METHODS, scores_of
 from zip_keras.predictions.container import ImagePredictions, Predictions
 from zip_keras.predictions.formats import check_ids, format_of, write_predictions
+from zip_keras.utils.environment import note_environment
 from zip_keras.utils.progress import with_progress
 
 DESCRIPTION = """\
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
             workers.shutdown(cancel_futures=True)
             raise
     seconds = time.perf_counter() - started
+    made_by = {name: getattr(arguments, name) for name in ("method", "data", "max_proposals")}
+    note_environment(arguments.output, {**made_by, "images": dataset.digest()})
     print(
         f"{arguments.output}: {boxes} boxes of {len(records)} images, "
         f"{seconds * arguments.workers / len(records):.3f} s an image and process"

@@ -9,6 +9,8 @@ from zip_keras.cli._paths import check_output_file
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.inference.model_files import find_model
+from zip_keras.predictions.unfinished import files_of
+from zip_keras.utils.environment import note_environment
 from zip_keras.utils.progress import BUILDING, with_progress
 from zip_keras.utils.startup import start_tensorflow
 
@@ -47,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--output {arguments.output}: the name must end in .keras")
     check_output_file("--output", arguments.output)
     options = _options.inference_options(arguments)
-    find_model(arguments.model)
+    model = files_of(find_model(arguments.model))
     dataset = open_dataset(arguments.data, on_defect=arguments.on_defect)
     dataset = dataclasses.replace(dataset, records=dataset.records[: arguments.images])
     start_tensorflow(arguments.device)
@@ -65,6 +67,9 @@ def run(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     calibrated(proposer, dataset, found).save(output)
+    made_by = {name: getattr(arguments, name) for name in ("data", "budget", "folds", "on_defect")}
+    made_by |= {"model": model, "options": dataclasses.asdict(options), "images": dataset.digest()}
+    note_environment(output, made_by)
     print(f"{output}: level biases {', '.join(f'{bias:+.2f}' for bias in found.bias)}")
     print(f"  AR@{found.budget} on {found.images} images of {arguments.data}, protocol fast:")
     print(f"    without biases          {found.before:.4f}")

@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     _command("compare", "--ground-truth", held_out, *files, "--json", comparison, "--plot", work / "recall.png")
     photographs = [name for name in PHOTOGRAPHS if Path(name).is_file()]
     if photographs:
-        listed, pictures = work / "photographs.json", work / "photographs"
-        _command("propose", *photographs, "--model", preset, "--output", listed, "--pictures", pictures)
+        boxes, pictures = work / "photographs.json", work / "photographs"
+        _command("propose", *photographs, "--model", preset, "--output", boxes, "--pictures", pictures)
         objects, pictures = work / "objects.json", work / "objects"
         _command("detect", photographs[-1], "--model", DETECTOR, "--output", objects, "--pictures", pictures)
 

@@ -122,9 +122,9 @@ class _RecallOfBias:
         if bias not in self._found:
             proposals = Predictions()
             for image_id, (boxes, scores, levels) in zip(self._ids, self._level_candidates, strict=True):
-                listed = self._merge(boxes, scores, levels, tf.constant(bias))
-                valid = listed.valid.numpy()[0]
-                proposals.add(image_id, listed.boxes.numpy()[0][valid], listed.scores.numpy()[0][valid])
+                merged = self._merge(boxes, scores, levels, tf.constant(bias))
+                valid = merged.valid.numpy()[0]
+                proposals.add(image_id, merged.boxes.numpy()[0][valid], merged.scores.numpy()[0][valid])
             self._found[bias] = found_per_image(self.truth, proposals, self.budget)[0]
         return self._found[bias]
 

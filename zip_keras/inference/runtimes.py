@@ -50,6 +50,7 @@ class ProposerRuntime:
         self._call = tf.function(
             lambda images: proposer(images, training=False),
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)],
+            autograph=False,  # the model is written in keras.ops; looking for Python control flow takes time
         )
 
     def __call__(self, images: np.ndarray) -> Mapping[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from zip_keras.errors import UserError
+from zip_keras.utils.environment import ENVIRONMENT_FILE
 
-ENVIRONMENT_FILE = "environment.json"
 DAMAGED_FILE = "environment.damaged.json"
 
 

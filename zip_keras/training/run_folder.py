@@ -13,7 +13,6 @@ tensorboard/
 import hashlib
 import json
 import os
-import platform
 import shutil
 import sys
 import time
@@ -28,7 +27,7 @@ from zip_keras.errors import UserError
 from zip_keras.training.checkpoints import Found, find_checkpoints
 from zip_keras.training.environment_file import ENVIRONMENT_FILE, read_starts, set_aside_if_damaged
 from zip_keras.training.metrics_file import METRICS_FILE, drop_later_metrics, read_metrics, repair_metrics
-from zip_keras.utils.environment import versions
+from zip_keras.utils.environment import environment
 from zip_keras.utils.files import atomic_write
 from zip_keras.utils.locks import FolderLock
 
@@ -223,16 +222,7 @@ class RunFolder:
             )
 
     def _note_environment(self, config: ExperimentConfig, images: str) -> None:
-        start = {
-            "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-            "command": sys.argv,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-            "versions": versions(),
-            "seed": config.train.seed,
-            "images": images,
-        }
+        start = {**environment(), "seed": config.train.seed, "images": images}
         _write(self.path / ENVIRONMENT_FILE, json.dumps([*read_starts(self.path), start], indent=1))
 
 

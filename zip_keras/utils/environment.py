@@ -1,10 +1,18 @@
-"""Where a number was measured, without naming anybody's machine. Without TensorFlow."""
+"""Where a number was measured, without naming anybody's machine, and what made an output. Without TensorFlow."""
 
+import json
 import os
 import platform
+import sys
+import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from zip_keras.utils.files import atomic_write
+
+ENVIRONMENT_FILE = "environment.json"
 PACKAGES = ("zip-keras", "tensorflow", "keras", "numpy", "tf-models-official")
 
 # The newest of these that the processor has says what its vector units can do; names of Linux's /proc/cpuinfo.
@@ -16,6 +24,39 @@ _VECTOR_UNITS = {
     "avx": "AVX",
     "asimd": "NEON",
 }
+
+
+def environment() -> dict[str, Any]:
+    """What this process is: `time`, `command`, `python`, `machine`, `cores`, `versions`."""
+    return {
+        "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "versions": versions(),
+    }
+
+
+def note_environment(output: str | Path, made_by: Mapping[str, Any]) -> Path:
+    """Writes beside an output what made it: `NAME.environment.json` for a file, `environment.json` into a folder.
+
+    Args:
+        output: the file or folder that was written.
+        made_by: what the output depends on, json values: the options with their defaults, the model, the seed.
+
+    Returns:
+        the file.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    output = Path(output)
+    file = output / ENVIRONMENT_FILE if output.is_dir() else output.with_name(f"{output.stem}.{ENVIRONMENT_FILE}")
+    with atomic_write(file) as unfinished:
+        content = {**environment(), "made_by": dict(made_by)}
+        unfinished.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+    return file
 
 
 def versions() -> dict[str, str]:
