@@ -6,7 +6,7 @@ import pytest
 import zip_keras
 from tests.models.test_detectors import one_stage, spread, two_stage
 from tests.page.conftest import BOXES
-from tests.training.tiny import TINY_MODEL
+from tests.tiny_backbone import TINY_MODEL
 from zip_keras.config import DetectionConfig
 from zip_keras.models.detector import Detector
 from zip_keras.page.loading import open_model, page_detector, page_proposer
