@@ -72,3 +72,12 @@ def test_training_starts_from_a_preset_by_its_name(small_proposer, tmp_path, mon
     monkeypatch.setattr(presets, "FOLDER", tmp_path)
     assert presets.weights_file("small") == str(tmp_path / "small" / presets.WEIGHTS_FILE)
     assert presets.weights_file("other.npz") == "other.npz"
+
+
+def test_a_head_of_resnet_needs_two_stages_and_their_width(tmp_path):
+    weights = f"train.head_weights={tmp_path / 'resnet.npz'}"
+    with pytest.raises(UserError, match=r"train\.head_weights.* set detector\.kind=two_stage"):
+        build_network(tiny_config(tmp_path, weights))
+    narrow = ["detector.kind=two_stage", "detector.head.width=16", "detector.head.blocks=[1,1]"]
+    with pytest.raises(UserError, match=r"resnet\.npz: blocks of ResNet-101 fit a head with"):
+        build_network(tiny_config(tmp_path, weights, *narrow), class_names=("thing",))

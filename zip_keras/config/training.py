@@ -34,6 +34,8 @@ class TrainConfig:
             when `weights` fills the whole network, which is then fine-tuned.
         evaluate_images: validation images of an evaluation during training; 0 = all.
         weights: starts from this `.npz` or `.keras` file or preset where names and shapes agree; None = from scratch.
+        head_weights: file of ResNet-101, from which the blocks of the head of a detector of two stages start (paper:
+            res4b15 to res4b20, res5a to res5c); see docs/detection.md.
         freeze: names of the backbone's blocks to keep fixed, from its input on; "backbone" freezes all of it.
         keep_checkpoints: besides the best.
     """
@@ -61,6 +63,7 @@ class TrainConfig:
     evaluate_start: bool | None = None
     evaluate_images: int = 0
     weights: str | None = None
+    head_weights: str | None = None
     freeze: str | None = None
     keep_checkpoints: int = 2
 

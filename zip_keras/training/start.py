@@ -8,11 +8,13 @@ import keras
 from zip_keras.backbones import get_backbone
 from zip_keras.config import ExperimentConfig
 from zip_keras.errors import UserError
+from zip_keras.models.two_stage import TwoStageNetwork
 from zip_keras.presets import weights_file
 from zip_keras.training.classifier_start import start_classes
 from zip_keras.training.networks import new_network
 from zip_keras.training.run_folder import say as tell
 from zip_keras.weights.npz import load_weights
+from zip_keras.weights.resnet import load_resnet_blocks
 
 
 def build_network(
@@ -43,6 +45,13 @@ def build_network(
         )
     network = new_network(config, class_names)
     whole = False
+    if settings.head_weights and load:
+        if not isinstance(network, TwoStageNetwork):
+            raise UserError(
+                "train.head_weights are for the head of a detector of two stages; set detector.kind=two_stage"
+            )
+        count = load_resnet_blocks(network.roi_head, settings.head_weights)
+        say(f"{settings.head_weights}: {count} convolutions of the head loaded")
     if settings.weights and load:
         report = load_weights(network, weights_file(settings.weights))
         say(f"{settings.weights}: {report}")
