@@ -18,6 +18,7 @@ DISTRIBUTION = {
     "grpc": "grpcio",
     "official": "tf-models-official",
     "orbit": "tf-models-official",
+    "sklearn": "scikit-learn",
     "tensorflow_datasets": "tensorflow-datasets",
     "yaml": "pyyaml",
 }

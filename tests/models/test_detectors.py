@@ -10,6 +10,7 @@ from zip_keras.config import (
     DetectionConfig,
     DetectorConfig,
     DetectorLossConfig,
+    ModelConfig,
     PostprocessConfig,
     RoIHeadConfig,
     RoITargetConfig,
@@ -27,18 +28,18 @@ PROPOSALS = PostprocessConfig(pre_nms_top_n=100, post_nms_top_n=50, thresholds=(
 RANKED = DetectionConfig(max_detections=12, pre_nms_top_n=100)
 
 
-def two_stage(**changes):
+def two_stage(model=TINY_MODEL, names=NAMES, **changes):
     keras.utils.set_random_seed(3)
     detector = DetectorConfig(
         kind="two_stage", head=HEAD, targets=RoITargetConfig(per_image=8, proposals=20), postprocess=RANKED, **changes
     )
-    return TwoStageNetwork(TINY_MODEL, TargetConfig(best_anchor_positive=True), None, detector, PROPOSALS, NAMES)
+    return TwoStageNetwork(model, TargetConfig(best_anchor_positive=True), None, detector, PROPOSALS, names)
 
 
-def one_stage(anchors="sampled"):
+def one_stage(anchors="sampled", model=TINY_MODEL, names=NAMES):
     keras.utils.set_random_seed(3)
     detector = DetectorConfig(kind="one_stage", loss=DetectorLossConfig(anchors=anchors), postprocess=RANKED)
-    return OneStageNetwork(TINY_MODEL, TargetConfig(best_anchor_positive=True), detector, NAMES)
+    return OneStageNetwork(model, TargetConfig(best_anchor_positive=True), detector, names)
 
 
 def spread(network):
@@ -190,6 +191,51 @@ def test_a_loss_depends_on_nothing_but_the_image(networks, batch):
         assert float(alone[0]) == pytest.approx(float(whole[1]), rel=1e-4)
 
 
+def test_its_own_proposals_given_are_classified_as_before(networks, images):
+    """At the image's own size, so that nothing is resized; a place without an area is no proposal."""
+    network = networks["two_stage"]
+    detector = Detector(network, short_sides=None)
+    found = network.proposals(network(images.astype("float32")), 60, 80)
+    assert_same(as_arrays(detector.classify(images, found.boxes, found.levels)), as_arrays(detector(images)), atol=1e-3)
+
+    flipped = detector.with_options(flip=True)
+    boxes = ops.convert_to_numpy(found.boxes)
+    mirrored = boxes[..., [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, 80, 0, 80]
+    one = as_arrays(flipped.classify(images, boxes, found.levels))
+    other = as_arrays(flipped.classify(images[:, :, ::-1], mirrored, found.levels))
+    np.testing.assert_allclose(other["scores"], one["scores"], atol=1e-4)
+    assert not np.array_equal(one["scores"], as_arrays(detector(images))["scores"])
+
+
+def test_a_given_box_without_a_level_gets_that_of_its_size(networks):
+    """Scales 8, 12 on level 1; 24, 32 on level 2; 48, 64 on level 3: they meet at 17 and at 39 pixels."""
+    sides = np.array([5, 16, 18, 38, 40, 90, 16, 0], "float32")
+    boxes = np.stack([sides * 0, sides * 0, sides, sides], axis=-1)[None]
+    levels = np.array([[0, 0, 0, 0, 0, 0, 3, 0]], "int32")
+    given = networks["two_stage"].given_proposals(boxes, levels)
+    assert ops.convert_to_numpy(given.levels)[0, :7].tolist() == [1, 1, 2, 2, 3, 3, 3]
+    assert ops.convert_to_numpy(given.valid)[0].tolist() == [True] * 7 + [False]
+
+
+def test_losses_of_given_proposals(networks, batch):
+    """The network's own, given as targets, give the loss that they give without; others give another one."""
+    network = networks["two_stage"]
+    images, y = batch(np.random.default_rng(5), size=(64, 96))
+    outputs = network(images, training=False)
+    found = network.training_proposals(y, outputs, 64, 96)
+    own = {**y, "proposals": found.boxes, "proposal_levels": found.levels}
+    other = {**own, "proposals": found.boxes + 6.0 * ops.cast(found.valid, "float32")[..., None]}
+    plain, given, moved = (network.image_losses(images, t, outputs, training=False) for t in (y, own, other))
+    for name in ("roi_classification", "roi_box", "roi_positives"):
+        np.testing.assert_allclose(given[name], plain[name], rtol=1e-5, err_msg=name)
+    assert not np.allclose(moved["roi_classification"], plain["roi_classification"], rtol=1e-3)
+
+
+def test_one_stage_takes_no_proposals(detectors, images):
+    with pytest.raises(UserError, match="one stage takes no proposals"):
+        detectors["one_stage"].classify(images, np.zeros((3, 1, 4)))
+
+
 def test_roi_head_gives_the_same_in_both_forms(monkeypatch):
     """Level by level on TensorFlow, all RoIs from all maps elsewhere; one level has no RoI."""
     head = RoIHead(2, (1, 2, 3), (8, 16, 32), pool_size=3, width=8, blocks=(1, 1))
@@ -226,6 +272,32 @@ def test_mixed_precision_keeps_boxes_and_losses_in_float32(batch):
     found = network.candidates(outputs, 64, 96, 10)
     assert keras.backend.standardize_dtype(found.boxes.dtype) == "float32"
     assert keras.backend.standardize_dtype(outputs["maps"][0].dtype) == "bfloat16"
+
+
+SOURCES = {
+    1: ("backbone_3b", "zoom_in_3a", "backbone_3a", "zoom_in_3b"),
+    2: ("backbone_4d", "zoom_in_4e", "backbone_4c", "zoom_in_4d"),
+}
+
+
+@both
+def test_extension_e_widens_what_is_pooled_and_scored(kind, images):
+    """Four map sources a level (docs/method.md), F3 alone on level 3."""
+    model = ModelConfig(width=0.0625, head_channels=8, attention_sources=4, anchors=TINY_MODEL.anchors)
+    network = two_stage(model=model) if kind == "two_stage" else one_stage(model=model)
+    zoom = network.proposal_network if kind == "two_stage" else network
+    widths = {name: zoom.get_layer(name).output.shape[-1] for names in SOURCES.values() for name in names}
+    expected = [sum(widths[name] for name in names) for names in SOURCES.values()]
+    expected.append(zoom.get_layer("backbone_5b").output.shape[-1])
+    if kind == "two_stage":
+        found = [layer.kernel.shape[0] for layer in network.roi_head.convolutions]
+    else:
+        found = [network.get_layer(f"class_head_{level}").input.shape[-1] for level in (1, 2, 3)]
+    assert found == expected
+    assert len(set(expected)) == 3
+    answer = as_arrays(Detector(spread(network), short_sides=64, long_side=96)(images[:1]))
+    assert answer["valid"].all()
+    assert np.isfinite(answer["boxes"]).all()
 
 
 def test_a_detector_needs_classes():

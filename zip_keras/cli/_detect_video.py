@@ -37,6 +37,8 @@ def checked_video(arguments: argparse.Namespace) -> str | None:
         return None
     if len(arguments.paths) > 1:
         raise UserError(f"{videos[0]}: a video needs an output of its own; run one command for each")
+    if arguments.proposals:
+        raise UserError("--proposals is for images; a proposal file has no frames of a video")
     if arguments.pictures:
         raise UserError("--pictures draws images; --video FILE.mp4 draws a video")
     if arguments.video:

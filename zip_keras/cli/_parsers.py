@@ -14,6 +14,7 @@ GROUPS = {
     },
     "train": {
         "train": "train a network, from a config or from the default recipe",
+        "boost": "replace a detector's class scores by AdaBoost on its features",
         "measure": "measure a trained run: recall, parameters, GFLOPs, time",
         "ablate": "train and measure a table of configs with several seeds",
         "plot_runs": "draw the training curves of runs",

@@ -1,7 +1,7 @@
 """`zip-keras detect`: writes the objects of images and videos with their classes."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +9,10 @@ import numpy as np
 
 from zip_keras.cli import _options
 from zip_keras.cli._detect_video import checked_video, detect_video
-from zip_keras.cli._paths import check_output_file, check_output_folder
+from zip_keras.cli._paths import check_input_file, check_output_file, check_output_folder
 from zip_keras.cli._resumable import Predict, ResumablePrediction
+from zip_keras.data.given import GivenProposals
+from zip_keras.errors import UserError
 from zip_keras.inference.inputs import ImageFile, find_images
 from zip_keras.inference.model_files import find_model
 from zip_keras.plots.detections import LABELLED_SCORE
@@ -22,6 +24,7 @@ from zip_keras.utils.startup import start_tensorflow
 
 if TYPE_CHECKING:
     from zip_keras.inference.detectors import DetectorRunner
+    from zip_keras.models.detector import Detector
 
 DESCRIPTION = """\
 Writes the detections of images, boxes in their own pixels with scores and classes. PATH is an image, a folder (with its
@@ -40,6 +43,7 @@ EXAMPLES = """\
   zip-keras detect data/bccd:test --model runs/bccd_two_stage --output detections.json --max-detections 100
   zip-keras detect photos/ --model exported/cells --output detections.npz --score-threshold 0.5
   zip-keras detect street.mp4 --model runs/bccd_two_stage --output detections.json --video drawn.mp4 --every 5
+  zip-keras detect data/bccd:test --model runs/bccd_two_stage --proposals search.json --output detections.json
 """
 
 
@@ -60,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scales", type=positive, nargs="+", metavar="PIXELS", help="short side or sides of the image")
     group.add_argument("--long-side", type=positive, metavar="PIXELS", help="cap of the longer side at every scale")
     group.add_argument("--flip", action="store_true", default=None, help="flip test-time augmentation")
+    group.add_argument(
+        "--proposals",
+        metavar="FILE",
+        help="classify the boxes of a proposal file (json, csv, npz, parquet) instead of the detector's own proposals; "
+        "for detectors of two stages and images",
+    )
     group = parser.add_argument_group("pictures and videos")
     group.add_argument("--pictures", metavar="DIR", help="also draw labelled boxes into DIR/IMAGE_ID.jpg")
     group.add_argument(
@@ -81,6 +91,8 @@ def run(arguments: argparse.Namespace) -> None:
     check_output_folder("--pictures", arguments.pictures)
     if arguments.pictures:
         optional_import("PIL.Image", "--pictures", "train")
+    if arguments.proposals:
+        check_input_file("--proposals", arguments.proposals)
     video = checked_video(arguments)
     model = find_model(arguments.model)
     made_by = _made_by(model, arguments)
@@ -95,11 +107,12 @@ def run(arguments: argparse.Namespace) -> None:
         detect = _load(arguments)
         from zip_keras.inference.detectors import add_detections
 
+        given = _given_proposals(arguments.proposals, images, detect.detector)
         names = ", ".join(f"{number} {name}" for number, name in enumerate(detect.class_names, 1))
         print(f"category_id: {names}")
 
         def predict(image: ImageFile, pixels: np.ndarray) -> ImagePredictions:
-            found = detect(pixels)
+            found = detect(pixels, given(image, pixels))
             if arguments.pictures:
                 work.save_picture(image, _picture(pixels, found, detect.class_names, arguments.pictures_score))
             one = Predictions()
@@ -125,10 +138,34 @@ def _load(arguments: argparse.Namespace) -> "DetectorRunner":
     return open_detector(arguments.model, options)
 
 
+def _given_proposals(
+    file: str | None, images: Sequence[ImageFile], detector: "Detector | None"
+) -> Callable[[ImageFile, np.ndarray], GivenProposals | None]:
+    """The proposals of an image in the file, as many as the detector takes of its own; None without a file."""
+    from zip_keras.inference.given_proposals import check_inside, read_given_proposals
+    from zip_keras.models.two_stage import TwoStageNetwork
+
+    if file is None:
+        return lambda image, pixels: None
+    if detector is None or not isinstance(detector.network, TwoStageNetwork):
+        raise UserError("--proposals: needs a detector of two stages: run folder, .keras file, preset or SavedModel")
+    network = detector.network
+    count = (detector.proposal_config or network.proposal_config).max_proposals
+    ids = [image.image_id for image in images]
+    of_image = dict(zip(ids, read_given_proposals(file, ids, count), strict=True))
+
+    def given(image: ImageFile, pixels: np.ndarray) -> GivenProposals:
+        check_inside(file, image.image_id, pixels.shape[:2], of_image[image.image_id])
+        return of_image[image.image_id]
+
+    return given
+
+
 def _made_by(model: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """All that the boxes and the picture of an image depend on."""
     names = ("max_detections", "score_threshold", "scales", "long_side", "flip", "pictures_score")
-    return {"model": files_of(model), **{name: getattr(arguments, name) for name in names}}
+    given = files_of(arguments.proposals) if arguments.proposals else None
+    return {"model": files_of(model), "proposals": given, **{name: getattr(arguments, name) for name in names}}
 
 
 def _picture(pixels: np.ndarray, found: dict[str, np.ndarray], class_names: Sequence[str], least: float) -> Any:

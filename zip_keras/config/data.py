@@ -15,6 +15,8 @@ class DataConfig:
 
     Attributes:
         train, val: data set specs, see docs/ARCHITECTURE.md.
+        train_proposals, val_proposals: proposal files of these images, of any method, from which the second stage of a
+            detector learns and on which it is measured, instead of its own network's; for `detector.train` "second".
         train_images: only the first so many training images; 0 = all.
         unseen_classes: classes whose objects training does not see, as if nobody had annotated them (paper Table 5).
             The network learns background there. Class names and numbers stay. Validation also measures objects of the
@@ -39,6 +41,8 @@ class DataConfig:
 
     train: str = ""
     val: str = ""
+    train_proposals: str = ""
+    val_proposals: str = ""
     train_images: int = 0
     unseen_classes: tuple[str, ...] = ()
     on_defect: Literal["error", "skip", "clip"] = "error"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from zip_keras.config.checks import require
 from zip_keras.config.data import DataConfig
 from zip_keras.config.detector import DetectorConfig
 from zip_keras.config.learning import LossConfig, TargetConfig
@@ -21,3 +22,19 @@ class ExperimentConfig:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self):
+        data, detector = self.data, self.detector
+        if not (data.train_proposals or data.val_proposals):
+            return
+        require(
+            detector.kind == "two_stage" and detector.train == "second",
+            "data.train_proposals and data.val_proposals are for the second stage of a detector alone; set "
+            "detector.kind=two_stage detector.train=second",
+        )
+        require(bool(data.train_proposals), "data.val_proposals is set and data.train_proposals is not; set both")
+        require(
+            bool(data.val_proposals) or not data.val,
+            "data.train_proposals is set and data.val_proposals is not; the validation images need proposals of the "
+            "same method",
+        )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from zip_keras.data.given import GivenProposals
 from zip_keras.data.records import ImageRecord
 from zip_keras.errors import UserError
 from zip_keras.inference.keras_file import keras_file_of, load_keras_file
@@ -85,6 +86,13 @@ def with_detection_options(
     )
 
 
+_GIVEN_SPECS = [
+    tf.TensorSpec([1, None, None, 3], tf.uint8),
+    tf.TensorSpec([1, None, 4], tf.float32),
+    tf.TensorSpec([1, None], tf.int32),
+]
+
+
 @dataclasses.dataclass(frozen=True)
 class DetectionOptions:
     """Changes to a detector's answer, see `with_detection_options`; None keeps what it has."""
@@ -104,6 +112,7 @@ class DetectorRunner:
         runtime: uint8 `[1, H, W, 3]` -> what a `Detector` returns.
         class_names: in the order of their numbers.
         shorter: what is left out of the runtime's answer: `max_detections` and `score_threshold`.
+        detector: behind the runtime; None where it has none in Keras. With `GivenProposals` it classifies these.
     """
 
     def __init__(
@@ -111,13 +120,24 @@ class DetectorRunner:
         runtime: Callable[[np.ndarray], Mapping[str, Any]],
         class_names: Sequence[str],
         shorter: DetectionOptions = DetectionOptions(),
+        detector: Detector | None = None,
     ):
+        self.detector = detector
+        self._classify = None if detector is None else tf.function(detector.classify, input_signature=_GIVEN_SPECS)
         self._runtime, self.class_names, self._shorter = runtime, tuple(class_names), shorter
 
-    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        found = {name: np.asarray(values)[0] for name, values in self._runtime(image[None]).items()}
+    def __call__(self, image: np.ndarray, given: GivenProposals | None = None) -> dict[str, np.ndarray]:
+        outputs = self._runtime(image[None]) if given is None else self._of_given(image, given)
+        found = {name: np.asarray(values)[0] for name, values in outputs.items()}
         valid = found.pop("valid") & (found["scores"] >= (self._shorter.score_threshold or 0.0))
         return {name: values[valid][: self._shorter.max_detections] for name, values in found.items()}
+
+    def _of_given(self, image: np.ndarray, given: GivenProposals) -> Mapping[str, Any]:
+        if self._classify is None:
+            raise UserError("proposals of a file need a run folder, .keras file, preset or SavedModel of a detector")
+        missing = int(not len(given))  # one place without an area: networks need a box
+        boxes, levels = np.pad(given.boxes, ((0, missing), (0, 0))), np.pad(given.levels, (0, missing))
+        return self._classify(*(tf.convert_to_tensor(x[None]) for x in (image, boxes, levels)))
 
 
 def open_detector(model: Detector | str | Path, options: DetectionOptions | None = None) -> DetectorRunner:
@@ -152,22 +172,30 @@ def compile_detector(detector: Detector) -> DetectorRunner:
     traced = tf.function(
         lambda images: detector(images, training=False), input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)]
     )
-    return DetectorRunner(lambda images: traced(tf.convert_to_tensor(images)), detector.class_names)
+    return DetectorRunner(lambda images: traced(tf.convert_to_tensor(images)), detector.class_names, detector=detector)
 
 
 def detect_records(
-    detect: Callable[[np.ndarray], dict[str, np.ndarray]], records: Iterable[ImageRecord], name: str = "detections"
+    detect: Callable[..., dict[str, np.ndarray]],
+    records: Iterable[ImageRecord],
+    name: str = "detections",
+    proposals: Sequence[GivenProposals] | None = None,
 ) -> Predictions:
-    """The detections of every record, in pixels of its image; `detect` is what `compile_detector` returns.
+    """The detections of every record, in pixels of its image.
+
+    Args:
+        detect: what `compile_detector` returns.
+        proposals: of each record, instead of the network's.
 
     Raises:
         UserError: an image is missing or broken.
     """
     detections = Predictions(name)
-    for record, image in load_images(records):
+    for number, (record, image) in enumerate(load_images(records)):
         if isinstance(image, UserError):
             raise image
-        add_detections(detections, record.image_id, detect(image))
+        found = detect(image) if proposals is None else detect(image, proposals[number])
+        add_detections(detections, record.image_id, found)
     return detections
 
 

@@ -26,7 +26,8 @@ class RoIHead(keras.layers.Layer):
     Call it with `maps` (of each level `[B, H_m, W_m, C_m]`), `boxes` float32 `[B, R, 4]` in pixels and `levels` int32
     `[B, R]`; it gives `(logits [B, R, C + 1], deltas [B, R, C, 4])`, float32 whatever the compute type, background
     first, deltas in units of `zip_keras.losses.roi.DELTA_STDDEVS`. An RoI of no level among `map_levels` counts as one
-    of the first.
+    of the first. With `with_features=True` it also gives `features` float32 `[B, R, F]`: the global mean of every
+    block's output, one after the other, F = `num_features`. Boosting learns from them.
 
     Args:
         num_classes: C, without background.
@@ -80,16 +81,28 @@ class RoIHead(keras.layers.Layer):
             layer.build((None, shape[-1]))
         super().build(maps_shape)
 
-    def call(self, maps, boxes, levels, training=None):
+    @property
+    def num_features(self) -> int:
+        """F, the widths of all blocks together; of a head without blocks its width."""
+        return sum(block.filters for block in self.bottlenecks) or self.width
+
+    def call(self, maps, boxes, levels, training=None, with_features=False):
         batch, count = ops.shape(boxes)[:2]
         x = self._pooled(maps, boxes, levels)
         x = ops.relu(self.normalisation(x, training=training))
+        outputs = []
         for block in self.bottlenecks:
             x = block(x, training=training)
-        x = ops.mean(ops.cast(x, "float32"), axis=(1, 2))
-        logits, deltas = self.score(x), self.deltas(x)
+            outputs.append(x)
+        pooled = ops.mean(ops.cast(x, "float32"), axis=(1, 2))
         classes = self.num_classes
-        return ops.reshape(logits, (batch, count, classes + 1)), ops.reshape(deltas, (batch, count, classes, 4))
+        logits = ops.reshape(self.score(pooled), (batch, count, classes + 1))
+        deltas = ops.reshape(self.deltas(pooled), (batch, count, classes, 4))
+        if not with_features:
+            return logits, deltas
+        earlier = [ops.mean(ops.cast(output, "float32"), axis=(1, 2)) for output in outputs[:-1]]
+        features = ops.concatenate([*earlier, pooled], axis=-1)
+        return logits, deltas, ops.reshape(features, (batch, count, self.num_features))
 
     def _pooled(self, maps, boxes, levels):
         """Every RoI pooled from the map of its level, and its level's convolution: `[B * R, size, size, width]`."""
@@ -129,12 +142,10 @@ class RoIHead(keras.layers.Layer):
     def _levels(self, maps):
         return zip(self.map_levels, maps, self.strides, self.convolutions, strict=True)
 
-    def compute_output_spec(self, maps, boxes, levels, training=None):
-        batch, count = boxes.shape[:2]
-        return (
-            keras.KerasTensor((batch, count, self.num_classes + 1), "float32"),
-            keras.KerasTensor((batch, count, self.num_classes, 4), "float32"),
-        )
+    def compute_output_spec(self, maps, boxes, levels, training=None, with_features=False):
+        shapes = [(self.num_classes + 1,), (self.num_classes, 4), (self.num_features,)]
+        specs = tuple(keras.KerasTensor((*boxes.shape[:2], *shape), "float32") for shape in shapes)
+        return specs if with_features else specs[:2]
 
     def get_config(self):
         names = ("num_classes", "map_levels", "strides", "pooling", "pool_size", "width", "blocks", "normalise")

@@ -6,11 +6,14 @@ import keras
 from keras import ops
 
 from zip_keras.config import DetectionConfig, PostprocessConfig, from_dict, to_dict
+from zip_keras.errors import UserError
 from zip_keras.layers.registry import serializable
 from zip_keras.layers.resizing import ShortSideResizing
+from zip_keras.models.boosting import TreeEnsemble
 from zip_keras.models.detections import ClassifiedBoxes, rank_detections
 from zip_keras.models.one_stage import OneStageNetwork
 from zip_keras.models.two_stage import TwoStageNetwork
+from zip_keras.ops import boxes as box_ops
 
 
 @serializable
@@ -33,6 +36,7 @@ class Detector(keras.Model):
         proposals: of two stages, another ranking of the proposals than the network's own, `PostprocessConfig` or its
             dict.
         short_sides, long_side, flip: as of `Proposer`.
+        ensemble: of two stages, a `TreeEnsemble` whose scores take the place of the second stage's.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Detector(keras.Model):
         short_sides: int | Sequence[int | None] | None = 600,
         long_side: int = 1000,
         flip: bool = False,
+        ensemble: TreeEnsemble | None = None,
         **kwargs,
     ):
         super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
@@ -53,6 +58,9 @@ class Detector(keras.Model):
         self.proposal_config = None if proposals is None else _as(PostprocessConfig, proposals)
         if self.proposal_config is not None and not isinstance(network, TwoStageNetwork):
             raise ValueError("proposals are ranked by a network of two stages alone")
+        if ensemble is not None:
+            _check_ensemble(ensemble, network)
+        self.ensemble = ensemble
         self.short_sides = tuple(short_sides) if isinstance(short_sides, Sequence) else (short_sides,)
         self.long_side, self.flip = long_side, flip
         self.resizings = [
@@ -67,9 +75,31 @@ class Detector(keras.Model):
         return self.network.class_names
 
     def call(self, images, training=False):
+        return self._detect(images)
+
+    def classify(self, images, proposals, levels=None):
+        """The objects among proposals of another method, as the dictionary of a call.
+
+        Args:
+            images: as of a call.
+            proposals: float `[B, R, 4]`, pixels of the images; they are clipped to them. Places without an area hold no
+                proposal.
+            levels: int32 `[B, R]`, the level whose map each is pooled from; 0, or None, decides by its size at each
+                scale, see `TwoStageNetwork.given_proposals`.
+
+        Raises:
+            UserError: the detector has one stage, which takes no proposals.
+        """
+        if not isinstance(self.network, TwoStageNetwork):
+            raise UserError("a detector of one stage takes no proposals; train one with detector.kind=two_stage")
+        proposals = ops.cast(proposals, "float32")
+        levels = ops.zeros_like(proposals[..., 0], dtype="int32") if levels is None else levels
+        return self._detect(images, (proposals, levels))
+
+    def _detect(self, images, given=None):
         _, height, width, _ = ops.shape(images)
         inputs = self.network_inputs(images)
-        return self.answer([self.network(x, training=False) for x in inputs], inputs, height, width)
+        return self.answer([self.network(x, training=False) for x in inputs], inputs, height, width, given)
 
     def network_inputs(self, images) -> list:
         """The images at every scale, with `flip` each followed by its mirror image: float32 `[B, H', W', 3]`."""
@@ -77,28 +107,37 @@ class Detector(keras.Model):
         resized = [resizing(images) for resizing in self.resizings]
         return [x for own in resized for x in ((own, ops.flip(own, axis=2)) if self.flip else (own,))]
 
-    def answer(self, outputs, inputs, height, width) -> dict:
+    def answer(self, outputs, inputs, height, width, given=None) -> dict:
         """Everything that follows the network; arguments as of `Proposer.postprocess`."""
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-        runs = [self._candidates(*run, height, width) for run in zip(outputs, inputs, strict=True)]
-        if self.flip:
-            swap = ops.stack([ops.zeros_like(width), width, ops.zeros_like(width), width])
-            for i, mirrored in list(enumerate(runs))[1::2]:
-                back = swap + ops.stack([1.0, -1.0, 1.0, -1.0]) * ops.take(mirrored.boxes, (0, 3, 2, 1), axis=-1)
-                runs[i] = mirrored._replace(boxes=back)
+        if given is not None:
+            given = (box_ops.clip(given[0], height, width), given[1])
+        runs = []
+        for i, run in enumerate(zip(outputs, inputs, strict=True)):
+            if self.flip and i % 2:
+                flipped = None if given is None else (_mirrored(given[0], width), given[1])
+                mirrored = self._candidates(*run, height, width, flipped)
+                runs.append(mirrored._replace(boxes=_mirrored(mirrored.boxes, width)))
+            else:
+                runs.append(self._candidates(*run, height, width, given))
         candidates = ClassifiedBoxes(*(ops.concatenate(parts, axis=1) for parts in zip(*runs, strict=True)))
         found = rank_detections(candidates, height, width, len(self.class_names), self.postprocess_config)
         return found._asdict()
 
-    def _candidates(self, outputs, resized, height, width) -> ClassifiedBoxes:
-        """The network's answer about one scale, in pixels of the image."""
+    def _candidates(self, outputs, resized, height, width, given) -> ClassifiedBoxes:
+        """The network's answer about one scale, in pixels of the image, as `given` boxes and levels are."""
         _, resized_height, resized_width, _ = ops.shape(resized)
+        y, x = height / ops.cast(resized_height, "float32"), width / ops.cast(resized_width, "float32")
+        scale = ops.stack([y, x, y, x])
         options = {} if self.proposal_config is None else {"proposals": self.proposal_config}
+        if given is not None:
+            options["given"] = self.network.given_proposals(given[0] / scale, given[1])
+        if self.ensemble is not None:
+            options["ensemble"] = self.ensemble
         found = self.network.candidates(
             outputs, resized_height, resized_width, self.postprocess_config.pre_nms_top_n, **options
         )
-        y, x = height / ops.cast(resized_height, "float32"), width / ops.cast(resized_width, "float32")
-        return found._replace(boxes=found.boxes * ops.stack([y, x, y, x]))
+        return found._replace(boxes=found.boxes * scale)
 
     def compute_output_spec(self, images, training=False):
         batch, count = images.shape[0], self.postprocess_config.max_detections
@@ -112,13 +151,14 @@ class Detector(keras.Model):
 
     def with_options(self, **changes) -> "Detector":
         """A detector with the same network and other constructor arguments; those not named stay as they are."""
-        return Detector(self.network, **{**self._options(), **changes})
+        return Detector(self.network, **{"ensemble": self.ensemble, **self._options(), **changes})
 
     def get_config(self):
-        return {"network": keras.saving.serialize_keras_object(self.network), **self._options()}
+        parts = {"network": self.network, "ensemble": self.ensemble}
+        return {**{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}, **self._options()}
 
     def _options(self) -> dict:
-        """The arguments of the constructor but for the network, as plain values."""
+        """The arguments of the constructor but for network and ensemble, as plain values."""
         return {
             "name": self.name,
             "postprocess": to_dict(self.postprocess_config),
@@ -134,7 +174,26 @@ class Detector(keras.Model):
         network = keras.saving.deserialize_keras_object(config.pop("network"), custom_objects=custom_objects)
         if not isinstance(network, (TwoStageNetwork, OneStageNetwork)):
             raise ValueError(f"a Detector's network must be one of one or two stages, not {type(network).__name__}")
-        return cls(network, **config)
+        ensemble = keras.saving.deserialize_keras_object(config.pop("ensemble", None), custom_objects=custom_objects)
+        return cls(network, ensemble=ensemble, **config)
+
+
+def _mirrored(boxes, width):
+    """Boxes `[..., 4]` of the mirrored image of `width` pixels; twice is none."""
+    zero = ops.zeros_like(width)
+    swap = ops.stack([zero, width, zero, width])
+    return swap + ops.stack([1.0, -1.0, 1.0, -1.0]) * ops.take(boxes, (0, 3, 2, 1), axis=-1)
+
+
+def _check_ensemble(ensemble, network) -> None:
+    if not isinstance(network, TwoStageNetwork) or not isinstance(ensemble, TreeEnsemble):
+        raise ValueError("an ensemble must be a TreeEnsemble, and its network one of two stages")
+    wanted = (network.roi_head.num_features, len(network.class_names) + 1)
+    if (ensemble.num_features, ensemble.num_classes) != wanted:
+        raise ValueError(
+            f"the ensemble takes {ensemble.num_features} features and scores {ensemble.num_classes} classes; this "
+            f"network has {wanted[0]} and, with background, {wanted[1]}"
+        )
 
 
 def _as(cls, value):

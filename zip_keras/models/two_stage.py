@@ -13,10 +13,12 @@ from zip_keras.layers.registry import serializable
 from zip_keras.layers.roi_head import RoIHead
 from zip_keras.levels import STRIDES
 from zip_keras.losses.roi import decode_classes, roi_losses
+from zip_keras.models.boosting import TreeEnsemble
 from zip_keras.models.detections import ClassifiedBoxes, best_pairs
 from zip_keras.models.postprocess import RankedBoxes, postprocess
 from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.zoom import MirrorReport
+from zip_keras.ops.anchors import level_of_boxes
 from zip_keras.ops.nms import ABSENT
 from zip_keras.targets.rois import sample_rois
 
@@ -123,16 +125,49 @@ class TwoStageNetwork(keras.Model):
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
         return postprocess(boxes, scores, height, width, config, network.levels)
 
-    def candidates(self, outputs, height, width, count: int, proposals: PostprocessConfig | None = None):
+    def given_proposals(self, boxes, levels) -> RankedBoxes:
+        """The RoIs that boxes of another method are.
+
+        A box whose level is none of the network's (0: not known) belongs to the level whose anchors are nearest to it
+        in size, see `zip_keras.ops.anchors.level_of_boxes`.
+
+        Args:
+            boxes: float `[B, n, 4]`, pixels of the network's images; places without an area hold no box.
+            levels: int32 `[B, n]`.
+        """
+        boxes, levels = ops.cast(boxes, "float32"), ops.cast(levels, "int32")
+        valid = ops.all(boxes[..., 2:] > boxes[..., :2], axis=-1)
+        known = ops.any(levels[..., None] == ops.convert_to_tensor(self.levels, "int32"), axis=-1)
+        levels = ops.where(known, levels, level_of_boxes(boxes, self.config.anchors))
+        return RankedBoxes(boxes, ops.cast(valid, "float32"), valid, levels)
+
+    def candidates(
+        self,
+        outputs,
+        height,
+        width,
+        count: int,
+        proposals: PostprocessConfig | None = None,
+        given: RankedBoxes | None = None,
+        ensemble: TreeEnsemble | None = None,
+    ):
         """The best `count` pairs of box and class of each image, `ClassifiedBoxes` in pixels, unclipped.
 
         Args:
             outputs: what the network gave for images of `height` x `width` pixels.
             proposals: another ranking of the proposals than the network's own.
+            given: RoIs that take the place of the network's proposals, see `given_proposals`.
+            ensemble: gives the class scores in place of the second stage.
         """
-        found = self.proposals(outputs, height, width, proposals)
-        logits, deltas = self.roi_head(outputs["maps"], found.boxes, found.levels, training=False)
-        scores = ops.where(found.valid[..., None], ops.softmax(logits, axis=-1)[..., 1:], ABSENT)  # [B, R, C]
+        found = self.proposals(outputs, height, width, proposals) if given is None else given
+        rois = (outputs["maps"], found.boxes, found.levels)
+        if ensemble is None:
+            logits, deltas = self.roi_head(*rois, training=False)
+            scores = ops.softmax(logits, axis=-1)
+        else:
+            logits, deltas, features = self.roi_head(*rois, training=False, with_features=True)
+            scores = ensemble.class_scores(features, ops.softmax(logits, axis=-1))
+        scores = ops.where(found.valid[..., None], scores[..., 1:], ABSENT)  # [B, R, C]
         scores, rois, classes = best_pairs(scores, count)
         of_roi = ops.take_along_axis(decode_classes(deltas, found.boxes), rois[..., None, None], axis=1)  # [B, K, C, 4]
         boxes = ops.squeeze(ops.take_along_axis(of_roi, classes[..., None, None], axis=2), axis=2)
@@ -142,7 +177,8 @@ class TwoStageNetwork(keras.Model):
         """The losses of every image, before any mean.
 
         Args:
-            images, targets, outputs: as of `ProposalNetwork.image_losses`.
+            images, targets, outputs: as of `ProposalNetwork.image_losses`. Where the targets hold `proposals` float32
+                `[B, n, 4]` and `proposal_levels` int32 `[B, n]`, these are the RoIs, see `given_proposals`.
             training: whether batch normalisation of the second stage looks at the batch.
 
         Returns:
@@ -151,7 +187,7 @@ class TwoStageNetwork(keras.Model):
         """
         _, height, width, _ = ops.shape(images)
         result = self.proposal_network.image_losses(images, targets, outputs) if self._trains_both else {}
-        found = self.proposals(outputs, height, width, self._training_proposals)
+        found = self.training_proposals(targets, outputs, height, width)
         config = self.detector_config
         sample = sample_rois(found.boxes, found.valid, found.levels, targets, config.targets, self.config.anchors)
         maps = outputs["maps"] if self._trains_both else keras.tree.map_structure(ops.stop_gradient, outputs["maps"])
@@ -162,13 +198,18 @@ class TwoStageNetwork(keras.Model):
         result["loss"] = result.get("loss", 0.0) + config.loss.weight * (classification + box)
         return result
 
-    @property
-    def _training_proposals(self) -> PostprocessConfig:
-        """Many proposals in score order: the list for small budgets, and voting, are for prediction."""
+    def training_proposals(self, targets, outputs, height, width) -> RankedBoxes:
+        """The proposals of which `sample_rois` draws: those in `targets`, else the network's; `image_losses` says more.
+
+        The network's are many in score order: the list for small budgets, and voting, are for prediction.
+        """
+        if "proposals" in targets:
+            return self.given_proposals(targets["proposals"], targets["proposal_levels"])
         config, count = self.proposal_config, self.detector_config.targets.proposals
-        return dataclasses.replace(
+        many = dataclasses.replace(
             config, thresholds=config.thresholds[:1], counts=(count,), max_proposals=count, vote_iou=None
         )
+        return self.proposals(outputs, height, width, many)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean over the batch's images of `image_losses` (Keras calls it from `fit` and `evaluate`).

@@ -123,12 +123,14 @@ def save_preset(model: "Proposer | Detector", folder: Path, description: str) ->
         description: one line.
 
     Raises:
-        UserError: a weight does not fit float16, or the folder cannot be written.
+        UserError: a weight does not fit float16, the model is boosted, or the folder cannot be written.
     """
     import keras
 
     from zip_keras.weights.npz import variables_by_path
 
+    if getattr(model, "ensemble", None) is not None:
+        raise UserError("a preset has no place for an ensemble of trees; save the detector that was boosted")
     arrays = {}
     for path, variable in variables_by_path(model.network).items():
         values = keras.ops.convert_to_numpy(variable).astype(np.float32)
@@ -141,7 +143,7 @@ def save_preset(model: "Proposer | Detector", folder: Path, description: str) ->
         "model_class": type(model).__name__,
         "network_class": type(model.network).__name__,
         "network": {name: value for name, value in model.network.get_config().items() if name != "name"},
-        "model": {name: value for name, value in model.get_config().items() if name != "network"},
+        "model": {name: value for name, value in model.get_config().items() if name not in ("network", "ensemble")},
         "versions": versions(),
     }
     with atomic_write(folder / WEIGHTS_FILE) as unfinished, open(unfinished, "wb") as stream:

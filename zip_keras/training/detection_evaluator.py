@@ -1,7 +1,10 @@
 """Measures a detector during training: COCO AP, pictures, statistics of the attention."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from zip_keras.data.given import GivenProposals
 from zip_keras.evaluation.average_precision import class_numbers, group_numbers, twelve_numbers
 from zip_keras.evaluation.detection_matching import match_detections
 from zip_keras.evaluation.protocols import AREA_RANGES
@@ -13,13 +16,22 @@ NUMBERS = ("AP50", "AP", "AP75", "AP-S", "AP-M", "AP-L")
 
 
 class DetectionEvaluator(RecallEvaluator):
-    """COCO AP of the weights that its detector has at the time; the arguments are those of `RecallEvaluator`."""
+    """COCO AP of the weights that its detector has at the time.
+
+    Args:
+        proposals: of each validation image, instead of the network's; None: the network's.
+        others: those of `RecallEvaluator`.
+    """
+
+    def __init__(self, *others, proposals: Sequence[GivenProposals] | None = None):
+        self.proposals = proposals
+        super().__init__(*others)
 
     def make_runner(self):
         return compile_detector(self.proposer)
 
     def predict(self) -> Predictions:
-        return detect_records(self._runner, self.progress(self.dataset.records))
+        return detect_records(self._runner, self.progress(self.dataset.records), proposals=self.proposals)
 
     def measure(self, found: Predictions) -> dict[str, float]:
         """The numbers of protocol `coco-ap`, and of the classes' split, that are defined on the data."""

@@ -13,9 +13,11 @@ import orbit
 import tensorflow as tf
 
 from zip_keras.config import ExperimentConfig
+from zip_keras.data.given import digest
 from zip_keras.data.pipeline.tf_data import training_batches
 from zip_keras.data.records import Dataset
 from zip_keras.errors import UserError
+from zip_keras.inference.given_proposals import open_given_proposals
 from zip_keras.models.detector import Detector
 from zip_keras.models.proposer import Proposer
 from zip_keras.training.averaging import WeightAverage
@@ -50,10 +52,11 @@ def train(config: ExperimentConfig, run_dir: str, resume: bool = False) -> dict[
     keras.config.set_dtype_policy(config.train.dtype)
     folder = RunFolder(run_dir, chief=is_chief(strategy))
     dataset, validation = open_data(config)
-    folder.open(config, resume, dataset.digest())
+    given = open_given_proposals(config, dataset, validation)
+    folder.open(config, resume, dataset.digest() + (digest(given[0]) if given[0] is not None else ""))
     try:
         with _interrupt_on_terminate():
-            return _Run(config, strategy, folder, dataset, validation).go()
+            return _Run(config, strategy, folder, dataset, validation, given).go()
     except (OSError, tf.errors.OpError) as error:
         raise _explain_writing(error, folder) or error from None
     finally:
@@ -64,8 +67,9 @@ def train(config: ExperimentConfig, run_dir: str, resume: bool = False) -> dict[
 class _Run:
     """The parts of one run, made in the order in which they depend on each other."""
 
-    def __init__(self, config, strategy, folder: RunFolder, dataset: Dataset, validation: Dataset | None):
+    def __init__(self, config, strategy, folder: RunFolder, dataset: Dataset, validation: Dataset | None, given):
         self.config, self.strategy, self.folder, self.dataset = config, strategy, folder, dataset
+        self.train_proposals, self.val_proposals = given
         settings = config.train
         with strategy.scope():
             # A checkpoint holds all weights.
@@ -166,15 +170,12 @@ class _Run:
             self.proposer = self._proposer()
             if validation is not None:
                 summaries = tf.summary.create_file_writer(str(self.folder.tensorboard / "validation"))
-                kind = RecallEvaluator if self.config.detector.kind == "none" else DetectionEvaluator
-                evaluator = kind(
-                    self.proposer,
-                    validation,
-                    summaries,
-                    self.global_step,
-                    self.progress.over,
-                    self.config.data.unseen_classes,
-                )
+                parts = (self.proposer, validation, summaries, self.global_step, self.progress.over)
+                unseen = self.config.data.unseen_classes
+                if self.config.detector.kind == "none":
+                    evaluator = RecallEvaluator(*parts, unseen)
+                else:
+                    evaluator = DetectionEvaluator(*parts, unseen, proposals=self.val_proposals)
         loop = math.gcd(settings.log_every, math.gcd(settings.evaluate_every, settings.checkpoint_every))
         return orbit.Controller(
             global_step=self.global_step,
@@ -201,6 +202,7 @@ class _Run:
                 start_step=int(self.global_step.numpy()),
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
                 replicas=context.num_replicas_in_sync // context.num_input_pipelines,
+                proposals=self.train_proposals,
             )
 
         return iter(self.strategy.distribute_datasets_from_function(of_worker))

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zip_keras.config import DataConfig
-from zip_keras.data.pipeline.batch_targets import box_capacity, boxes_of, example_targets
+from zip_keras.data.given import GivenProposals
+from zip_keras.data.pipeline.batch_targets import box_capacity, boxes_of, example_targets, proposal_targets
 from zip_keras.data.pipeline.plan import ExamplePlan
 from zip_keras.data.records import Dataset, ImageRecord
 
@@ -125,3 +126,15 @@ def test_too_many_objects_keep_the_trainable_and_large_ones():
 def test_capacity_is_a_multiple_of_eight(objects, limit, capacity):
     images = Dataset("hand:made", (), (record([]), record([[0, 0, 1, 1]] * objects)))
     assert box_capacity(images, DataConfig(max_boxes=limit)) == capacity
+
+
+def test_proposals_move_as_objects_do():
+    boxes = np.array([[30, 60, 50, 100], [0, 0, 100, 40], [10, 40, 30, 70], [20, 50, 60, 150]], np.float32)
+    given = GivenProposals(boxes, np.array([1, 2, 3, 0], np.int32))
+    made = proposal_targets(given, example(window=(20, 50, 60, 150), size=(80, 200), flip=True), 5)
+    # The second lies outside of the window; of the third 10 x 20 pixels are left, [0, 0, 10, 20] in the window.
+    assert made["proposals"].tolist() == [[20, 100, 60, 180], [0, 160, 20, 200], [0, 0, 80, 200], [0] * 4, [0] * 4]
+    assert made["proposal_levels"].tolist() == [1, 3, 0, 0, 0]
+    assert {name: x.dtype.name for name, x in made.items()} == {"proposals": "float32", "proposal_levels": "int32"}
+    few = proposal_targets(given, example(), 2)
+    assert few["proposals"].tolist() == boxes[:2].tolist()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zip_keras.data.given import GivenProposals
 from zip_keras.data.pipeline.plan import ExamplePlan
 from zip_keras.data.records import Dataset, ImageRecord
 
@@ -46,10 +47,17 @@ def boxes_of(record: ImageRecord, example: ExamplePlan) -> Objects:
     Returns:
         Boxes in the pixels of the resized image, in the record's order.
     """
+    boxes, share = _moved(record.boxes, example)
+    objects = Objects(boxes, record.classes, record.difficult | (share < LEAST_VISIBLE_SHARE), record.crowd)
+    return objects.take(np.all(boxes[:, 2:] > boxes[:, :2], axis=1))
+
+
+def _moved(boxes: np.ndarray, example: ExamplePlan) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes `[n, 4]` through window, resize and flip, and the share of each that the window shows; some have none."""
     y1, x1, y2, x2 = example.window
     height, width = example.size
     extent = np.array([y2 - y1, x2 - x1] * 2, np.float64)
-    moved = record.boxes.astype(np.float64) - np.array([y1, x1, y1, x1])
+    moved = boxes.astype(np.float64) - np.array([y1, x1, y1, x1])
     visible = np.clip(moved, 0, extent)
     sides = visible[:, 2:] - visible[:, :2]
     share = np.prod(sides, axis=1) / np.prod(moved[:, 2:] - moved[:, :2], axis=1)
@@ -57,9 +65,7 @@ def boxes_of(record: ImageRecord, example: ExamplePlan) -> Objects:
     scaled = visible * (np.array([height, width] * 2) / extent)
     if example.flip:
         scaled[:, [1, 3]] = width - scaled[:, [3, 1]]
-    boxes = np.clip(scaled, 0, np.array([height, width] * 2)).astype(np.float32)
-    objects = Objects(boxes, record.classes, record.difficult | (share < LEAST_VISIBLE_SHARE), record.crowd)
-    return objects.take(np.all(boxes[:, 2:] > boxes[:, :2], axis=1))
+    return np.clip(scaled, 0, np.array([height, width] * 2)).astype(np.float32), share
 
 
 def box_capacity(dataset: Dataset, settings: DataConfig) -> int:
@@ -90,4 +96,18 @@ def example_targets(record: ImageRecord, example: ExamplePlan, capacity: int) ->
         "size": np.array(example.size, np.float32),
         "seed": np.array(example.seed, np.int32),
         "index": np.array(example.record, np.int32),
+    }
+
+
+def proposal_targets(given: GivenProposals, example: ExamplePlan, capacity: int) -> dict[str, np.ndarray]:
+    """Proposals moved as the objects are, cut to the window: `proposals` float32 `[capacity, 4]`, `proposal_levels`.
+
+    Those outside the window are dropped. Places without a proposal have no area.
+    """
+    boxes, _ = _moved(given.boxes, example)
+    chosen = np.flatnonzero(np.all(boxes[:, 2:] > boxes[:, :2], axis=1))[:capacity]
+    missing = capacity - len(chosen)
+    return {
+        "proposals": np.pad(boxes[chosen], ((0, missing), (0, 0))),
+        "proposal_levels": np.pad(given.levels[chosen].astype(np.int32), (0, missing)),
     }

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zip_keras.data.checks.images import EXIF_ORIENTATION, verify
 from zip_keras.data.encoded import check_size, describe, jpeg_reduction, read_encoded, undecodable
+from zip_keras.data.given import GivenProposals
 from zip_keras.data.image_headers import check_pixels
-from zip_keras.data.pipeline.batch_targets import box_capacity, example_targets
+from zip_keras.data.pipeline.batch_targets import box_capacity, example_targets, proposal_targets
 from zip_keras.data.pipeline.plan import GRAY_WEIGHTS, ExamplePlan, batches_per_epoch, plan_epoch
 from zip_keras.data.records import Dataset, ImageRecord
 from zip_keras.errors import UserError
@@ -34,17 +36,27 @@ class BatchMaker:
         settings: see `DataConfig`.
         batch_size: images of a step.
         seed: of the run.
+        proposals: of each record, for a second stage that learns from them; None: the targets hold none.
 
     Attributes:
         steps_per_epoch: full batches in the data set.
         capacity: M, places for boxes.
+        proposal_capacity: places for proposals, 0 without any.
 
     Raises:
         UserError: the data set does not fill a batch; on reading, an image is missing or broken.
     """
 
-    def __init__(self, dataset: Dataset, settings: DataConfig, batch_size: int, seed: int):
-        self.dataset, self.batch_size = dataset, batch_size
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: DataConfig,
+        batch_size: int,
+        seed: int,
+        proposals: Sequence[GivenProposals] | None = None,
+    ):
+        self.dataset, self.batch_size, self.proposals = dataset, batch_size, proposals
+        self.proposal_capacity = max(8, *map(len, proposals)) if proposals is not None else 0
         self.steps_per_epoch = batches_per_epoch(dataset, batch_size)
         self.capacity = box_capacity(dataset, settings)
         # prepare_data has looked at what is in shards.
@@ -59,9 +71,12 @@ class BatchMaker:
         epoch, batch = divmod(step, self.steps_per_epoch)
         plan = self._plan(epoch).example(batch, row)
         record = self.dataset.records[plan.record]
+        targets = example_targets(record, plan, self.capacity)
+        if self.proposals is not None:
+            targets.update(proposal_targets(self.proposals[plan.record], plan, self.proposal_capacity))
         image = make_image(record, plan, check_end=not self._checked[plan.record])
         self._checked[plan.record] = True
-        return image, example_targets(record, plan, self.capacity)
+        return image, targets
 
     def batch(self, step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The whole batch of step `step`: `images [B, H, W, 3]`, `targets`."""

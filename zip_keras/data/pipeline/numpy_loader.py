@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
+from zip_keras.data.given import GivenProposals
 from zip_keras.data.pipeline.batches import BatchMaker
 from zip_keras.data.records import Dataset
 
@@ -32,6 +34,7 @@ class NumpyLoader(keras.utils.PyDataset):
         seed: of the run.
         start_step: the step that `loader[0]` is, to continue a run.
         threads: batches prepared ahead at a time; Pillow decodes and resizes outside the interpreter lock.
+        proposals: see `BatchMaker`.
 
     Raises:
         UserError: the data set does not fill a batch; on reading, an image is broken.
@@ -45,9 +48,10 @@ class NumpyLoader(keras.utils.PyDataset):
         seed: int,
         start_step: int = 0,
         threads: int = 2,
+        proposals: Sequence[GivenProposals] | None = None,
     ):
         super().__init__()
-        self.maker = BatchMaker(dataset, settings, batch_size, seed)
+        self.maker = BatchMaker(dataset, settings, batch_size, seed, proposals)
         self.steps_per_epoch = self.maker.steps_per_epoch
         self.start_step, self.threads = start_step, threads
         self._pool = ThreadPoolExecutor(threads)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import numpy as np
 import tensorflow as tf
 
+from zip_keras.data.given import GivenProposals
 from zip_keras.data.pipeline.batches import BatchMaker
 from zip_keras.data.records import Dataset
 from zip_keras.errors import UserError
@@ -28,6 +30,7 @@ def training_batches(
     shard: tuple[int, int] = (0, 1),
     replicas: int = 1,
     threads: int | None = None,
+    proposals: Sequence[GivenProposals] | None = None,
 ) -> tf.data.Dataset:
     """The endless training batches `(images, y)` of docs/ARCHITECTURE.md, from a given step on.
 
@@ -41,6 +44,7 @@ def training_batches(
         replicas: the worker's rows come as this many consecutive elements, one for each of its replicas
             (`tf.distribute` per-replica input); all of a step share their padded size.
         threads: images read, decoded and resized at a time; None lets tf.data choose.
+        proposals: see `BatchMaker`.
 
     Returns:
         `images` float32 `[B / n / replicas, H, W, 3]`; height and width differ from batch to batch.
@@ -55,7 +59,7 @@ def training_batches(
             f"make it a multiple of {workers * replicas}"
         )
     share = batch_size // workers
-    maker = BatchMaker(dataset, settings, batch_size, seed)
+    maker = BatchMaker(dataset, settings, batch_size, seed, proposals)
     capacity = maker.capacity
     specs = {
         "image": tf.TensorSpec([None, None, 3], tf.float32),
@@ -68,6 +72,10 @@ def training_batches(
         "index": tf.TensorSpec([], tf.int32),
         "defect": tf.TensorSpec([], tf.string),
     }
+    if proposals is not None:
+        places = maker.proposal_capacity
+        specs["proposals"] = tf.TensorSpec([places, 4], tf.float32)
+        specs["proposal_levels"] = tf.TensorSpec([places], tf.int32)
 
     def make(position: np.ndarray) -> list[Any]:
         """Pillow decodes and resizes outside the interpreter lock. An exception would reach the user as a trace."""
