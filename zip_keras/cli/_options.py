@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zip_keras.evaluation.checks import Policy
     from zip_keras.evaluation.ground_truth import GroundTruth
     from zip_keras.inference.options import InferenceOptions
+    from zip_keras.models.detector import Detector
 
 Number = TypeVar("Number", int, float)
 
@@ -293,3 +294,12 @@ def refuse_options_of_proposers(model: str, options: "InferenceOptions") -> None
     for name, is_given in given.items():
         if is_given:
             raise UserError(f"{name} is for proposers, and {model} is a detector; leave it out")
+
+
+def load_detector(model: str, options: "InferenceOptions") -> "Detector":
+    """A detector with the options of the scale; see `refuse_options_of_proposers` for the others."""
+    from zip_keras.inference.detectors import load_keras_detector, with_detection_options
+
+    return with_detection_options(
+        load_keras_detector(model), short_sides=options.short_sides, long_side=options.long_side, flip=options.flip
+    )

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,13 +172,11 @@ def _fit(
 
 
 def _save(detector: "Detector", output: Path) -> None:
-    """Writes the model whole or not at all."""
-    unfinished = output.with_name(f".{output.stem}.{os.getpid()}.keras")  # Keras wants the suffix
+    """Writes the model whole or not at all, and the folder where it is missing."""
+    from zip_keras.inference.keras_file import save_keras_file
+
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        detector.save(unfinished)
-        os.replace(unfinished, output)
     except OSError as error:
         raise UserError(f"{output}: cannot be written: {error.strerror or error}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
+    save_keras_file(detector, output)

@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
     from zip_keras.inference.runner import load_image
 
     check_formats(arguments.formats)
-    model = _detector(arguments, options) if of_detector else _proposer(arguments, options)
+    model = _options.load_detector(arguments.model, options) if of_detector else _proposer(arguments, options)
     note("building, writing and comparing ...")
     written = export_model(
         model,
@@ -138,17 +138,6 @@ def _proposer(arguments: argparse.Namespace, options: "InferenceOptions") -> "Pr
     from zip_keras.inference.loading import load_keras_proposer
 
     return options.apply(load_keras_proposer(arguments.model))
-
-
-def _detector(arguments: argparse.Namespace, options: "InferenceOptions") -> "Detector":
-    from zip_keras.inference.detectors import load_keras_detector, with_detection_options
-
-    return with_detection_options(
-        load_keras_detector(arguments.model),
-        short_sides=options.short_sides,
-        long_side=options.long_side,
-        flip=options.flip,
-    )
 
 
 def _summary(model: "Proposer | Detector") -> str:

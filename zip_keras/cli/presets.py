@@ -51,17 +51,13 @@ def _save(arguments: argparse.Namespace) -> None:
         _options.refuse_options_of_proposers(arguments.save, options)
     check_output_folder("--folder", folder)
     start_tensorflow(arguments.device)
-    from zip_keras.inference.detectors import load_keras_detector, with_detection_options
     from zip_keras.inference.loading import load_keras_proposer
     from zip_keras.models.detector import Detector
     from zip_keras.models.proposer import Proposer
     from zip_keras.presets import save_preset
 
     if of_detector:
-        detector = load_keras_detector(arguments.save)
-        model: Proposer | Detector = with_detection_options(
-            detector, short_sides=options.short_sides, long_side=options.long_side, flip=options.flip
-        )
+        model: Proposer | Detector = _options.load_detector(arguments.save, options)
     else:
         model = options.apply(load_keras_proposer(arguments.save))
     save_preset(model, folder, arguments.description)

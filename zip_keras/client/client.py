@@ -130,7 +130,7 @@ class Client:
 
         Raises:
             UserError: the image cannot be read or is too large, here or for the server.
-            ServerError: no answer before the deadline, or an error that another attempt does not mend.
+            ServerError: no answer before the deadline, or an error that another attempt would give again.
         """
         content, shown = self._encoded(image, name)
         outputs, version = self.call(self._signature, {"image_bytes": [content], **self._limits}, shown)

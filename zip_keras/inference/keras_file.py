@@ -1,5 +1,6 @@
-"""One `.keras` file, read within bounds and checked for what it holds."""
+"""One `.keras` file: read within bounds and checked for what it holds, written whole or not at all."""
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,18 @@ def load_keras_file(file: Path, kind: type[Model], otherwise: str) -> Model:
     if not isinstance(loaded, kind):
         raise UserError(f"{file}: holds a {type(loaded).__name__}, not a {kind.__name__}; {otherwise}")
     return loaded
+
+
+def save_keras_file(model: keras.Model, file: Path) -> None:
+    """Writes `file` whole or not at all; `UserError` when it cannot be written."""
+    unfinished = file.with_name(f".{file.stem}.{os.getpid()}.writing.keras")  # Keras wants the suffix
+    try:
+        model.save(unfinished)
+        os.replace(unfinished, file)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def keras_file_of(path: Path, name: Path, missing: str) -> Path:

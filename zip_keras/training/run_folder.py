@@ -12,7 +12,6 @@ tensorboard/
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 import time
@@ -24,6 +23,7 @@ import keras
 from zip_keras.config import ExperimentConfig, to_dict
 from zip_keras.config.files import config_differences, config_text, read_config
 from zip_keras.errors import UserError
+from zip_keras.inference.keras_file import save_keras_file
 from zip_keras.training.checkpoints import Found, find_checkpoints
 from zip_keras.training.environment_file import ENVIRONMENT_FILE, read_starts, set_aside_if_damaged
 from zip_keras.training.metrics_file import METRICS_FILE, drop_later_metrics, read_metrics, repair_metrics
@@ -184,16 +184,8 @@ class RunFolder:
 
     def save_proposer(self, proposer: keras.Model, name: str) -> None:
         """Writes `name`.keras whole or not at all; `UserError` when it cannot be written."""
-        if not self.chief:
-            return
-        file, unfinished = self.path / f"{name}.keras", self.path / f".{name}.writing.keras"  # Keras wants the suffix
-        try:
-            proposer.save(unfinished)
-            os.replace(unfinished, file)
-        except OSError as error:
-            raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
-        finally:
-            unfinished.unlink(missing_ok=True)
+        if self.chief:
+            save_keras_file(proposer, self.path / f"{name}.keras")
 
     def _comparable(self, line: dict[str, Any]) -> bool:
         return self.metric in line and line.get("measured", self._measured) == self._measured
