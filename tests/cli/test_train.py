@@ -7,9 +7,8 @@ import pytest
 
 from zip_keras.cli import main
 from zip_keras.cli._parsers import build_parser
-from zip_keras.cli.train import DEFAULT_CONFIG
 from zip_keras.config import from_dict
-from zip_keras.config.files import config_text, read_config
+from zip_keras.config.files import FINETUNING, config_text, read_config
 from zip_keras.presets import DEFAULT_PRESET, FOLDER, read_preset
 
 ROOT = Path(__file__).parents[2]
@@ -46,13 +45,13 @@ def test_without_a_config_the_preset_is_fine_tuned_in_numbered_folders(started, 
 
 
 def test_the_recipe_has_the_network_of_the_preset():
-    config, preset = read_config(DEFAULT_CONFIG), read_preset(FOLDER / DEFAULT_PRESET)
+    config, preset = read_config(FINETUNING), read_preset(FOLDER / DEFAULT_PRESET)
     for name, section in (("config", config.model), ("targets", config.targets), ("loss", config.loss)):
         assert section == from_dict(type(section), preset["network"][name])
     assert config.postprocess == from_dict(type(config.postprocess), preset["model"]["postprocess"])
     assert config.data.short_side == preset["model"]["short_sides"]
     assert config.data.long_side == preset["model"]["long_side"]
-    assert (ROOT / "configs" / "finetune.yaml").read_text() == DEFAULT_CONFIG.read_text()
+    assert (ROOT / "configs" / "finetune.yaml").read_text() == FINETUNING.read_text()
 
 
 def test_the_name_of_the_config_is_that_of_the_run(started, rendered_devkit, tmp_path):

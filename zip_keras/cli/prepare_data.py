@@ -14,6 +14,7 @@ from zip_keras.cli._options import add_pixels_argument, in_range
 from zip_keras.cli._output import write_json
 from zip_keras.cli._paths import check_output_file, check_output_folder
 from zip_keras.config import AnchorConfig
+from zip_keras.config.files import FINETUNING, read_config
 from zip_keras.data.checks.defects import BOX_POLICIES, IMAGE_POLICIES, DefectLog
 from zip_keras.data.sources import open_dataset
 from zip_keras.data.tfrecord.writing import write_shards
@@ -60,7 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", metavar="FILE", help="class names, one a line, in index order (default: those found)"
     )
     network = parser.add_mutually_exclusive_group()
-    network.add_argument("--config", metavar="FILE", help="judge the anchors of this experiment, at its image size")
+    network.add_argument(
+        "--config",
+        metavar="FILE",
+        help="judge the anchors of this experiment, at its image size (default: fine-tuning, as `train`)",
+    )
     network.add_argument(
         "--model", help="judge the anchors of this model, at its image size: preset, run folder, .keras file or export"
     )
@@ -111,18 +116,15 @@ class _Judged:
 
 
 def _judged(arguments: argparse.Namespace) -> _Judged:
-    if arguments.config:
-        from zip_keras.config.files import read_config
-
-        config = read_config(arguments.config)
-        judged = _Judged(arguments.config, config.model.anchors, config.data.short_side, config.data.long_side)
-    elif arguments.model:
+    if arguments.model:
         from zip_keras.inference.loading import load_keras_proposer
 
         model = load_keras_proposer(arguments.model)
         judged = _Judged(arguments.model, model.network.config.anchors, model.short_sides[0], model.long_side)
     else:
-        judged = _Judged("the default config", AnchorConfig(), None)
+        config = read_config(arguments.config or FINETUNING)
+        name = arguments.config or "the fine-tuning recipe"
+        judged = _Judged(name, config.model.anchors, config.data.short_side, config.data.long_side)
     if arguments.short_side is None:
         return judged
     return dataclasses.replace(judged, short_side=arguments.short_side, long_side=None)

@@ -7,13 +7,12 @@ from pathlib import Path
 from zip_keras.cli._output import command_line
 from zip_keras.cli._paths import check_output_folder
 from zip_keras.config import ExperimentConfig
-from zip_keras.config.files import config_text, read_config
+from zip_keras.config.files import FINETUNING, config_text, read_config
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.presets import weights_file
 from zip_keras.utils.startup import start_tensorflow
 
-DEFAULT_CONFIG = Path(__file__).parents[1] / "config" / "finetune.yaml"
 RUNS = Path("runs")  # of runs that were not named
 
 DESCRIPTION = f"""\
@@ -82,7 +81,7 @@ def _config_file(arguments: argparse.Namespace) -> Path:
     if arguments.config:
         return Path(arguments.config)
     if not arguments.resume:
-        return DEFAULT_CONFIG
+        return FINETUNING
     if not arguments.run_dir:
         raise UserError("--resume needs the folder of the run: --run-dir runs/NAME")
     saved = Path(arguments.run_dir) / "config.yaml"

@@ -10,6 +10,8 @@ from zip_keras.config import ExperimentConfig, to_dict
 from zip_keras.errors import UserError
 from zip_keras.utils.reading import read_yaml
 
+FINETUNING = Path(__file__).with_name("finetune.yaml")  # fine-tuning of the default preset: `train` without a config
+
 
 def read_config(file: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """An experiment from a YAML file and `section.key=value` overrides, which win.

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +53,27 @@ def test_resume_wants_the_same_job(devkit, tmp_path):
     ):
         with pytest.raises(UserError, match="other data or other settings"):
             write_shards(other, folder, DefectLog(), resume=True, **options)
+
+
+def test_a_bad_image_costs_nothing_that_was_written(devkit, tmp_path):
+    """The next run skips the image: in the same folder where no shard was finished, else with resume."""
+    dataset, folder = fill(devkit), str(tmp_path / "out")
+    bad = Path(dataset.records[0].file)
+    good = bad.read_bytes()
+    bad.write_bytes(good[:-20])
+    with pytest.raises(UserError, match=f"{bad.name}.*--on-bad-image=skip"):
+        write_shards(dataset, folder, DefectLog(), shards=1)
+    assert len(write_shards(dataset, folder, DefectLog("error", "skip"), shards=1)) == 11
+
+    bad.write_bytes(good)
+    folder = str(tmp_path / "second")
+    Path(dataset.records[-1].file).write_bytes(good[:-20])
+    dataset = open_dataset(dataset.spec)
+    with pytest.raises(UserError, match="--on-bad-image=skip"):
+        write_shards(dataset, folder, DefectLog(), shards=2)
+    first = Path(folder, "shard-00000-of-00002.tfrecord").stat().st_mtime_ns
+    assert len(write_shards(dataset, folder, DefectLog("error", "skip"), shards=2, resume=True)) == 11
+    assert Path(folder, "shard-00000-of-00002.tfrecord").stat().st_mtime_ns == first
 
 
 def test_resume_writes_only_what_is_missing(devkit, tmp_path, monkeypatch):

@@ -72,13 +72,15 @@ def write_shards(
         raise UserError(f"shards is {shards} and workers {workers}; both must be at least 1, shards below 100,000")
     shards = min(shards, len(records))
     job = fingerprint(dataset, shards, log)
-    _claim(folder, job, resume)
+    # A shard that was written under `error` has no defect: it is the same under every policy.
+    same = {job, fingerprint(dataset, shards, DefectLog())}
+    _claim(folder, job, same, resume)
     tasks = []
     for number in range(shards):
         part = records[len(records) * number // shards : len(records) * (number + 1) // shards]
         path = os.path.join(folder, f"shard-{number:05d}-of-{shards:05d}.tfrecord")
         index = read_index(path)
-        if index and index.job == job:
+        if index and index.job in same:
             progress(len(part))
         else:
             tasks.append(_Task(path, part, dataset.class_names, job, log.on_box, log.on_image))
@@ -230,21 +232,24 @@ def _work(task: _Task) -> None:
     task.write(advance, lambda: bool(_worker["stop"].value) or not _worker["parent"].is_alive())
 
 
-def _claim(folder: str, job: str, resume: bool) -> None:
-    """Makes the folder ours, or finds that it is, and removes what a killed run left half written."""
+def _claim(folder: str, job: str, same: set[str], resume: bool) -> None:
+    """Makes the folder ours, or finds that it is, and removes what a killed run left half written.
+
+    A folder in which an earlier run finished no shard is free.
+    """
     try:
         os.makedirs(folder, exist_ok=True)
         path = os.path.join(folder, JOB_FILE)
-        if os.path.exists(path) or shard_paths(folder):
+        if shard_paths(folder):
             if not resume:
                 raise UserError(f"{folder}: already holds records; give another folder, or --resume to go on")
-            if _read_job(path) != job:
+            if _read_job(path) not in same:
                 raise UserError(
                     f"{folder}: was written from other data or other settings; give the same ones, or another folder"
                 )
-            for name in os.listdir(folder):
-                if name.endswith(".part"):
-                    os.unlink(os.path.join(folder, name))
+        for name in os.listdir(folder):
+            if name.endswith(".part"):
+                os.unlink(os.path.join(folder, name))
         _write_json(path, {"job": job})
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None
