@@ -39,7 +39,7 @@ def test_a_real_row_from_training_to_table(rendered_devkit, tmp_path, capsys):
     assert "| gray | 1 | 0." in printed
     assert "| two classes | 0 | - |" in printed
     result = read_result(tmp_path / "out" / "gray" / "seed-1")
-    assert 0 <= result["recall"]["AR@100"] <= 1
+    assert 0 <= result["accuracy"]["AR@100"] <= 1
     assert (result["seed"], result["images"], result["max_boxes"]) == (1, 2, 200)
     assert result["short_sides"] == [48, 96]  # the scales of the config
     cost = result["cost"]
@@ -48,7 +48,7 @@ def test_a_real_row_from_training_to_table(rendered_devkit, tmp_path, capsys):
     assert 1e5 < cost["parameters"] < 1e6
     assert result["training"]["steps"] == 2
     proposals = read_predictions(str(tmp_path / "out" / "gray" / "seed-1" / "proposals.npz"))
-    assert (len(proposals), proposals.count) == (2, result["proposals"])
+    assert (len(proposals), proposals.count) == (2, result["boxes"])
     (tmp_path / "out" / "table.md").unlink()
     assert main([*words, "--report-only"]) == 0
     assert (tmp_path / "out" / "table.md").read_text() == capsys.readouterr().out == printed
@@ -113,7 +113,7 @@ def test_a_model_is_not_measured_on_the_images_it_was_calibrated_on(rendered_dev
 def test_a_broken_result_is_named(tmp_path):
     assert read_result(tmp_path) is None
     (tmp_path / "result.json").write_text('{"seed": 1}')
-    with pytest.raises(UserError, match=r"result.json: lacks config, cost, .*; delete it and measure again"):
+    with pytest.raises(UserError, match=r"result.json: lacks accuracy, config, cost, .*; delete it and measure again"):
         read_result(tmp_path)
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(UserError, match=r"result.json: cannot be read"):

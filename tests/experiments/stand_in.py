@@ -37,11 +37,13 @@ def train(base, folder, overrides):
 def measure(folder, data, height, width):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     value = config["model"]["width"] + config["train"]["seed"] / 100
+    recalls, precisions = ("AR@10", "AR@100", "AR@500", "AR@1000", "AR@100-M"), ("AP", "AP50", "AP75", "AP-M", "AR@1")
+    names = recalls if config["detector"]["kind"] == "none" else precisions
     result = {
         "config": config,
         "seed": config["train"]["seed"],
         "data": data,
-        "recall": dict.fromkeys(("AR@10", "AR@100", "AR@500", "AR@1000", "AR@100-M"), value) | {"AR@100-S": None},
+        "accuracy": dict.fromkeys(names, value) | {"AR@100-S": None, "AP-S": None},
         "images": 4,
         "objects": 9,
         "max_boxes": 300,

@@ -13,7 +13,7 @@ import pytest
 from zip_keras.errors import UserError
 from zip_keras.experiments.report import write_report
 from zip_keras.experiments.runs import plan, run_table
-from zip_keras.experiments.table import read_table
+from zip_keras.experiments.table import of_detectors, read_table
 from zip_keras.utils.locks import FolderLock
 
 ONE_SEED = ("[0, 1]", "[0]")
@@ -95,14 +95,27 @@ def test_the_table_holds_means_spreads_costs_and_verdicts(work):
     assert "machine: 2 cores, x86_64, AVX2; tensorflow 2.20.0, keras 3.15.0" in text
     assert "the network alone at 32 x 64 pixels" in text
     content = json.loads((work.output / "table.json").read_text())
-    assert content["rows"][1]["recall"]["AR@10"] == {
+    assert content["rows"][1]["accuracy"]["AR@10"] == {
         "n": 3,
         "mean": pytest.approx(0.51),
         "deviation": pytest.approx(0.01),
     }
-    assert content["rows"][1]["seeds"]["2"]["recall"]["AR@1000"] == pytest.approx(0.52)
+    assert content["rows"][1]["seeds"]["2"]["accuracy"]["AR@1000"] == pytest.approx(0.52)
     assert content["differences"]["AR@1000"]["wide"]["verdict"] == "larger than the noise"
     assert (work.output / "table.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_of_detectors_holds_ap(work):
+    work.run(("data.short_side=32", "detector.kind=one_stage, data.short_side=32"))
+    text = (work.output / "table.md").read_text()
+    assert "| row | seeds | AP50 | AP75 | AP | small | medium | large |" in text
+    assert "| plain | 2 | 0.255 ± 0.007 | 0.255 ± 0.007 | 0.255 ± 0.007 | - | 0.255 ± 0.007 | - |" in text
+    assert "AP minus that of plain" in text
+    assert "recall beyond" not in text
+    assert set(json.loads((work.output / "table.json").read_text())["differences"]) == {"AP50", "AP75", "AP"}
+    mixed = work.table(("model.width=0.5]", "detector.kind=two_stage]"))
+    with pytest.raises(UserError, match=r"some rows are detectors and some are not .*'plain': 'none'"):
+        of_detectors(mixed)
 
 
 def test_a_row_with_a_budget_of_its_own_and_runs_on_other_data_are_told(work):
@@ -164,7 +177,7 @@ def test_an_interrupt_reaches_the_child_and_the_run_goes_on_later(work, number, 
     work.table(slow)
     program = (
         "import sys; from zip_keras.experiments.runs import run_table\n"
-        "from zip_keras.experiments.table import read_table\n"
+        "from zip_keras.experiments.table import of_detectors, read_table\n"
         f"run_table(read_table({str(tmp_path / 'table.yaml')!r}), {str(work.output)!r}, print, print, {STAND_IN!r})"
     )
     root = Path(__file__).parents[2]

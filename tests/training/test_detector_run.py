@@ -10,12 +10,15 @@ from zip_keras.cli.main import main
 from zip_keras.data.sources import open_dataset
 from zip_keras.data.synthetic import CLASS_NAMES
 from zip_keras.errors import UserError
+from zip_keras.evaluation.average_precision import fast_average_precision
+from zip_keras.evaluation.ground_truth_files import read_ground_truth
+from zip_keras.experiments.measure import measure_run
 from zip_keras.inference.detectors import load_keras_detector
 from zip_keras.inference.given_proposals import read_given_proposals
 from zip_keras.inference.runner import load_image
 from zip_keras.models.detector import Detector
 from zip_keras.predictions.container import Predictions
-from zip_keras.predictions.formats import write_predictions
+from zip_keras.predictions.formats import read_predictions, write_predictions
 from zip_keras.training.run import train
 
 DETECTOR = [
@@ -64,6 +67,11 @@ def test_the_second_stage_alone_on_proposals_of_a_file(config, devkit, tmp_path,
     of_image = [row["score"] for row in rows if row["image_id"] == record.image_id]
     assert len(of_image) == int(np.sum(expected["valid"])) <= 2 * len(detector.class_names)
     np.testing.assert_allclose(of_image, expected["scores"][0][: len(of_image)], atol=1e-5)
+    result = measure_run(tmp_path / "run", f"{devkit}:val", size=(64, 64), repeats=1)
+    assert (result["protocol"], result["boxes"]) == ("fast-ap", len(rows))
+    of_file = read_predictions(str(tmp_path / "found.json"))
+    expected = fast_average_precision(read_ground_truth(f"{devkit}:val"), of_file)
+    assert result["accuracy"] == {name: None if np.isnan(value) else value for name, value in expected.items()}
     edges_and_thirds(f"{devkit}:train", file)
     capsys.readouterr()
     assert main([*command, "--output", str(tmp_path / "x.json")]) == 2

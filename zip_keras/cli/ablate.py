@@ -9,7 +9,7 @@ from zip_keras.cli._paths import check_output_folder
 from zip_keras.errors import UserError
 from zip_keras.experiments.report import collect, write_report
 from zip_keras.experiments.runs import commands, plan, run_table
-from zip_keras.experiments.table import AblationTable, read_table, refuse_equal_configs
+from zip_keras.experiments.table import AblationTable, of_detectors, read_table, refuse_equal_configs
 from zip_keras.utils.optional import optional_import
 from zip_keras.utils.progress import note
 
@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(write_report(table, arguments.output), end="")
         return
     refuse_equal_configs(chosen)
+    of_detectors(chosen)
     if arguments.dry_run:
         _show_plan(chosen, arguments.output)
         return

@@ -11,9 +11,10 @@ from zip_keras.utils.progress import with_progress
 from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
-Measures a trained run: average recall on a data set (protocol fast, equal to coco), parameters, GFLOPs and the time of
-a forward pass at one input size. Writes result.json and proposals.npz into the run folder; `zip-keras ablate` makes its
-tables of such files. GFLOPs are twice the multiply-adds of convolutions and dense layers."""
+Measures a trained run on a data set: average recall of a proposal network (protocol fast, equal to coco), AP of a
+detector (fast-ap, equal to coco-ap); parameters, GFLOPs and the time of a forward pass at one input size, without the
+head of a second stage. Writes result.json and proposals.npz or detections.npz into the run folder; `zip-keras ablate`
+makes its tables of such files. GFLOPs are twice the multiply-adds of convolutions and dense layers."""
 EXAMPLES = """\
   zip-keras measure runs/bccd --data data/bccd:test
   zip-keras measure runs/bccd --data data/bccd:test --size 320 448"""
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     cost, training = result["cost"], result["training"]
     print(f"{arguments.run_dir} ({result['model']}) on {result['data']}, protocol {result['protocol']}")
-    print_numbers(result["recall"])
+    print_numbers(result["accuracy"])
     print(
         f"  {cost['parameters'] / 1e6:.2f} M parameters; at {cost['height']} x {cost['width']}: {cost['gflops']:.2f} "
         f"GFLOPs, {cost['milliseconds']:.1f} ms ({cost['timed']})"

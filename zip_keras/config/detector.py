@@ -115,6 +115,11 @@ class DetectionConfig:
         check_range(self, 0, 1, "nms_iou", "score_threshold")
         check_range(self, 0, math.inf, "min_size")
 
+    @property
+    def output_size(self) -> int:
+        """Places of the returned list."""
+        return self.max_detections
+
 
 @dataclass(frozen=True)
 class DetectorConfig:

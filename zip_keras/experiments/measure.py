@@ -3,26 +3,35 @@
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from zip_keras.config import to_dict
+from zip_keras.config import ExperimentConfig, to_dict
 from zip_keras.config.files import read_config
+from zip_keras.data.records import ImageRecord
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
+from zip_keras.evaluation.average_precision import fast_average_precision
 from zip_keras.evaluation.average_recall import average_recall
+from zip_keras.evaluation.ground_truth import GroundTruth, from_dataset
 from zip_keras.evaluation.ground_truth_files import read_ground_truth
 from zip_keras.inference.calibration_images import refuse_calibration_images
 from zip_keras.inference.model_files import find_model, stored_calibration
+from zip_keras.predictions.container import Predictions
 from zip_keras.predictions.formats import write_predictions
 from zip_keras.training.environment_file import read_starts
 from zip_keras.training.metrics_file import METRICS_FILE, read_metrics
 from zip_keras.utils.environment import machine, versions
 from zip_keras.utils.files import atomic_write
 
-PROTOCOL = "fast"
+PROTOCOLS: dict[str, tuple[str, Callable[[GroundTruth, Predictions], dict[str, float]]]] = {
+    "proposals": ("fast", average_recall),
+    "detections": ("fast-ap", fast_average_precision),
+}
 RESULT_FILE = "result.json"
+
+Progress = Callable[[Iterable[ImageRecord], int], Iterable[ImageRecord]]
 
 
 def measure_run(
@@ -30,10 +39,13 @@ def measure_run(
     data: str,
     size: tuple[int, int] | None = None,
     repeats: int = 20,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+    progress: Progress = lambda items, total: items,
     prepare: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Proposes on a data set, measures average recall and cost, and writes `result.json` and `proposals.npz`.
+    """Measures a run on a data set: average recall of its proposals or AP of its detections, and what it costs.
+
+    Writes `result.json`, and `proposals.npz` or `detections.npz`. A second stage that was trained on a proposal file
+    classifies the proposals of `data.val_proposals`.
 
     Args:
         run_dir: a trained run; its `best.keras` is measured, else its `last.keras`.
@@ -44,9 +56,9 @@ def measure_run(
         prepare: called when the paths and files were checked, before TensorFlow is used.
 
     Returns:
-        What `result.json` holds: `config`, `seed`, `data`, `protocol`, `recall` (None where the data has no object of
-        a size), `images`, `objects`, `proposals`, `max_boxes`, `model`, `short_sides` (of the scales), `digests`,
-        `cost` (of one scale), `training`, `date`, `machine`, `versions`.
+        What `result.json` holds: `config`, `seed`, `data`, `protocol`, `accuracy` (its numbers; None where the data
+        has no object of a size), `images`, `objects`, `boxes`, `max_boxes`, `model`, `short_sides` (of the scales),
+        `digests`, `cost` (of one scale, without a second stage's head), `training`, `date`, `machine`, `versions`.
 
     Raises:
         UserError: the run or the data is missing or broken, or the model was calibrated on some of these images.
@@ -63,27 +75,28 @@ def measure_run(
 
     prepare()
     from zip_keras.analysis.cost import WARM_UP, measure_cost
-    from zip_keras.inference.loading import load_keras_proposer
-    from zip_keras.inference.runner import InferenceRunner, propose_records
 
-    proposer = load_keras_proposer(file)
-    cost = measure_cost(proposer.network, *(size or (config.data.short_side, config.data.long_side)), repeats)
-    proposals = propose_records(InferenceRunner(proposer), progress(records, len(records)))
-    write_predictions(str(run_dir / "proposals.npz"), proposals)
-    recall = average_recall(ground_truth, proposals, PROTOCOL)
+    if config.detector.kind == "none":
+        model, found = _proposals(file, records, progress)
+    else:
+        model, found, ground_truth = _detections(config, file, data, progress)
+    cost = measure_cost(model.network, *(size or (config.data.short_side, config.data.long_side)), repeats)
+    write_predictions(str(run_dir / f"{found.name}.npz"), found)
+    protocol, measure = PROTOCOLS[found.name]
+    numbers = measure(ground_truth, found)
     training_images = (read_starts(run_dir) or [{}])[-1].get("images")
     result = {
         "config": to_dict(config),
         "seed": config.train.seed,
         "data": data,
-        "protocol": PROTOCOL,
-        "recall": {name: None if value != value else value for name, value in recall.items()},
+        "protocol": protocol,
+        "accuracy": {name: None if value != value else value for name, value in numbers.items()},
         "images": len(ground_truth),
         "objects": int(ground_truth.counted.sum()),
-        "proposals": proposals.count,
-        "max_boxes": proposer.postprocess_config.output_size,
+        "boxes": found.count,
+        "max_boxes": model.postprocess_config.output_size,
         "model": file.name,
-        "short_sides": list(proposer.short_sides),
+        "short_sides": list(model.short_sides),
         "digests": {"training": training_images, "test": dataset.digest()},
         "cost": {
             "height": cost.height,
@@ -101,6 +114,31 @@ def measure_run(
     with atomic_write(str(run_dir / RESULT_FILE)) as unfinished:
         unfinished.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
+
+
+def _proposals(file: Path, records: Sequence[ImageRecord], progress: Progress) -> tuple[Any, Predictions]:
+    from zip_keras.inference.loading import load_keras_proposer
+    from zip_keras.inference.runner import InferenceRunner, propose_records
+
+    model = load_keras_proposer(file)
+    return model, propose_records(InferenceRunner(model), progress(records, len(records)), "proposals")
+
+
+def _detections(
+    config: ExperimentConfig, file: Path, data: str, progress: Progress
+) -> tuple[Any, Predictions, GroundTruth]:
+    """The ground truth has the classes by the model's numbers, which those of a split may lack."""
+    from zip_keras.inference.detectors import compile_detector, detect_records, load_keras_detector
+    from zip_keras.inference.given_proposals import given_proposals_of
+
+    model = load_keras_detector(file)
+    dataset = open_dataset(data, classes=model.class_names, on_defect=config.data.on_defect)
+    given = None
+    if config.data.val_proposals:
+        given = given_proposals_of(config.data.val_proposals, dataset, config.postprocess.max_proposals)
+    records = progress(dataset.records, len(dataset.records))
+    found = detect_records(compile_detector(model), records, "detections", given)
+    return model, found, from_dataset(dataset)
 
 
 def training_speed(run_dir: str | Path, batch_size: int) -> dict[str, float]:
@@ -134,7 +172,9 @@ def read_result(run_dir: str | Path) -> dict[str, Any] | None:
         return None
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
-        missing = {"config", "seed", "data", "recall", "cost", "training", "date", "machine", "versions"} - set(result)
+        missing = {"config", "seed", "data", "accuracy", "cost", "training", "date", "machine", "versions"} - set(
+            result
+        )
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{file}: cannot be read ({error}); delete it and measure again") from None
     if missing:

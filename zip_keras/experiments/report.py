@@ -10,21 +10,58 @@ from zip_keras.config import ExperimentConfig
 from zip_keras.errors import UserError
 from zip_keras.experiments.runs import Run, found_runs
 from zip_keras.experiments.seeds import SeedDifference, Spread, paired_difference, spread
-from zip_keras.experiments.table import AblationTable, Row
+from zip_keras.experiments.table import AblationTable, Row, of_detectors
 from zip_keras.plots.experiments import ablation_figure
 from zip_keras.utils.files import atomic_write
 from zip_keras.utils.optional import optional_import
 
-RECALLS = {
-    "AR@10": "AR@10",
-    "AR@100": "AR@100",
-    "AR@1000": "AR@1000",
-    "AR@100-S": "small",
-    "AR@100-M": "medium",
-    "AR@100-L": "large",
-}
-SHOWN = ("recall", "cost", "training", "date", "machine", "versions", "model", "digests")
-COMPARED = ("AR@10", "AR@100", "AR@1000")
+SHOWN = ("accuracy", "cost", "training", "date", "machine", "versions", "model", "digests")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measures:
+    """What a table of one kind of model tells of a run.
+
+    Attributes:
+        columns: by name of a number, its head in the table.
+        compared: the numbers in the picture and in `table.json`'s differences.
+        main: the number whose differences the table states.
+        protocol, sizes: for the reader.
+    """
+
+    columns: dict[str, str]
+    compared: tuple[str, ...]
+    main: str
+    protocol: str
+    sizes: str
+
+
+PROPOSALS = Measures(
+    {
+        "AR@10": "AR@10",
+        "AR@100": "AR@100",
+        "AR@1000": "AR@1000",
+        "AR@100-S": "small",
+        "AR@100-M": "medium",
+        "AR@100-L": "large",
+    },
+    ("AR@10", "AR@100", "AR@1000"),
+    "AR@100",
+    "fast (equal to coco)",
+    "recall: mean ± standard deviation over seeds; small, medium, large: AR@100",
+)
+DETECTIONS = Measures(
+    {"AP50": "AP50", "AP75": "AP75", "AP": "AP", "AP-S": "small", "AP-M": "medium", "AP-L": "large"},
+    ("AP50", "AP75", "AP"),
+    "AP",
+    "fast-ap (equal to coco-ap)",
+    "AP: mean ± standard deviation over seeds; small, medium, large: AP",
+)
+
+
+def measures_of(table: AblationTable) -> Measures:
+    """Those of proposals or of detections."""
+    return DETECTIONS if of_detectors(table) else PROPOSALS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +78,9 @@ class RowReport:
     finished: dict[int, Run]
     unfinished: tuple[Run, ...]
 
-    def recall(self, name: str) -> dict[int, float]:
-        """A recall by seed; seeds whose data has no object of that size are left out."""
-        found = {seed: _result(run)["recall"].get(name) for seed, run in self.finished.items()}
+    def accuracy(self, name: str) -> dict[int, float]:
+        """A recall or AP by seed; seeds whose data has no object of that size are left out."""
+        found = {seed: _result(run)["accuracy"].get(name) for seed, run in self.finished.items()}
         return {seed: value for seed, value in found.items() if value is not None}
 
     def spread(self, section: str, name: str) -> Spread | None:
@@ -87,7 +124,8 @@ def write_report(table: AblationTable, output: str | Path) -> str:
     if any(report.finished for report in reports):
         optional_import("matplotlib", "table.png", "train")
         values = {
-            name: {report.row.name: list(report.recall(name).values()) for report in reports} for name in COMPARED
+            name: {report.row.name: list(report.accuracy(name).values()) for report in reports}
+            for name in measures_of(table).compared
         }
         figure = ablation_figure(table.name, values)
         with atomic_write(str(output / "table.png")) as unfinished:
@@ -96,13 +134,13 @@ def write_report(table: AblationTable, output: str | Path) -> str:
 
 
 def differences(table: AblationTable, reports: Iterable[RowReport], name: str) -> dict[str, SeedDifference]:
-    """By row, its recall minus the reference's, paired by seed; empty without a reference or its results."""
+    """By row, its number minus the reference's, paired by seed; empty without a reference or its results."""
     by_name = {report.row.name: report for report in reports}
     if table.reference not in by_name:
         return {}
-    reference = by_name[table.reference].recall(name)
+    reference = by_name[table.reference].accuracy(name)
     found = {
-        row: paired_difference(report.recall(name), reference)
+        row: paired_difference(report.accuracy(name), reference)
         for row, report in by_name.items()
         if row != table.reference
     }
@@ -112,9 +150,10 @@ def differences(table: AblationTable, reports: Iterable[RowReport], name: str) -
 def markdown(table: AblationTable, reports: list[RowReport]) -> str:
     """The whole `table.md`."""
     parts = [f"# {table.name}", "\n".join(f"- {line}" for line in _header(table, reports)), _numbers(table, reports)]
-    of_reference = differences(table, reports, "AR@100")
+    main = measures_of(table).main
+    of_reference = differences(table, reports, main)
     if of_reference:
-        parts.append(_differences(table, of_reference))
+        parts.append(_differences(table, main, of_reference))
     failed = [run for report in reports for run in report.unfinished if run.error]
     if failed:
         lines = [f"- {run.row.name}, seed {run.seed}: {run.error}" for run in failed]
@@ -124,20 +163,22 @@ def markdown(table: AblationTable, reports: list[RowReport]) -> str:
 
 def as_json(table: AblationTable, reports: list[RowReport]) -> dict[str, Any]:
     """The whole `table.json`."""
+    measures = measures_of(table)
     rows = []
     for report in reports:
-        recalls = {name: spread([*report.recall(name).values()]) for name in RECALLS if report.recall(name)}
+        numbers = {name: report.accuracy(name) for name in measures.columns}
+        spreads = {name: spread([*values.values()]) for name, values in numbers.items() if values}
         seeds = {seed: {key: _result(run).get(key) for key in SHOWN} for seed, run in report.finished.items()}
         rows.append(
             {
                 "name": report.row.name,
                 "overrides": report.row.overrides,
-                "recall": {name: dataclasses.asdict(value) for name, value in recalls.items()},
+                "accuracy": {name: dataclasses.asdict(value) for name, value in spreads.items()},
                 "seeds": seeds,
                 "unfinished": {run.seed: run.error or run.state for run in report.unfinished},
             }
         )
-    compared = {name: differences(table, reports, name) for name in COMPARED}
+    compared = {name: differences(table, reports, name) for name in measures.compared}
     return {
         "table": str(table.file),
         "base": str(table.base),
@@ -153,6 +194,7 @@ def as_json(table: AblationTable, reports: list[RowReport]) -> dict[str, Any]:
 
 
 def _header(table: AblationTable, reports: list[RowReport]) -> list[str]:
+    measures = measures_of(table)
     results = [_result(run) for report in reports for run in report.finished.values()]
     budgets = [_budget(table.config(row, table.seeds[0])) for row in table.rows]
     usual = max(budgets, key=budgets.count)
@@ -160,14 +202,14 @@ def _header(table: AblationTable, reports: list[RowReport]) -> list[str]:
     alike = "every run" if not others else f"a run ({'; '.join(others)})"
     lines = [
         f"budget of {alike}: {usual}; {table.base.name} with {' '.join(table.overrides) or 'no override'}",
-        f"data: measured on {table.test}, protocol fast (equal to coco)",
+        f"data: measured on {table.test}, protocol {measures.protocol}",
         "what a row changes: " + "; ".join(f"{row.name}: {' '.join(row.overrides) or 'nothing'}" for row in table.rows),
     ]
     if not results:
         return [*lines, "no run is finished yet"]
     first = results[0]
     lines[1] += f": {first.get('images')} images, {first.get('objects')} objects"
-    if (length := min(result.get("max_boxes", 1000) for result in results)) < 1000:
+    if measures is PROPOSALS and (length := min(result.get("max_boxes", 1000) for result in results)) < 1000:
         lines[1] += f"; lists of {length} boxes, so recall beyond {length} is recall at {length}"
     for what, name in (("training", "training images"), ("test", "test images")):
         if len({result.get("digests", {}).get(what) for result in results} - {None}) > 1:
@@ -185,8 +227,7 @@ def _header(table: AblationTable, reports: list[RowReport]) -> list[str]:
         f"measured: {_each(result.get('model', '?') for result in results)} of every run",
         f"date: {dates[0]}" + (f" to {dates[-1]}" if dates[-1] != dates[0] else ""),
         f"machine: {machines}; {', '.join(packages)}",
-        "recall: mean ± standard deviation over seeds; small, medium, large: AR@100 of objects below 32², to 96² and "
-        "above, in pixels of the original image",
+        f"{measures.sizes} of objects below 32², to 96² and above, in pixels of the original image",
         f"GFLOPs and forward: the network alone at {cost['height']} x {cost['width']} pixels, two operations a "
         f"multiply-add; {cost['timed']}, each run in its own process after its training, mean over seeds; rows are "
         "timed one after the other, so what else the machine does differs between them",
@@ -199,13 +240,14 @@ def _budget(config: ExperimentConfig) -> str:
 
 
 def _numbers(table: AblationTable, reports: list[RowReport]) -> str:
+    columns = measures_of(table).columns
     lines = [
-        _line("row", "seeds", *RECALLS.values(), "parameters, M", "GFLOPs", "forward, ms", "training, s"),
-        _line("---", *["---:"] * (len(RECALLS) + 5)),
+        _line("row", "seeds", *columns.values(), "parameters, M", "GFLOPs", "forward, ms", "training, s"),
+        _line("---", *["---:"] * (len(columns) + 5)),
     ]
     for report in reports:
-        recalls = (report.recall(name) for name in RECALLS)
-        cells = [str(spread([*values.values()])) if values else "-" for values in recalls]
+        numbers = (report.accuracy(name) for name in columns)
+        cells = [str(spread([*values.values()])) if values else "-" for values in numbers]
         for section, name, unit, digits in (
             ("cost", "parameters", 1e6, 2),
             ("cost", "gflops", 1, 2),
@@ -218,9 +260,9 @@ def _numbers(table: AblationTable, reports: list[RowReport]) -> str:
     return "\n".join(lines)
 
 
-def _differences(table: AblationTable, of_reference: dict[str, SeedDifference]) -> str:
+def _differences(table: AblationTable, main: str, of_reference: dict[str, SeedDifference]) -> str:
     lines = [
-        f"AR@100 minus that of {table.reference}, paired by seed; 95 % interval by Student's t over n seeds, for each "
+        f"{main} minus that of {table.reference}, paired by seed; 95 % interval by Student's t over n seeds, for each "
         "row alone:\n",
         _line("row", "n", "difference", "standard error", "95 % interval", "difference is"),
         _line("---", "---:", "---:", "---:", "---:", "---"),

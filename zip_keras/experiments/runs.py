@@ -1,6 +1,6 @@
 """Runs a table: every row with every seed, each an ordinary run folder made by ordinary commands.
 
-OUTPUT/ROW/seed-N    run folder of `zip-keras train`, with result.json and proposals.npz of `zip-keras measure`,
+OUTPUT/ROW/seed-N    run folder of `zip-keras train`, with result.json and boxes of `zip-keras measure`,
                      log.txt (what the commands printed) and failed.json (why the last try failed)
 """
 

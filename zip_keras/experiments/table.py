@@ -155,6 +155,19 @@ def read_table(file: str | Path) -> AblationTable:
     )
 
 
+def of_detectors(table: AblationTable) -> bool:
+    """Whether the rows are detectors, which are measured by AP, or proposers, by recall.
+
+    Raises:
+        UserError: some are and some are not, or a row's config is wrong.
+    """
+    kinds = {row.name: table.config(row, table.seeds[0]).detector.kind for row in table.rows}
+    found = {kind != "none" for kind in kinds.values()}
+    if len(found) > 1:
+        raise UserError(f"{table.file}: some rows are detectors and some are not ({kinds}); make two tables")
+    return found.pop()
+
+
 def refuse_equal_configs(table: AblationTable) -> None:
     """Two rows that are the same experiment would measure nothing but noise.
 

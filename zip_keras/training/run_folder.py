@@ -5,7 +5,7 @@ environment.json   versions, machine, command, one entry for each start
 metrics.jsonl      one line for each log and evaluation
 .lock              who is at work here, while somebody is
 checkpoints/       model, optimizer, averages, step: what --resume needs
-result.json        what `zip-keras measure` found, with proposals.npz
+result.json        what `zip-keras measure` found, with proposals.npz or detections.npz
 last.keras         the proposer after the newest evaluation; best.keras the best, by AR@100 or AP50
 tensorboard/
 """
