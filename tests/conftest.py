@@ -109,6 +109,29 @@ def tiny_export(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_detector():
+    """A detector of one stage with few layers and random weights."""
+    from tests.models.test_detectors import one_stage, spread
+    from zip_keras.models.detector import Detector
+
+    return Detector(spread(one_stage()), short_sides=64, long_side=96)
+
+
+@pytest.fixture(scope="session")
+def tiny_detector_export(tiny_detector, tmp_path_factory) -> Path:
+    """`exported/NAME` with `tiny_detector` as version 1, by the command from the file of a run."""
+    from zip_keras.cli.main import main
+    from zip_keras.config import DetectorConfig, ExperimentConfig
+    from zip_keras.config.files import config_text
+
+    run, folder = tmp_path_factory.mktemp("detector_run"), tmp_path_factory.mktemp("exported") / "detector"
+    tiny_detector.save(run / "best.keras")
+    (run / "config.yaml").write_text(config_text(ExperimentConfig(detector=DetectorConfig(kind="one_stage"))))
+    assert main(["export", "--model", str(run), "--output", str(folder), "--licence", "CC BY 4.0"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_propose(small_proposer):
     """`small_proposer` as a function of one image, traced once: a trace takes seconds."""
     from zip_keras.inference.runner import InferenceRunner

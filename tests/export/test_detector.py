@@ -7,28 +7,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_detectors import NAMES, one_stage, spread
-from zip_keras.cli.main import main
+from tests.models.test_detectors import NAMES
 from zip_keras.errors import UserError
 from zip_keras.inference.detectors import load_keras_detector
 from zip_keras.inference.manifest import check_manifest
 from zip_keras.inference.model_files import is_detector
-from zip_keras.models.detector import Detector
 
 
 @pytest.fixture(scope="module")
-def detector():
-    return Detector(spread(one_stage()), short_sides=64, long_side=96)
+def detector(tiny_detector):
+    return tiny_detector
 
 
 @pytest.fixture(scope="module")
-def exported(detector, tmp_path_factory):
-    """The command's export of a file, as version 1."""
-    folder = tmp_path_factory.mktemp("detector")
-    detector.save(folder / "best.keras")
-    options = ["--output", str(folder / "exported"), "--licence", "CC BY 4.0"]
-    assert main(["export", "--model", str(folder / "best.keras"), *options]) == 0
-    return folder / "exported" / "1"
+def exported(tiny_detector_export):
+    return tiny_detector_export / "1"
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +60,7 @@ def test_the_export_carries_the_keras_file_and_the_names(detector, exported):
     assert "0 disc, 1 box, 2 star" in text
     assert "Weights: CC BY 4.0" in text
     assert load_keras_detector(exported.parent).get_config() == detector.get_config()
+    assert "Object detection. `best.keras` of a run" in (exported / "assets.extra" / "card.md").read_text()
 
 
 def test_a_changed_file_of_the_export_is_refused(exported, tmp_path):

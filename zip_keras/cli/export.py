@@ -9,6 +9,7 @@ from zip_keras.cli._paths import check_output_folder
 from zip_keras.errors import UserError
 from zip_keras.export.deployment import FOLDER as DEPLOYMENT
 from zip_keras.export.deployment import check_name, write_deployment
+from zip_keras.export.run_card import run_card
 from zip_keras.inference.inputs import ImageFile, find_images
 from zip_keras.inference.model_files import is_detector, next_version
 from zip_keras.presets import card_of, licence_of
@@ -117,7 +118,7 @@ def run(arguments: argparse.Namespace) -> None:
         licence,
         arguments.formats,
         FormatOptions(arguments.litert_sizes, [load_image(image) for image in images]),
-        card=card_of(arguments.model),
+        card=_card(arguments.model),
         report=lambda comparison: note(f"  {comparison}"),
     )
     size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file()) / 1e6
@@ -132,6 +133,14 @@ def _size(text: str) -> tuple[int, int]:
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH, as 416x544, not {text}")
     return int(height), int(width)
+
+
+def _card(model: str) -> str | None:
+    try:
+        return card_of(model) or run_card(model)
+    except UserError as error:
+        note(f"no model card: {error}")
+        return None
 
 
 def _proposer(arguments: argparse.Namespace, options: "InferenceOptions") -> "Proposer":

@@ -5,11 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zip_keras.config import ExperimentConfig
 from zip_keras.errors import UserError
 from zip_keras.utils.files import atomic_write
 
 METRICS_FILE = "metrics.jsonl"
 DAMAGED_FILE = "metrics.damaged.jsonl"
+
+
+def selecting_metric(config: ExperimentConfig) -> str:
+    """The number by which a run keeps its best model: AR@100 or a detector's AP50, of seen classes if some are not."""
+    metric = "AR@100" if config.detector.kind == "none" else "AP50"
+    return f"{metric}-seen" if config.data.unseen_classes else metric
 
 
 def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:

@@ -26,7 +26,13 @@ from zip_keras.errors import UserError
 from zip_keras.inference.keras_file import save_keras_file
 from zip_keras.training.checkpoints import Found, find_checkpoints
 from zip_keras.training.environment_file import ENVIRONMENT_FILE, read_starts, set_aside_if_damaged
-from zip_keras.training.metrics_file import METRICS_FILE, drop_later_metrics, read_metrics, repair_metrics
+from zip_keras.training.metrics_file import (
+    METRICS_FILE,
+    drop_later_metrics,
+    read_metrics,
+    repair_metrics,
+    selecting_metric,
+)
 from zip_keras.utils.environment import environment
 from zip_keras.utils.files import atomic_write
 from zip_keras.utils.locks import FolderLock
@@ -72,9 +78,7 @@ class RunFolder:
         self._measured = ""  # digest of what is measured and how
         self._lock = FolderLock(self.path)
         self.found = Found()  # checkpoints, after `open`
-        self.metric = (
-            "AR@100"  # of which the best model is kept; of a detector AP50; of seen classes where some are not
-        )
+        self.metric = "AR@100"  # after `open`: by which the best model is kept, see `selecting_metric`
 
     @property
     def checkpoints(self) -> Path:
@@ -100,14 +104,13 @@ class RunFolder:
             UserError: the folder is in use, cannot be written, holds a run and `resume` is False, or its run has
                 another config, other images or no checkpoint that can be read.
         """
+        self.metric = selecting_metric(config)
         measured = [config.data.val, config.train.evaluate_images, to_dict(config.postprocess)]
         if config.data.test_short_sides:
             measured.append([config.data.test_short_sides, config.data.test_long_side])
         if config.detector.kind != "none":
-            self.metric = "AP50"
             measured.append(to_dict(config.detector.postprocess))
         if config.data.unseen_classes:
-            self.metric += "-seen"
             measured.append(config.data.unseen_classes)
         self._measured = hashlib.sha256(json.dumps(measured).encode()).hexdigest()[:16]
         if not self.chief:
