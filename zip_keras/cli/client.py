@@ -3,6 +3,7 @@
 import argparse
 import functools
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -21,7 +22,8 @@ from zip_keras.utils.progress import note, with_progress
 
 DESCRIPTION = """\
 Sends images to TensorFlow Serving, which has an export of a proposer or detector, and writes the boxes, in the pixels
-of each image. PATH is an image, a folder (with its subfolders), a .txt list of images, or a data set spec. Without
+of each image; of a detector it also prints the classes that were found, by category_id in the file and name. PATH is
+an image, a folder (with its subfolders), a .txt list of images, or a data set spec. Without
 PATH, the command prints the versions of the model that the server has. Requests that fail because the connection broke
 or the server is busy are sent again until --timeout. Needs neither TensorFlow nor Keras."""
 EXAMPLES = """\
@@ -87,6 +89,9 @@ def _write(client: Client, arguments: argparse.Namespace) -> None:
     boxes = write_predictions(arguments.output, work.over(images))
     seconds = (time.perf_counter() - started) / max(work.done, 1)
     print(f"{arguments.output}: {boxes} boxes of {work.done} images, {seconds:.3f} s an image")
+    if work.classes:
+        found = (f"{number} {name} ({count})" for (number, name), count in sorted(work.classes.items()))
+        print(f"category_id and boxes: {', '.join(found)}")
     print_counts(left_out, "left out")
     if work.bad:
         print(f"  skipped, cannot be read: {work.bad}")
@@ -98,6 +103,7 @@ class _Work:
     def __init__(self, client: Client, skip_bad: bool):
         self.client, self.skip_bad = client, skip_bad
         self.done = self.bad = 0
+        self.classes: Counter[tuple[int, str]] = Counter()  # boxes by category_id and name, of a detector
 
     def over(self, images: Sequence[ImageFile]) -> Iterator[ImagePredictions]:
         """The boxes of each image, in order.
@@ -119,6 +125,8 @@ class _Work:
                 self.bad += 1
                 continue
             self.done += 1
+            if answer.classes is not None and answer.names is not None:
+                self.classes.update(zip((answer.classes + 1).tolist(), answer.names.tolist(), strict=True))
             yield _predictions(image.image_id, answer)
         if not self.done:
             raise UserError(f"none of the {len(images)} images can be read")
