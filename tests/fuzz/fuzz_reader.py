@@ -28,8 +28,8 @@ def main() -> None:
         except UserError:
             return
 
-    # Ten seconds an input are a hang, 512 MB in one allocation a bomb.
-    atheris.Setup([*sys.argv, "-timeout=10", "-rss_limit_mb=2048", "-malloc_limit_mb=512", "-max_len=4096"], once)
+    # Ten seconds an input are a hang, 512 MB in one allocation a bomb. The whole process grows: atheris keeps what it traces.
+    atheris.Setup([*sys.argv, "-timeout=10", "-rss_limit_mb=4096", "-malloc_limit_mb=512", "-max_len=4096"], once)
     atheris.Fuzz()
 
 

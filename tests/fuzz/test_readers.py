@@ -14,6 +14,7 @@ SEEDS = {
     name: [file.read_bytes() for file in sorted((Path(__file__).parent / "corpus" / name).iterdir())]
     for name in READERS
 }
+SLOW = {"mat": 3}  # a process each
 DAMAGE = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8), st.binary(max_size=8)), max_size=3)
 
 
@@ -24,12 +25,22 @@ def test_good_files_are_read(reader):
 
 
 @pytest.mark.parametrize("reader", READERS)
-@settings(deadline=None, max_examples=25)
-@given(data=st.data())
-def test_damaged_files_are_read_or_refused(reader, data):
-    content = bytearray(data.draw(st.sampled_from(SEEDS[reader])))
-    for where, length, replacement in data.draw(DAMAGE):
-        start = int(where * len(content))
-        content[start : start + length] = replacement
-    with contextlib.suppress(UserError):  # anything else fails the test
-        READERS[reader](bytes(content))
+def test_damaged_files_are_read_or_refused(reader):
+    @settings(deadline=None, max_examples=SLOW.get(reader, 25))
+    @given(data=st.data())
+    def check(data):
+        content = bytearray(data.draw(st.sampled_from(SEEDS[reader])))
+        for where, length, replacement in data.draw(DAMAGE):
+            start = int(where * len(content))
+            content[start : start + length] = replacement
+        with contextlib.suppress(UserError):  # anything else fails the test
+            READERS[reader](bytes(content))
+
+    check()
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parent / "found").iterdir()), ids=lambda file: file.name)
+def test_what_the_fuzzers_found_is_refused(file):
+    """`READER-WHAT`: an array of 780 million places in a pickle; a crash of SciPy's compiled reader."""
+    with pytest.raises(UserError, match=r"damaged|ended with code -\d+"):
+        READERS[file.name.partition("-")[0]](file.read_bytes())

@@ -103,6 +103,14 @@ def test_complete_jpegs_pass(encoded_image, options):
         assert verify(content, "made").height == 61
 
 
+def test_a_good_jpeg_is_decoded_without_a_word(encoded_image, capfd):
+    """libjpeg writes to the process's standard error, which is a server's log."""
+    for height, options in ((61, {}), (64, {}), (65, {"subsampling": 0}), (40, {"progressive": True})):
+        decode_image(encoded_image("JPEG", height, 50, **options), "made")
+    captured = capfd.readouterr()
+    assert "JPEG" not in captured.out + captured.err
+
+
 @pytest.mark.parametrize("what", BROKEN)
 def test_broken_bytes_are_one_clear_sentence(encoded_image, what):
     with pytest.raises(UserError, match=r"^shot\.jpg: does not decode \(") as raised:

@@ -11,6 +11,8 @@ from zip_keras.data.image_headers import FILLER, MAX_PIXELS
 
 _JPEG, _PNG, _GIF, _BMP, _WEBP = b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF"
 _MAX_SEGMENTS = 100_000  # of a JPEG
+_ACCURATE = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}
+_EVEN = 4.0  # brightness differs by less, of 255: rounding
 
 
 def decode_in_graph(encoded: tf.Tensor) -> tf.Tensor:
@@ -110,24 +112,42 @@ def stated_pixels(encoded: tf.Tensor) -> tf.Tensor:
 def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
     """Pixels of a JPEG whose data are all there.
 
-    The decoder fills what is missing before the end marker with gray and says nothing. So the image is decoded again
-    with a few bytes before that marker: after complete data they are passed over, in place of missing data they show.
+    Without an end marker the decoder refuses data that end early. Before one it fills what is missing with gray and
+    says nothing. So the image is decoded again with a few bytes before that marker: after complete data they are passed
+    over, in place of missing data they show. libjpeg warns of such bytes on standard error when it comes to the end
+    marker. Cropped by a line, a baseline image is not read up to there. A progressive one is read whole before the
+    first line, so it is decoded again only where its last block is even, as filled ones are; if its first pass is
+    complete and a later one is not, it has less detail and passes.
     """
-
-    def decode(content: tf.Tensor) -> tf.Tensor:
-        return tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
-
-    end = _jpeg_end(encoded)
+    end, progressive = _jpeg_end(encoded)
     filled = tf.strings.join([tf.strings.substr(encoded, 0, end), FILLER, b"\xff\xd9"])
-    image = decode(encoded)
-    same = tf.reduce_all(tf.equal(image, decode(filled)))
-    check = tf.debugging.Assert(same, ["the JPEG data end before the image does"])
+    image = tf.io.decode_jpeg(encoded, **_ACCURATE)
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    lines = tf.maximum(1, height - 1)
+
+    def ends_early() -> tf.Tensor:
+        other = tf.io.decode_and_crop_jpeg(filled, [0, 0, lines, width], **_ACCURATE)
+        return tf.reduce_any(tf.not_equal(image[:lines], other))
+
+    early = tf.cond(progressive & ~_last_block_is_even(image), lambda: tf.constant(False), ends_early)
+    check = tf.debugging.Assert(~early, ["the JPEG data end before the image does"])
     with tf.control_dependencies([check] if check is not None else []):
         return tf.identity(image)
 
 
-def _jpeg_end(encoded: tf.Tensor) -> tf.Tensor:
-    """The position of the marker that ends a JPEG, as `image_headers.jpeg_layout` finds it; its length without one."""
+def _last_block_is_even(image: tf.Tensor) -> tf.Tensor:
+    """Whether the last block of 8 x 8 pixels is of one brightness; its colours may run into it from its neighbours."""
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    block = tf.cast(image[(height - 1) // 8 * 8 :, (width - 1) // 8 * 8 :], tf.float32)
+    brightness = tf.tensordot(block, tf.constant([0.299, 0.587, 0.114]), 1)
+    return tf.reduce_max(brightness) - tf.reduce_min(brightness) < _EVEN
+
+
+def _jpeg_end(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The position of the marker that ends a JPEG (its length without one) and whether it is progressive.
+
+    As `image_headers.jpeg_layout` finds them.
+    """
     content = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
     size = tf.size(content)
     second = content[1:]
@@ -138,13 +158,14 @@ def _jpeg_end(encoded: tf.Tensor) -> tf.Tensor:
         place = tf.searchsorted(markers, position[None])[0]
         return tf.cond(place < tf.size(markers), lambda: markers[tf.minimum(place, tf.size(markers) - 1)], lambda: size)
 
-    def is_segment(position: tf.Tensor) -> tf.Tensor:
+    def is_segment(position: tf.Tensor, progressive: tf.Tensor) -> tf.Tensor:
         return (position + 4 <= size) & (content[tf.minimum(position + 1, size - 1)] != 0xD9)
 
-    def skip(position: tf.Tensor) -> tf.Tensor:
+    def skip(position: tf.Tensor, progressive: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         marker = content[position + 1]
         length = tf.maximum(2, content[position + 2] * 256 + content[position + 3])
         alone = (marker == 1) | (marker == 0xD8)
-        return (next_marker(position + 2 + tf.where(alone, 0, length)),)
+        return next_marker(position + 2 + tf.where(alone, 0, length)), progressive | (marker == 0xC2)
 
-    return tf.while_loop(is_segment, skip, (next_marker(tf.constant(2)),), maximum_iterations=_MAX_SEGMENTS)[0]
+    start = (next_marker(tf.constant(2)), tf.constant(False))
+    return tf.while_loop(is_segment, skip, start, maximum_iterations=_MAX_SEGMENTS)

@@ -5,9 +5,11 @@ refused unless the user allows it, and then only numbers, texts, lists, dicts an
 Levels have no place in it and are not written.
 """
 
+import os
 import pickle
+import pickletools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -32,7 +34,9 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
         )
     try:
         with open(file, "rb") as stream:
-            content = _DataUnpickler(stream, encoding="latin1").load()
+            _check_places(_Bounded(stream), os.path.getsize(file))
+            stream.seek(0)
+            content = _DataUnpickler(_Bounded(stream), encoding="latin1").load()
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     except Exception as error:  # a broken pickle raises anything
@@ -78,8 +82,9 @@ def _part(image_id: Any, boxes: Any, scores: Any, mode: int, file: str) -> Image
     if type(image_id) not in (int, str):
         raise UserError(f"{file}: image id {image_id!r} is neither an integer nor a text")
     try:
-        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-        scores = np.asarray(scores, np.float64).reshape(-1)
+        with np.errstate(invalid="ignore"):  # what is not finite is refused by whoever reads the parts
+            boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+            scores = np.asarray(scores, np.float64).reshape(-1)
     except (TypeError, ValueError):
         raise UserError(f"{file}: image {image_id!r}: boxes must be [n, 4] numbers and logits [n]") from None
     if len(boxes) != len(scores):
@@ -88,6 +93,27 @@ def _part(image_id: Any, boxes: Any, scores: Any, mode: int, file: str) -> Image
         boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     count = len(scores)
     return ImagePredictions(image_id, boxes, scores, np.ones(count, np.int64), np.zeros(count, np.int64))
+
+
+class _Bounded:
+    """A file of which no more is asked than it holds: else the length in a pickle is allocated before it is read."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream, self._size = stream, os.fstat(stream.fileno()).st_size
+        self.readline = stream.readline
+
+    def read(self, count: int) -> bytes:
+        return self._stream.read(min(count, self._size))
+
+
+def _check_places(stream: Any, size: int) -> None:
+    """Refuses a pickle that remembers an object under a number that no file of `size` bytes needs.
+
+    Python's reader keeps the remembered ones in an array as long as the largest number.
+    """
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in ("PUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= size:
+            raise UserError(f"the pickle remembers object number {argument:,} in {size:,} bytes; it is damaged")
 
 
 class _DataUnpickler(pickle.Unpickler):

@@ -8,6 +8,9 @@ and without ids. Files written here also carry `image_ids`. Without a fifth colu
 Levels have no place in it and are not written.
 """
 
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,6 +22,16 @@ from zip_keras.predictions.formats.common import ReadOptions, refuse_not_finite
 from zip_keras.utils.files import atomic_write
 from zip_keras.utils.optional import optional_import
 
+_LOAD = """
+import pickle, sys
+from scipy.io import loadmat
+try:
+    answer = "", loadmat(sys.argv[1], variable_names=["aboxes", "image_ids"])
+except Exception as error:
+    answer = type(error).__name__, str(error)
+pickle.dump(answer, sys.stdout.buffer)
+"""
+
 
 def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
     """One part an image.
@@ -26,13 +39,8 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
     Raises:
         UserError: SciPy is missing, the file is not MATLAB's, has no `aboxes`, or no ids are known for its images.
     """
-    io = optional_import("scipy.io", file, "interchange")
-    try:
-        content = io.loadmat(file)
-    except NotImplementedError:
-        raise UserError(f"{file}: saved with -v7.3; save it with -v7 in MATLAB") from None
-    except Exception as error:  # a broken file raises anything
-        raise UserError(f"{file}: not a MATLAB file: {error}") from None
+    optional_import("scipy.io", file, "interchange")
+    content = _load(file)
     cells = content.get("aboxes")
     if cells is None or cells.dtype != object:
         raise UserError(f"{file}: has no cell array 'aboxes'")
@@ -65,6 +73,19 @@ def write(file: str, parts: Iterable[ImagePredictions]) -> int:
     with atomic_write(file) as unfinished, open(unfinished, "wb") as stream:
         io.savemat(stream, {"aboxes": cells, "image_ids": ids}, do_compression=True)
     return proposals.count
+
+
+def _load(file: str) -> dict[str, Any]:
+    """The two variables, by SciPy in a process of its own: its compiled reader crashes on some damaged files."""
+    child = subprocess.run([sys.executable, "-c", _LOAD, file], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    if child.returncode != 0:
+        raise UserError(f"{file}: not a MATLAB file: reading it ended with code {child.returncode}")
+    kind, content = pickle.loads(child.stdout)
+    if kind == "NotImplementedError":
+        raise UserError(f"{file}: saved with -v7.3; save it with -v7 in MATLAB")
+    if kind:
+        raise UserError(f"{file}: not a MATLAB file: {content}")
+    return content
 
 
 def _ids(content: dict[str, Any], images: int, options: ReadOptions, file: str) -> list[ImageId]:
