@@ -68,7 +68,7 @@ def multiply_adds(model: keras.Model, height: int, width: int) -> int:
     Raises:
         ValueError: the graph holds a loop or branch, or an operation that multiplies and adds but cannot be counted.
     """
-    return _count(_traced(model, height, width).graph)
+    return graph_multiply_adds(_traced(model, height, width).graph)
 
 
 def measure_cost(model: keras.Model, height: int, width: int, repeats: int = REPEATS) -> Cost:
@@ -89,7 +89,7 @@ def measure_cost(model: keras.Model, height: int, width: int, repeats: int = REP
         _ = [output.numpy() for output in tf.nest.flatten(traced(image))]  # done only when the numbers are there
         times.append(time.perf_counter() - start)
     milliseconds = 1000 * statistics.median(times[WARM_UP:])
-    return Cost(height, width, model.count_params(), _count(traced.graph), milliseconds, repeats)
+    return Cost(height, width, model.count_params(), graph_multiply_adds(traced.graph), milliseconds, repeats)
 
 
 def time_prediction(proposer: Proposer, image: np.ndarray, repeats: int = REPEATS) -> dict[str, list[float]]:
@@ -168,7 +168,8 @@ def _traced(model: keras.Model, height: int, width: int):
     return forward.get_concrete_function(tf.TensorSpec([1, height, width, 3], tf.float32))
 
 
-def _count(graph: tf.Graph) -> int:
+def graph_multiply_adds(graph: tf.Graph) -> int:
+    """`multiply_adds` of a graph in which every shape is known."""
     return sum(_of_operation(operation) for operation in graph.get_operations())
 
 
@@ -176,7 +177,8 @@ def _of_operation(operation: tf.Operation) -> int:
     """Multiply-adds of one operation; 0 for one that is neither convolution nor matrix product."""
     kind = operation.type
     if kind in _CALLS:  # a function called once, for example a grouped convolution of Keras
-        return _count(operation.graph._get_function(operation.get_attr("f").name).graph)  # no public way knows shapes
+        called = operation.graph._get_function(operation.get_attr("f").name)  # no public way knows shapes
+        return graph_multiply_adds(called.graph)
     if kind in _LOOPS:
         raise ValueError(f"{operation.name}: how often {kind} runs is not known, so nothing can be counted")
     if kind in _UNCOUNTED:
