@@ -28,7 +28,7 @@ def main() -> None:
         except UserError:
             return
 
-    # Ten seconds an input are a hang, 512 MB in one allocation a bomb. The whole process grows: atheris keeps what it traces.
+    # Ten seconds an input are a hang, 512 MB in one allocation a bomb. The process grows: atheris keeps what it traces.
     atheris.Setup([*sys.argv, "-timeout=10", "-rss_limit_mb=4096", "-malloc_limit_mb=512", "-max_len=4096"], once)
     atheris.Fuzz()
 

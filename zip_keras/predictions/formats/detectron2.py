@@ -50,7 +50,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
     mode = content.get("bbox_mode", _XYXY)
     if mode not in (_XYXY, _XYWH):
         raise UserError(f"{file}: bbox_mode {mode!r} is not supported; only XYXY_ABS (0) and XYWH_ABS (1)")
-    columns = [content[key] for key in ("ids", "boxes", "objectness_logits")]
+    columns = [_values(content[key]) for key in ("ids", "boxes", "objectness_logits")]
     if not all(isinstance(column, list | tuple | np.ndarray) for column in columns):
         raise UserError(f"{file}: ids, boxes and objectness_logits must be lists, one entry an image")
     if len({len(column) for column in columns}) > 1:
@@ -83,8 +83,8 @@ def _part(image_id: Any, boxes: Any, scores: Any, mode: int, file: str) -> Image
         raise UserError(f"{file}: image id {image_id!r} is neither an integer nor a text")
     try:
         with np.errstate(invalid="ignore"):  # what is not finite is refused by whoever reads the parts
-            boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-            scores = np.asarray(scores, np.float64).reshape(-1)
+            boxes = np.asarray(_values(boxes), np.float64).reshape(-1, 4)
+            scores = np.asarray(_values(scores), np.float64).reshape(-1)
     except (TypeError, ValueError):
         raise UserError(f"{file}: image {image_id!r}: boxes must be [n, 4] numbers and logits [n]") from None
     if len(boxes) != len(scores):
@@ -122,8 +122,8 @@ class _DataUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         module = module.replace("numpy._core", "numpy.core")
         allowed = {
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): _number_type,
+            ("numpy", "ndarray"): object,  # named by every array, never built
+            ("numpy", "dtype"): _NumberType,
             ("numpy.core.multiarray", "_reconstruct"): _empty_array,
             ("numpy.core.multiarray", "scalar"): _scalar,
             ("numpy.core.numeric", "_frombuffer"): _from_buffer,
@@ -135,23 +135,43 @@ class _DataUnpickler(pickle.Unpickler):
         return allowed[module, name]
 
 
-def _number_type(code: str, align: bool = False, copy: bool = False) -> np.dtype:
-    result = np.dtype(code, align=align, copy=copy)  # type: ignore[call-overload]
-    if result.kind not in "biuf":
-        raise UserError(f"the pickle holds an array of {result}, not of numbers")
-    return result
+class _NumberType:
+    """Stands in for NumPy's type, whose own `__setstate__` crashes on a damaged state."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = False):
+        self.dtype = np.dtype(code)
+        if self.dtype.kind not in "biuf":
+            raise UserError(f"the pickle holds an array of {self.dtype}, not of numbers")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
-def _empty_array(kind: type, shape: tuple[int, ...], code: bytes) -> np.ndarray:
-    return np.ndarray.__new__(np.ndarray, (0,), np.int8)  # filled by ndarray.__setstate__
+class _Array:
+    """Stands in for NumPy's array, whose own `__setstate__` trusts what the file says."""
+
+    values = np.zeros(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, is_fortran, data = state
+        data = data.encode("latin1") if isinstance(data, str) else data  # of Python 2
+        self.values = _from_buffer(data, kind, shape, "F" if is_fortran else "C")
 
 
-def _scalar(kind: np.dtype, data: bytes) -> Any:
-    return np.frombuffer(data, kind, 1)[0]
+def _values(found: Any) -> Any:
+    return found.values if isinstance(found, _Array) else found
 
 
-def _from_buffer(data: Any, kind: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    return np.frombuffer(data, kind).reshape(shape, order=order)  # type: ignore[call-overload]
+def _empty_array(kind: type, shape: tuple[int, ...], code: bytes) -> _Array:
+    return _Array()
+
+
+def _scalar(kind: _NumberType, data: bytes) -> Any:
+    return np.frombuffer(data, kind.dtype, 1)[0]
+
+
+def _from_buffer(data: Any, kind: _NumberType, shape: tuple[int, ...], order: str) -> np.ndarray:
+    return np.frombuffer(data, kind.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
