@@ -105,10 +105,12 @@ def time_prediction(proposer: Proposer, image: np.ndarray, repeats: int = REPEAT
         "whole".
     """
     images = tf.convert_to_tensor(image[None])
-    resize = tf.function(proposer.resizings[0])
-    forward = tf.function(lambda resized: proposer.network(resized, training=False))
-    finish = tf.function(lambda outputs, resized: proposer.postprocess([outputs], [resized], *image.shape[:2]))
-    whole = tf.function(lambda given: proposer(given, training=False))
+    resize = tf.function(proposer.resizings[0], autograph=False)
+    forward = tf.function(lambda resized: proposer.network(resized, training=False), autograph=False)
+    finish = tf.function(
+        lambda outputs, resized: proposer.postprocess([outputs], [resized], *image.shape[:2]), autograph=False
+    )
+    whole = tf.function(lambda given: proposer(given, training=False), autograph=False)
     times: dict[str, list[float]] = {}
     for _ in range(WARM_UP + repeats):
         resized = _clocked(times, "resizing", resize, images)
@@ -164,7 +166,7 @@ def _clocked(times: dict[str, list[float]], part: str, function: Callable, *argu
 
 def _traced(model: keras.Model, height: int, width: int):
     """The concrete function of a forward pass at one size: every shape in its graph is known."""
-    forward = tf.function(lambda images: model(images, training=False))
+    forward = tf.function(lambda images: model(images, training=False), autograph=False)
     return forward.get_concrete_function(tf.TensorSpec([1, height, width, 3], tf.float32))
 
 

@@ -80,7 +80,9 @@ def write_formats(
         UserError: one does not keep its bound.
     """
     traced = tf.function(
-        lambda images: model(images, training=False), input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)]
+        lambda images: model(images, training=False),
+        input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
+        autograph=False,
     )
     for name in formats:
         for written in _WRITERS[name](model, served, folder, options):
@@ -105,7 +107,8 @@ def _keras(model: Model, served: ServedModel, folder: Path, options: FormatOptio
     if detects:
         (folder / CLASS_NAMES_FILE).write_text(json.dumps(list(model.class_names)) + "\n", encoding="utf-8")
     loaded = load_keras_file(file, type(model), "export it again")
-    yield Written("keras", tf.function(lambda images: loaded(images, training=False), reduce_retracing=True))
+    answer = tf.function(lambda images: loaded(images, training=False), reduce_retracing=True, autograph=False)
+    yield Written("keras", answer)
 
 
 def _onnx(float16: bool) -> "Writer":

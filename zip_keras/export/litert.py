@@ -37,4 +37,6 @@ class _Fixed(tf.Module):
         super().__init__()
         self._weights = [variable.value for variable in model.variables]
         spec = tf.TensorSpec([1, *size, 3], tf.uint8, name="images")
-        self.signature = tf.function(lambda images: model(images, training=False), input_signature=[spec])
+        self.signature = tf.function(
+            lambda images: model(images, training=False), input_signature=[spec], autograph=False
+        )

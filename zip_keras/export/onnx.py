@@ -40,7 +40,7 @@ def _converted(model: Proposer | Detector) -> Any:
     converter = optional_import("tf2onnx", "--formats onnx", "onnx")
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # the checks after it find what it cannot convert
     spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
-    function = tf.function(lambda images: model(images, training=False), input_signature=[spec])
+    function = tf.function(lambda images: model(images, training=False), input_signature=[spec], autograph=False)
     with converting("onnx"):
         proto, _ = converter.convert.from_function(
             function,

@@ -72,7 +72,7 @@ class _Forward(tf.Module):
         self._weights = [variable.value for variable in network.variables]
         self._network = lambda image: network(image, training=False)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="image")])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="image")], autograph=False)
     def forward(self, image):
         return {f"output_{i:02}": x for i, x in enumerate(tf.nest.flatten(self._network(image)))}
 

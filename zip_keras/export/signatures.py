@@ -48,6 +48,8 @@ class ServedModel(tf.Module):
     TensorFlow Serving wants every input of a signature, so the limits are inputs of signatures of their own. Each image
     has its own, float32 and int32 `[B]`, because TensorFlow Serving puts requests together along the first axis.
 
+    Control flow is TensorFlow's own: looking for Python's (`autograph`) would only take time.
+
     Images of `encoded` and `tf_example` are processed one after the other: they differ in size, and padding to a common
     one would change the answers. An image that cannot be read has no valid place, and the others are answered.
     """
@@ -63,32 +65,32 @@ class ServedModel(tf.Module):
         spec = model.compute_output_spec(keras.KerasTensor((1, None, None, 3), "uint8"))
         self._specs = {name: tf.TensorSpec(values.shape[1:], values.dtype) for name, values in spec.items()}
         # One function that all signatures call: the network is in the file once.
-        self._answer = tf.function(self._answer_images, input_signature=[_IMAGES])
+        self._answer = tf.function(self._answer_images, input_signature=[_IMAGES], autograph=False)
 
     def signatures(self) -> dict[str, Any]:
         """The functions by name, for `tf.saved_model.save`."""
         return {name: getattr(self, name) for name in SIGNATURES}
 
-    @tf.function(input_signature=[_IMAGES])
+    @tf.function(input_signature=[_IMAGES], autograph=False)
     def serving_default(self, images):
         return self._described(self._answer(images), _size_of(images))
 
-    @tf.function(input_signature=[_IMAGES, _MAX_BOXES, _SCORE_THRESHOLD])
+    @tf.function(input_signature=[_IMAGES, _MAX_BOXES, _SCORE_THRESHOLD], autograph=False)
     def serving_default_with_options(self, images, max_boxes, score_threshold):
         found = self._limited(self._answer(images), max_boxes, score_threshold)
         return self._described(found, _size_of(images))
 
-    @tf.function(input_signature=[_IMAGE_BYTES])
+    @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
     def encoded(self, image_bytes):
         found, size, decoded = self._answer_each(image_bytes, decode_or_blank)
         return {**self._described(found, size), "decoded": decoded}
 
-    @tf.function(input_signature=[_IMAGE_BYTES, _MAX_BOXES, _SCORE_THRESHOLD])
+    @tf.function(input_signature=[_IMAGE_BYTES, _MAX_BOXES, _SCORE_THRESHOLD], autograph=False)
     def encoded_with_options(self, image_bytes, max_boxes, score_threshold):
         found, size, decoded = self._answer_each(image_bytes, decode_or_blank)
         return {**self._described(self._limited(found, max_boxes, score_threshold), size), "decoded": decoded}
 
-    @tf.function(input_signature=[_EXAMPLES])
+    @tf.function(input_signature=[_EXAMPLES], autograph=False)
     def tf_example(self, examples):
         found, size, decoded = self._answer_each(examples, decode_example_or_blank)
         return {**self._described(found, size), "decoded": decoded}

@@ -105,11 +105,13 @@ class _RecallOfBias:
         self.config = dataclasses.replace(config, max_proposals=max(budget, 1), level_bias=UNBIASED)
         self.truth, self.budget = truth, budget
         self._ids = [record.image_id for record in dataset.records]
-        find = tf.function(proposer.level_candidates, input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)])
+        find = tf.function(
+            proposer.level_candidates, input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)], autograph=False
+        )
         self._level_candidates = [
             [values.numpy() for values in find(load_image(record)[None])] for record in progress(dataset.records)
         ]
-        self._merge = tf.function(self._list, reduce_retracing=True)
+        self._merge = tf.function(self._list, reduce_retracing=True, autograph=False)
         self._found: dict[Bias, np.ndarray] = {}
         self.objects = found_per_image(truth, Predictions(), budget)[1]
 

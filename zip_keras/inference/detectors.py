@@ -123,7 +123,9 @@ class DetectorRunner:
         detector: Detector | None = None,
     ):
         self.detector = detector
-        self._classify = None if detector is None else tf.function(detector.classify, input_signature=_GIVEN_SPECS)
+        self._classify = None
+        if detector is not None:
+            self._classify = tf.function(detector.classify, input_signature=_GIVEN_SPECS, autograph=False)
         self._runtime, self.class_names, self._shorter = runtime, tuple(class_names), shorter
 
     def __call__(self, image: np.ndarray, given: GivenProposals | None = None) -> dict[str, np.ndarray]:
@@ -170,7 +172,9 @@ def open_detector(model: Detector | str | Path, options: DetectionOptions | None
 def compile_detector(detector: Detector) -> DetectorRunner:
     """A detector as a TensorFlow graph, traced once for all sizes. Its weights may change afterwards."""
     traced = tf.function(
-        lambda images: detector(images, training=False), input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)]
+        lambda images: detector(images, training=False),
+        input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)],
+        autograph=False,
     )
     return DetectorRunner(lambda images: traced(tf.convert_to_tensor(images)), detector.class_names, detector=detector)
 

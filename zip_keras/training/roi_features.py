@@ -133,7 +133,7 @@ def compile_roi_features(detector: Detector, per_image: int) -> Callable[..., tu
         raise UserError("boosting learns from the second stage; this detector has one stage")
     config = dataclasses.replace(network.detector_config.targets, per_image=per_image)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def of_image(images, targets):
         images = tf.cast(images, tf.float32)
         size = tf.cast(tf.shape(images)[1:3], tf.float32)

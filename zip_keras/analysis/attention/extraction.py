@@ -69,7 +69,7 @@ def compile_attention(model: Proposer | Detector, name: str = "the model") -> At
     own = model.network
     network = attention_network(own.proposal_network if isinstance(own, TwoStageNetwork) else own, name)
 
-    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)], autograph=False)
     def traced(images):
         resized = model.resizings[0](images)
         return network(resized, training=False), tf.shape(resized)[1:3]
