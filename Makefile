@@ -1,5 +1,6 @@
 # make demo   environment, then the main job end to end on rendered images: minutes on two cores
-# make test   environment, then the tests
+# make test   environment, then the tests but the slow ones: under six minutes on two cores
+# make test-all  the slow ones too: several processes, other runtimes, a browser
 # make check  lint and types
 # make docs   the documentation site, into build/site
 # make serve  a local page to try a model; MODEL=runs/mine for another than the preset
@@ -10,13 +11,18 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test check docs serve snippets clean
+.PHONY: demo test test-all check docs serve snippets clean
 
 demo: .venv/train
 	$(BIN)/python scripts/demo.py
 
+PYTEST = $(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
+
 test: .venv/test
-	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m 'not slow'
+
+test-all: .venv/test
+	$(PYTEST)
 
 check: .venv/test
 	$(BIN)/ruff check .

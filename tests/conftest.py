@@ -13,11 +13,37 @@ settings.load_profile("no time limits")
 
 # They take longest: begun first, they do not leave one of several workers alone at the end.
 LONG = ("test_distribution.py", "test_backends.py", "test_saved_model.py", "test_run.py", "test_loading.py")
+LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(items):
     """Long files first."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+def pytest_deselected(items):
+    """Counts the slow tests that `-m "not slow"` leaves out."""
+    slow = sum(item.get_closest_marker("slow") is not None for item in items)
+    for item in items[:1]:
+        item.config.stash[LEFT_OUT] = item.config.stash.get(LEFT_OUT, 0) + slow
+
+
+def pytest_sessionfinish(session):
+    """A worker of pytest-xdist tells the number to the process that reports."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left out"] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Every worker collects all tests, so that each has the whole number."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left out", 0)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Says how many slow tests did not run, and what runs them."""
+    if number := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"{number} slow tests left out; `make test-all` runs them too")
 
 
 def pytest_make_parametrize_id(val):
@@ -91,21 +117,18 @@ def _proposer(config, max_proposals, short_side):
 
 @pytest.fixture(scope="session")
 def small_proposer():
-    """A narrow network with random weights."""
-    from zip_keras.config import ModelConfig
+    """Few layers, for tests of what is around a network."""
+    from tests.tiny_backbone import TINY_MODEL
 
-    return _proposer(ModelConfig(width=0.125, zoom_in="released", head_channels=16), 50, 128)
+    return _proposer(TINY_MODEL, 50, 128)
 
 
 @pytest.fixture(scope="session")
-def tiny_export(tmp_path_factory) -> Path:
-    """`exported/NAME` with few layers as version 1: for servers and jobs, which load it in new processes."""
-    from tests.tiny_backbone import TINY_MODEL
-    from zip_keras.export.saved_model import export_model
+def mad_proposer():
+    """A narrow network with everything that the method has: Inception-BN, a zoom-in stream and MAD."""
+    from zip_keras.config import ModelConfig
 
-    folder = tmp_path_factory.mktemp("exported") / "tiny"
-    export_model(_proposer(TINY_MODEL, 50, 128), folder)
-    return folder
+    return _proposer(ModelConfig(width=0.125, zoom_in="released", head_channels=16), 50, 128)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def test_a_lazy_import_loads_no_framework():
 @pytest.mark.parametrize(
     "order", ["import zip_keras, keras", "import keras, zip_keras", "import zip_keras.ops.boxes, keras"]
 )
-def test_keras_knows_the_classes_whatever_the_order_of_imports(order):
+def test_keras_knows_the_classes_in_any_import_order(order):
     """Without a hook of ours in the importer."""
     program = (
         f"import sys\n{order}\n"

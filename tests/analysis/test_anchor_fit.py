@@ -30,7 +30,7 @@ def test_the_grid_moves_an_anchor_by_up_to_half_a_stride():
     assert fit.placed_iou[0, 0] == pytest.approx(shared / (2 * 32 * 32 - shared))
 
 
-def test_difficult_and_crowd_boxes_do_not_count_and_no_box_gives_nan():
+def test_difficult_and_crowd_boxes_do_not_count():
     plain = record([16, 16, 48, 48])
     fit = fit_anchors([plain, dataclasses.replace(plain, crowd=np.ones(1, bool))])
     assert len(fit.sizes) == 1
@@ -49,7 +49,7 @@ def test_the_short_side_scales_boxes_and_image():
 
 
 @pytest.mark.parametrize("ratios", [(0.25, 0.5, 1.0, 2.0, 4.0), (1.0,)])
-def test_placed_iou_equals_brute_force_over_every_anchor_of_the_network(ratios):
+def test_placed_iou_equals_brute_force(ratios):
     rng = np.random.default_rng(1)
     height, width = 203, 315  # no multiples of 32
     corner = rng.uniform(0, [height - 5, width - 5], (40, 2))

@@ -100,7 +100,7 @@ def test_frozen_batch_norms_do_not_learn():
     np.testing.assert_array_equal(in_training, in_use)
 
 
-def test_equals_the_independent_implementation_with_random_weights(tmp_path, capsys):
+def test_equals_the_independent_implementation(tmp_path, capsys):
     torch = require_torch()
     theirs, taps = oracle(torch)
     randomise(torch, theirs, seed=3)

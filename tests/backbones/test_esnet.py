@@ -75,7 +75,7 @@ def test_a_shuffle_block_keeps_every_second_channel():
     assert not np.isclose(y[..., 1::2], x[..., 2:]).any()
 
 
-def test_the_strided_convolution_starts_above_and_left_of_the_image():
+def test_the_strided_convolution_starts_outside():
     """3x3 ones on an image of ones: the padding is symmetric, so the corner sees 4 pixels, the others 6 and 9."""
     conv = BiasedConvolution(1, 3, 2, activation="linear")
     x = np.ones((1, 4, 4, 1), "float32")

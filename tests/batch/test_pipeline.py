@@ -25,8 +25,8 @@ def rows_of(output):
     return [row for file in sorted(output.glob("boxes-*.parquet")) for row in parquet.read_table(file).to_pylist()]
 
 
-def test_a_job_and_its_restart(photos, tiny_export, tmp_path):
-    model, output = str(tiny_export / "1"), tmp_path / "boxes"
+def test_a_job_and_its_restart(photos, small_export, tmp_path):
+    model, output = str(small_export / "1"), tmp_path / "boxes"
     first = run_batch([str(photos)], model, str(output), images_per_shard=2)
     assert (first.shards, first.images, first.bad, first.kept) == (3, 5, 1, 0)
     rows = rows_of(output)
@@ -47,8 +47,8 @@ def test_a_job_and_its_restart(photos, tiny_export, tmp_path):
     assert JOB_FILE in names
 
 
-def test_another_job_in_the_same_folder_is_refused(photos, tiny_export, tmp_path):
-    model = str(tiny_export / "1")
+def test_another_job_in_the_same_folder_is_refused(photos, small_export, tmp_path):
+    model = str(small_export / "1")
     one = [str(photos / "000.jpg")]
     run_batch(one, model, str(tmp_path))
     with pytest.raises(UserError, match=r"another job \(other max_boxes\)"):
@@ -57,14 +57,14 @@ def test_another_job_in_the_same_folder_is_refused(photos, tiny_export, tmp_path
         run_batch([str(photos / "001.jpg")], model, str(tmp_path))
 
 
-def test_records(photos, tiny_export, tmp_path):
+def test_records(photos, small_export, tmp_path):
     shard = tmp_path / "data-00000-of-00001"
     with open(shard, "wb") as file:
         for number in (3, 4):
             content = (photos / f"{number:03}.jpg").read_bytes()
             write_record(file, encode_example({"image/encoded": [content], "image/source_id": [b"%d" % number]}))
         write_record(file, encode_example({"image/width": [1]}))
-    summary = run_batch([str(tmp_path / "data-*")], str(tiny_export / "1"), str(tmp_path / "out"), records=True)
+    summary = run_batch([str(tmp_path / "data-*")], str(small_export / "1"), str(tmp_path / "out"), records=True)
     assert (summary.images, summary.bad) == (2, 1)
     assert {row["image_id"] for row in rows_of(tmp_path / "out")} == {3, 4}
 

@@ -14,8 +14,8 @@ parquet = pytest.importorskip("pyarrow.parquet", reason="needs pip install 'zip-
 
 
 @pytest.fixture(scope="module")
-def answer(tiny_export):
-    return answer_of(str(tiny_export / "1"), None, None)
+def answer(small_export):
+    return answer_of(str(small_export / "1"), None, None)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,8 @@ def test_an_id_of_the_other_kind(answer, photo):
         predict_shard(answer, [Item("a.jpg", "a", photo)], integer_ids=True)
 
 
-def test_limits(tiny_export, answer, photo):
+def test_limits(small_export, answer, photo):
     everything = answer(photo)
     least = float(everything["scores"][5])
-    kept = answer_of(str(tiny_export / "1"), None, least)(photo)
+    kept = answer_of(str(small_export / "1"), None, least)(photo)
     assert kept["valid"].sum() == (everything["scores"][everything["valid"]] >= least).sum() < everything["valid"].sum()

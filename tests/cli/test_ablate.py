@@ -28,6 +28,7 @@ rows:
 """
 
 
+@pytest.mark.slow
 def test_a_real_row_from_training_to_table(rendered_devkit, tmp_path, capsys):
     (tmp_path / "base.yaml").write_text(BASE.format(devkit=rendered_devkit))
     (tmp_path / "tiny.yaml").write_text(TABLE.format(devkit=rendered_devkit))
@@ -54,7 +55,7 @@ def test_a_real_row_from_training_to_table(rendered_devkit, tmp_path, capsys):
     assert (tmp_path / "out" / "table.md").read_text() == capsys.readouterr().out == printed
 
 
-def test_a_row_that_was_not_asked_for_is_checked_before_anything_starts(tmp_path, capsys):
+def test_rows_not_asked_for_are_checked_first(tmp_path, capsys):
     (tmp_path / "base.yaml").write_text(BASE.format(devkit="nowhere"))
     (tmp_path / "tiny.yaml").write_text(TABLE.format(devkit="nowhere"))
     other = tmp_path / "out" / "two-classes" / "seed-1"
@@ -97,7 +98,7 @@ def test_training_time_is_that_of_the_median_speed(tmp_path):
         training_speed(tmp_path, 4)
 
 
-def test_a_model_is_not_measured_on_the_images_it_was_calibrated_on(rendered_devkit, small_proposer, tmp_path):
+def test_calibration_images_are_not_measured(rendered_devkit, small_proposer, tmp_path):
     from zip_keras.data.sources import open_dataset
     from zip_keras.inference.calibration import Calibration, calibrated
 
@@ -120,6 +121,6 @@ def test_a_broken_result_is_named(tmp_path):
         read_result(tmp_path)
 
 
-def test_the_process_that_waits_for_the_runs_holds_no_tensorflow(run_lazily):
+def test_ablate_itself_holds_no_tensorflow(run_lazily):
     program = "import sys, zip_keras.cli.ablate; print({'tensorflow', 'keras'} & set(sys.modules))"
     assert run_lazily(program) == "set()"

@@ -20,9 +20,9 @@ def photos(tmp_path, encoded_image):
 
 
 @pytest.fixture
-def command(photos, small_proposer, small_run, tmp_path, monkeypatch):
+def command(photos, mad_proposer, small_run, tmp_path, monkeypatch):
     """`command(more arguments)` writes into DIR/out and returns the exit code."""
-    monkeypatch.setattr("zip_keras.inference.loading.load_keras_proposer", lambda model: small_proposer)
+    monkeypatch.setattr("zip_keras.inference.loading.load_keras_proposer", lambda model: mad_proposer)
 
     def run(*arguments, paths=(str(photos),)):
         words = ["--model", str(small_run), "--output", str(tmp_path / "out"), *arguments]

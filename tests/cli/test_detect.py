@@ -1,3 +1,4 @@
+import functools
 import json
 from fractions import Fraction
 
@@ -9,6 +10,7 @@ import zip_keras
 from tests.models.test_detectors import NAMES, one_stage, spread
 from zip_keras.cli.main import main
 from zip_keras.data.synthetic import render_scene
+from zip_keras.inference import detectors
 from zip_keras.inference.inputs import ImageFile
 from zip_keras.inference.runner import load_image
 from zip_keras.models.detector import Detector
@@ -22,6 +24,12 @@ def model(tmp_path_factory):
     return file
 
 
+@pytest.fixture(scope="module")
+def open_once():
+    """`open_detector` that loads and traces a model once."""
+    return functools.cache(detectors.open_detector)
+
+
 @pytest.fixture
 def photographs(tmp_path, encoded_image):
     folder = tmp_path / "photographs"
@@ -31,15 +39,17 @@ def photographs(tmp_path, encoded_image):
     return folder
 
 
-def test_detections_of_a_folder(model, photographs, tmp_path, capsys):
+def test_detections_of_a_folder(model, photographs, tmp_path, capsys, monkeypatch, open_once):
+    monkeypatch.setattr(detectors, "open_detector", open_once)
     output = tmp_path / "detections.json"
     command = ["detect", str(photographs), "--model", str(model), "--output", str(output)]
     assert main([*command, "--max-detections", "5", "--pictures", str(tmp_path / "pictures")]) == 0
     rows = json.loads(output.read_text())
     assert {row["image_id"] for row in rows} == {7, 8}
+    loaded = keras.models.load_model(model)
     for image_id, name in ((7, "7.png"), (8, "8.jpg")):
         of_image = [row for row in rows if row["image_id"] == image_id]
-        found = keras.models.load_model(model)(load_image(ImageFile(image_id, str(photographs / name)))[None])
+        found = loaded(load_image(ImageFile(image_id, str(photographs / name)))[None])
         assert len(of_image) == 5
         [same] = zip_keras.detect(model, photographs / name, max_detections=5)
         assert same.names == [NAMES[row["category_id"] - 1] for row in of_image]
@@ -54,8 +64,9 @@ def test_detections_of_a_folder(model, photographs, tmp_path, capsys):
     assert json.loads(output.read_text()) == [row for row in rows if row["score"] >= np.float32(border)]
 
 
-def test_every_kind_of_file_holds_the_same(model, photographs, tmp_path, capsys):
+def test_every_kind_of_file_holds_the_same(model, photographs, tmp_path, capsys, monkeypatch, open_once):
     """Also after an image that could not be read: the others are kept and not run again."""
+    monkeypatch.setattr(detectors, "open_detector", open_once)
     (photographs / "9.png").write_bytes(b"no image")
     command = ["detect", str(photographs), "--model", str(model), "--max-detections", "5", "--output"]
     assert main([*command, str(tmp_path / "a.json")]) == 2
@@ -89,16 +100,15 @@ def clip(tmp_path):
     return tmp_path / "clip.mp4"
 
 
-def test_a_video_frame_by_frame(model, clip, tmp_path, capsys, monkeypatch):
+def test_a_video_frame_by_frame(model, clip, tmp_path, capsys, monkeypatch, open_once):
     """Interrupted after two frames, continued, and drawn."""
-    from zip_keras.inference import detectors
     from zip_keras.inference.video import Video
 
     command = ["detect", str(clip), "--model", str(model), "--max-detections", "4", "--output"]
-    compiled, counted = detectors.compile_detector, []
+    run, counted = open_once(str(model), detectors.DetectionOptions(max_detections=4)), []
 
     def stopping(detector):
-        run = compiled(detector)
+        assert detector.postprocess_config.max_detections == 4
 
         def detect(image):
             counted.append(image.shape)

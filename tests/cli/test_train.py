@@ -36,7 +36,7 @@ def started(rendered_devkit, tmp_path, monkeypatch):
     return run
 
 
-def test_without_a_config_the_preset_is_fine_tuned_in_numbered_folders(started, rendered_devkit):
+def test_without_a_config_the_preset_is_fine_tuned(started, rendered_devkit):
     words = [f"data.train={rendered_devkit}:train", f"data.val={rendered_devkit}:val"]
     folders = [started(*words)[1] for _ in range(3)]
     assert folders == ["runs/finetune", "runs/finetune-2", "runs/finetune-3"]

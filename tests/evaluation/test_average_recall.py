@@ -21,7 +21,7 @@ BOTH = pytest.mark.parametrize("protocol", ["coco", "fast"])
 
 
 @BOTH
-def test_a_box_with_iou_three_quarters_is_found_at_six_of_ten_thresholds(protocol):
+def test_a_box_of_iou_075_counts_at_six_thresholds(protocol):
     truth = ground_truth({1: [BOX]})
     found = proposals({1: [([10.0, 10.0, 100.0, 75.0], 0.9)]})  # IoU = 75 / 100
     result = average_recall(truth, found, protocol)
@@ -64,7 +64,7 @@ def test_difficult_and_crowd_objects_are_not_counted(protocol):
 
 
 @BOTH
-def test_first_object_counts_although_ids_start_at_zero_elsewhere(protocol, tmp_path):
+def test_an_object_of_id_0_counts(protocol, tmp_path):
     file = tmp_path / "gt.json"
     write_coco(file, ground_truth({1: [BOX]}))
     content = json.loads(file.read_text())

@@ -46,7 +46,7 @@ def test_a_draw_equals_a_data_set_with_these_images(metric):
     assert _average_precision(matches_of(truth, found, metric), times) == pytest.approx(expected, abs=1e-12)
 
 
-def test_an_interval_holds_the_value_and_narrows_with_more_images():
+def test_an_interval_narrows_with_more_images():
     def interval(images):
         truth = ground_truth({i: [A] for i in range(images)})
         found = proposals({i: [(A if i % 2 else NOWHERE, 0.5 + i / 10_000)] for i in range(images)})

@@ -39,7 +39,7 @@ def test_one_detection(box, number, kind):
     assert sum(errors.counts.values()) == (kind != "right") + image.missed.sum()
 
 
-def test_a_second_detection_is_a_duplicate_and_costs_what_it_pushes_down():
+def test_a_second_detection_is_a_duplicate():
     image, errors = judged([(A, 0), (A, 0), (B, 1)])
     assert image.verdicts == ["right", "duplicate", "right"]
     assert errors.ap == pytest.approx(1.0)  # behind the last right one of its class

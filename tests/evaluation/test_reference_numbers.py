@@ -66,7 +66,7 @@ def read_text_boxes(folder, scored):
         ("every", 0.75, 0.0),
     ],
 )
-def test_voc_average_precision_of_review_object_detection_metrics(reference, points, threshold, expected):
+def test_voc_ap_equals_review_object_detection_metrics(reference, points, threshold, expected):
     folder = reference / "review_object_detection_metrics" / "tests" / "test_case_1"
     truth = ground_truth(read_text_boxes(folder / "gts", scored=False))
     found = proposals(read_text_boxes(folder / "dets", scored=True))

@@ -32,7 +32,7 @@ def test_difficult_is_neither_missed_nor_wrong():
     assert with_it["mAP"] == without["mAP"] == 1.0
 
 
-def test_classes_are_apart_and_an_absent_class_is_not_in_the_mean():
+def test_absent_classes_are_not_in_the_mean():
     truth = ground_truth({1: [A, B]}, classes=[0, 1], names=("cat", "dog", "cow"))
     found = Predictions()
     found.add_xywh(1, [A, B], [0.9, 0.8], [1, 1])  # the dog is called a cat

@@ -58,7 +58,7 @@ def work(tmp_path, monkeypatch):
             return run_table(table, self.output, lambda: write_report(table, self.output), self.said.append, STAND_IN)
 
         def calls(self):
-            """`command row/seed-N` of every child since the last look."""
+            """`command row/seed-N` of every subprocess since the last call."""
             lines = (tmp_path / "calls").read_text().splitlines() if (tmp_path / "calls").exists() else []
             (tmp_path / "calls").unlink(missing_ok=True)
             folders = (next(word for word in line.split() if "seed-" in word and "/" in word) for line in lines)
@@ -118,7 +118,7 @@ def test_a_table_of_detectors_holds_ap(work):
         of_detectors(mixed)
 
 
-def test_a_row_with_a_budget_of_its_own_and_runs_on_other_data_are_told(work):
+def test_rows_of_other_budgets_or_data_are_told(work):
     work.run(ONE_SEED, ("model.width=0.5]", "model.width=0.5, train.steps=3, train.batch_size=2]"))
     for row, digest in (("plain", "a"), ("wide", "b")):
         file = work.output / row / "seed-0" / "result.json"
@@ -129,7 +129,7 @@ def test_a_row_with_a_budget_of_its_own_and_runs_on_other_data_are_told(work):
     assert "the test images of these runs differ" not in text
 
 
-def test_failures_are_listed_the_others_go_on_and_they_are_tried_again(work):
+def test_failures_are_listed_and_tried_again(work):
     broken = ("rows:", "rows:\n  - {name: odd, overrides: [model.head_channels=13]}")
     killed = ("rows:", "rows:\n  - {name: hungry, overrides: [model.head_channels=14]}")
     failed = work.run(ONE_SEED, broken, killed)
@@ -146,7 +146,7 @@ def test_failures_are_listed_the_others_go_on_and_they_are_tried_again(work):
     assert work.calls() == ["train hungry/seed-0", "train odd/seed-0"]
 
 
-def test_a_result_from_before_a_config_field_existed_still_counts(work):
+def test_a_result_without_a_newer_config_field_counts(work):
     work.run(ONE_SEED)
     for file in work.output.rglob("result.json"):
         result = json.loads(file.read_text())
@@ -155,7 +155,7 @@ def test_a_result_from_before_a_config_field_existed_still_counts(work):
     assert {run.state for run in plan(work.table(ONE_SEED), work.output)} == {"finished"}
 
 
-def test_a_run_of_another_config_is_refused_before_anything_starts(work):
+def test_a_run_of_another_config_is_refused(work):
     work.run(ONE_SEED)
     work.calls()
     with pytest.raises(UserError, match=r"out/wide/seed-0: .*row 'wide' \(model.width: 0.5 -> 0.75, run -> table\)"):
@@ -172,7 +172,7 @@ def test_two_at_once_in_one_folder_are_refused(work):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_reaches_the_child_and_the_run_goes_on_later(work, number, tmp_path):
+def test_an_interrupt_reaches_the_subprocess(work, number, tmp_path):
     slow = ("[0, 1]\ntest: data/nowhere:test\nreference: plain\nrows:", SLOW)
     work.table(slow)
     program = (

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parents[2] / "configs" / "experiments"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("strategies_*.yaml")))
-def test_the_rows_of_a_table_differ_in_strategies_and_merge_alone(name):
+def test_rows_differ_in_strategies_and_merge_alone(name):
     table = read_table(FOLDER / f"{name}.yaml")
     refuse_equal_configs(table)
     mine = ("data.resize=", "model.num_classes=", "model.merge=", "targets.equilibrium=")

@@ -19,7 +19,7 @@ def folder(tmp_path, encoded_image):
     return tmp_path / "photos"
 
 
-def test_a_folder_is_searched_with_its_subfolders_in_the_order_of_paths(folder):
+def test_a_folder_is_searched_in_the_order_of_paths(folder):
     images, passed_over = find_images([str(folder)])
     assert [image.image_id for image in images] == [12, 7, "cat"]
     assert [image.file for image in images] == [str(folder / n) for n in ("000012.jpg", "7.png", "sub/cat.JPG")]

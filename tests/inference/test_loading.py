@@ -58,7 +58,7 @@ def loaded_run(small_run):
     return load_proposer(small_run)
 
 
-def test_every_form_of_a_model_gives_the_same_answer(small_propose, small_run, loaded_run, small_export, image):
+def test_every_form_gives_the_same_answer(small_propose, small_run, loaded_run, small_export, image):
     expected = small_propose(image)
     assert len(expected.boxes) == 50
     assert find_model(str(small_run)) == find_model(
@@ -71,7 +71,7 @@ def test_every_form_of_a_model_gives_the_same_answer(small_propose, small_run, l
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
-def test_a_shorter_list_is_the_head_and_a_longer_one_the_continuation(small_run, loaded_run, image):
+def test_lists_of_other_lengths_continue_each_other(small_run, loaded_run, image):
     full = loaded_run(image)
     short, longer = (load_proposer(small_run, count)(image) for count in (7, 200))
     assert [len(result.boxes) for result in (full, short, longer)] == [50, 7, 200]
@@ -223,7 +223,7 @@ def test_a_keras_file_with_a_bad_config_is_one_clear_sentence(small_run, tmp_pat
             stored_calibration(file)
 
 
-def test_a_keras_file_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path):
+def test_a_keras_file_that_is_a_bomb_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", " " * (64 << 20))
     with pytest.raises(UserError, match="refused as a decompression bomb"):

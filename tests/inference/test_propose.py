@@ -48,7 +48,7 @@ class TestImages:
             np.testing.assert_array_equal(found.boxes, InferenceRunner(small_proposer)(picture).boxes)
         assert results[1].boxes[:, 3].max() > 120 >= results[0].boxes[:, 3].max()
 
-    def test_a_batch_is_a_list_of_its_images_and_nothing_gives_nothing(self, small_proposer, image):
+    def test_a_batch_is_a_list_of_its_images(self, small_proposer, image):
         one, other = zip_keras.propose(small_proposer, np.stack([image, image[::-1]]), max_proposals=5)
         assert (len(one), len(other)) == (5, 5)
         assert not np.array_equal(one.boxes, other.boxes)

@@ -31,7 +31,7 @@ def test_upsampling_mirror_fills_the_width(name, width, branches):
     assert (mirror.one, mirror.stride, mirror.output_width(1024)) == (0, -2, width)
 
 
-def test_only_a_reduction_can_be_mirrored_and_only_into_enough_channels():
+def test_what_cannot_be_mirrored():
     with pytest.raises(ValueError, match="4d"):
         ROWS["4d"].upsampling_mirror(608)
     with pytest.raises(ValueError, match="448"):
@@ -63,8 +63,8 @@ def identity_kernel(size):
 
 @pytest.mark.parametrize("size", [(6, 8), (7, 5), (1, 1)])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (7, 2), (1, 1)])
-def test_a_strided_convolution_looks_at_every_second_place_from_the_first(kernel, stride, size):
-    """Caffe's and PyTorch's symmetric padding: "same" would look at the second place first where the size is even."""
+def test_a_strided_convolution_starts_at_the_first_place(kernel, stride, size):
+    """Caffe's and PyTorch's symmetric padding: "same" would start at the second place where the size is even."""
     x = np.random.default_rng(0).uniform(0.1, 1, (1, *size, 1)).astype("float32")
     layer = ConvNorm(1, kernel, stride)
     layer.build(x.shape)

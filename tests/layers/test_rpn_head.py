@@ -36,7 +36,7 @@ def test_the_paper_has_512_channels():
     assert head.count_params() == (64 * 9 + 1) * 512 + 513 * 30 + 513 * 40
 
 
-def test_a_pass_knows_the_boxes_of_its_cell_and_nothing_else_of_the_past():
+def test_a_step_knows_the_boxes_of_its_cell_alone():
     rng = np.random.default_rng(1)
     head = RefiningRPNHead(num_anchors=2, num_classes=3, channels=8, steps=1)
     head.build((None, None, None, 6))
@@ -54,13 +54,13 @@ def test_a_pass_knows_the_boxes_of_its_cell_and_nothing_else_of_the_past():
 def test_a_recursive_head_answers_at_first_as_a_plain_one():
     x = np.random.default_rng(2).normal(size=(2, 3, 4, 6)).astype("float32")
     plain, head = RPNHead(10, 3, channels=8), RefiningRPNHead(10, 3, channels=8, steps=3)
-    logits, deltas, _, passes = head(x)
+    logits, deltas, _, steps = head(x)
     plain.build(x.shape)
     for name in ("convolution", "score", "deltas"):
         getattr(plain, name).set_weights(getattr(head, name).get_weights())
     for one, other in zip((logits, deltas), plain(x), strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
-    assert len(passes) == 3
+    assert len(steps) == 3
     assert head.count_params() == plain.count_params() + (8 + 40 + 1) * 8 + 9 * 30 + 9 * 40
 
 

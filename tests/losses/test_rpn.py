@@ -70,7 +70,7 @@ def test_generalised_iou_by_hand():
     assert result[1] == pytest.approx(3 * (1 - 50 / 150) / 2, rel=1e-6)
 
 
-def test_offsets_are_compared_with_those_of_the_matched_object():
+def test_deltas_are_compared_with_the_matched_objects():
     matched = [[5, 0, 25, 10]]  # of anchor 0: one height down, twice as high
     deltas = [[1.0, 0.0, math.log(2), 0.0], [0] * 4, [0] * 4]
     assert losses(np.zeros((3, 2)), deltas, sampled([0], [OBJECT]), matched)[1] == pytest.approx(0, abs=1e-6)
@@ -84,7 +84,7 @@ def test_places_without_an_anchor_change_nothing():
     assert many == pytest.approx(few)
 
 
-def test_order_of_the_sample_and_a_shift_of_the_logits_change_nothing():
+def test_sample_order_and_logit_shift_change_nothing():
     rng = np.random.default_rng(1)
     logits, deltas = rng.normal(size=(3, 3)), rng.normal(size=(3, 4))
     expected = losses(logits, deltas, sampled([0, 2, 1], [OBJECT, GRAY, BACKGROUND]))
@@ -97,7 +97,7 @@ def test_an_image_without_a_sample_costs_nothing():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes gradients with TensorFlow")
 @pytest.mark.parametrize("box", ["smooth_l1", "l2", "giou"])
-def test_gradients_stay_finite_beside_empty_boxes_and_wild_deltas(box):
+def test_gradients_stay_finite(box):
     import tensorflow as tf
 
     drawn = sampled([0, 1, 2], [OBJECT, BACKGROUND, OBJECT], [1, 1, 0])

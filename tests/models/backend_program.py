@@ -28,7 +28,7 @@ from zip_keras.weights.npz import load_weights  # noqa: E402
 NARROW = ModelConfig(width=0.125, zoom_in="released", head_channels=16)
 # JAX takes 20 s to compile a step of the one above.
 SMALL = ModelConfig(width=0.0625, head_channels=16, zoom_in="none", refinement_steps=1)
-SUPPRESSION = PostprocessConfig(pre_nms_top_n=200, thresholds=(0.6,), counts=(60,), max_proposals=30)
+POSTPROCESS = PostprocessConfig(pre_nms_top_n=200, thresholds=(0.6,), counts=(60,), max_proposals=30)
 
 
 def compiled(function):
@@ -51,7 +51,7 @@ def answers(narrow, small, inputs) -> dict[str, np.ndarray]:
     scored = compiled(lambda outputs: small.scored_boxes(outputs, height, width, steps=2))
     refined_boxes, refined_scores = scored(recursive)
     losses = compiled(small.image_losses)(images, y, recursive)
-    proposals = Proposer(small, SUPPRESSION, short_sides=48, long_side=96).predict_on_batch(inputs["photographs"])
+    proposals = Proposer(small, POSTPROCESS, short_sides=48, long_side=96).predict_on_batch(inputs["photographs"])
     return {
         **{f"{kind}_{i}": x for kind, levels in outputs.items() for i, x in enumerate(levels)},
         **{f"loss_{name}": ops.convert_to_numpy(x) for name, x in losses.items()},

@@ -240,7 +240,7 @@ def test_the_best_candidates_mostly_give_the_list(generic, monkeypatch, spread):
 
 
 @pytest.mark.parametrize("path", ["fast", "generic"])
-def test_of_equal_scores_the_finer_level_and_the_earlier_place_come_first(path, request):
+def test_ties_go_to_the_finer_level_and_earlier_place(path, request):
     find = postprocess if path == "fast" else request.getfixturevalue("generic")
     levels = [row(0, 20, 40), row(60), row(80, 1)], [np.full((1, n), 0.5, "float32") for n in (3, 1, 2)]
     result = find(*levels, 100, 100, PostprocessConfig(max_proposals=5))

@@ -8,7 +8,7 @@ from zip_keras.layers.resizing import ShortSideResizing
 from zip_keras.models.proposer import Proposer
 from zip_keras.ops import boxes as box_ops
 
-SUPPRESSION = PostprocessConfig(pre_nms_top_n=300, thresholds=(0.9, 0.6), counts=(100, 30), max_proposals=40)
+POSTPROCESS = PostprocessConfig(pre_nms_top_n=300, thresholds=(0.9, 0.6), counts=(100, 30), max_proposals=40)
 
 
 def arrays(result):
@@ -21,7 +21,7 @@ def photographs(rng, count, size):
 
 @pytest.fixture(scope="module")
 def proposer(narrow):
-    return Proposer(narrow, SUPPRESSION, short_sides=48, long_side=96)
+    return Proposer(narrow, POSTPROCESS, short_sides=48, long_side=96)
 
 
 @pytest.mark.parametrize("size", [(60, 80), (20, 100), (97, 33), (7, 5)])
@@ -69,8 +69,8 @@ def test_bytes_and_floats_are_the_same_image(proposer):
 
 def test_without_resizing_the_network_sees_the_image(narrow):
     images = photographs(np.random.default_rng(4), 1, (48, 64))
-    one = arrays(Proposer(narrow, SUPPRESSION, short_sides=None)(images))
-    other = arrays(Proposer(narrow, SUPPRESSION, short_sides=48, long_side=100)(images))
+    one = arrays(Proposer(narrow, POSTPROCESS, short_sides=None)(images))
+    other = arrays(Proposer(narrow, POSTPROCESS, short_sides=48, long_side=100)(images))
     for name, values in one.items():
         np.testing.assert_allclose(values, other[name], atol=1e-3)
 
@@ -91,27 +91,27 @@ def test_a_keras_file_gives_the_same_answers(proposer, tmp_path):
     expected = arrays(proposer(images))
     proposer.save(tmp_path / "proposer.keras")
     loaded = keras.models.load_model(tmp_path / "proposer.keras")
-    assert loaded.postprocess_config == SUPPRESSION
+    assert loaded.postprocess_config == POSTPROCESS
     for name, values in arrays(loaded(images)).items():
         np.testing.assert_array_equal(values, expected[name])
 
 
 def test_making_a_proposer_leaves_its_config_as_it_was(proposer):
     config = proposer.get_config()
-    assert Proposer.from_config(config).postprocess_config == SUPPRESSION
+    assert Proposer.from_config(config).postprocess_config == POSTPROCESS
     assert config.keys() == proposer.get_config().keys()
 
 
-def test_float_images_stay_exact_whatever_the_networks_compute_type(proposer):
+def test_float_images_stay_exact_in_mixed_precision(proposer):
     """Under a global bfloat16 policy Keras would round a layer's float inputs: boxes and pixels must not be."""
     assert proposer.autocast is False
 
 
 def test_looking_twice_at_one_size_changes_nothing(narrow):
-    """The second look's boxes lie on the first's, so the merging drops them; ranks tie, hence a loose comparison."""
+    """The second scale's boxes lie on the first's, so the merging drops them; ranks tie, hence a loose comparison."""
     images = photographs(np.random.default_rng(7), 2, (60, 80))
-    once = arrays(Proposer(narrow, SUPPRESSION, short_sides=48, long_side=96)(images))
-    twice = arrays(Proposer(narrow, SUPPRESSION, short_sides=[48, 48], long_side=96)(images))
+    once = arrays(Proposer(narrow, POSTPROCESS, short_sides=48, long_side=96)(images))
+    twice = arrays(Proposer(narrow, POSTPROCESS, short_sides=[48, 48], long_side=96)(images))
     for name, values in once.items():
         np.testing.assert_allclose(twice[name], values, atol=1e-4)
 
@@ -123,31 +123,31 @@ def test_a_second_look_adds_the_boxes_of_that_size(narrow):
         arrays(Proposer(narrow, everything, short_sides=side, long_side=128)(images)) for side in (32, 64, [32, 64])
     )
     single = np.concatenate([r["boxes"][0][r["valid"][0]] for r in (small, large)])
-    listed = both["boxes"][0][both["valid"][0]]
-    assert len(listed) == small["valid"].sum() + large["valid"].sum()
-    distance = np.abs(listed[:, None] - single[None]).max(axis=2).min(axis=1)
-    assert distance.max() < 1e-3  # every box is one of a single look
+    found = both["boxes"][0][both["valid"][0]]
+    assert len(found) == small["valid"].sum() + large["valid"].sum()
+    distance = np.abs(found[:, None] - single[None]).max(axis=2).min(axis=1)
+    assert distance.max() < 1e-3  # every box is one of a single scale
 
 
 def test_with_flip_a_mirrored_image_has_the_mirrored_boxes(narrow):
     images = photographs(np.random.default_rng(9), 1, (64, 64))  # no padding, which would tell left from right
-    both = Proposer(narrow, SUPPRESSION, short_sides=64, long_side=64, flip=True)
+    both = Proposer(narrow, POSTPROCESS, short_sides=64, long_side=64, flip=True)
     one, other = arrays(both(images)), arrays(both(images[:, :, ::-1]))
     np.testing.assert_allclose(one["scores"], other["scores"], atol=1e-5)
     back = other["boxes"][..., [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, 64, 0, 64]
     for box in one["boxes"][0, :20]:
         assert np.abs(back[0] - box).max(axis=1).min() < 1e-2
-    alone = arrays(Proposer(narrow, SUPPRESSION, short_sides=64, long_side=64)(images))
-    assert np.abs(alone["scores"] - one["scores"]).max() > 1e-4  # and the mirrored look finds others
+    alone = arrays(Proposer(narrow, POSTPROCESS, short_sides=64, long_side=64)(images))
+    assert np.abs(alone["scores"] - one["scores"]).max() > 1e-4  # and the flipped image gives others
 
 
 def test_settings_survive_a_keras_file(narrow, tmp_path):
     images = photographs(np.random.default_rng(10), 1, (60, 80))
-    looking = Proposer(narrow, SUPPRESSION, [48, 32], 96, flip=True, calibration={"data": "somewhere:val"})
-    looking.save(tmp_path / "proposer.keras")
+    proposer = Proposer(narrow, POSTPROCESS, [48, 32], 96, flip=True, calibration={"data": "somewhere:val"})
+    proposer.save(tmp_path / "proposer.keras")
     loaded = keras.models.load_model(tmp_path / "proposer.keras")
     assert (loaded.short_sides, loaded.flip, loaded.calibration) == ((48, 32), True, {"data": "somewhere:val"})
-    for name, values in arrays(looking(images)).items():
+    for name, values in arrays(proposer(images)).items():
         np.testing.assert_array_equal(arrays(loaded(images))[name], values)
 
 
@@ -172,9 +172,9 @@ def test_symbolic_output_is_the_real_one(proposer):
 
 
 def test_a_changed_proposer_keeps_what_is_not_named(narrow):
-    looking = Proposer(
-        narrow, SUPPRESSION, [48, 32], 96, flip=True, calibration={"data": "x"}, refinement_steps=0, name="mine"
+    proposer = Proposer(
+        narrow, POSTPROCESS, [48, 32], 96, flip=True, calibration={"data": "x"}, refinement_steps=0, name="mine"
     )
-    changed = looking.with_options(flip=False)
+    changed = proposer.with_options(flip=False)
     assert changed.network is narrow
-    assert {**changed.get_config(), "flip": True} == looking.get_config()
+    assert {**changed.get_config(), "flip": True} == proposer.get_config()

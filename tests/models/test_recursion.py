@@ -14,7 +14,7 @@ from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
 from zip_keras.weights.npz import load_weights, save_weights
 
-SUPPRESSION = PostprocessConfig(pre_nms_top_n=200, thresholds=(0.9, 0.6), counts=(60, 20), max_proposals=30)
+POSTPROCESS = PostprocessConfig(pre_nms_top_n=200, thresholds=(0.9, 0.6), counts=(60, 20), max_proposals=30)
 SQUARES = AnchorConfig(scales=((16.0,), (), (64.0,)), ratios=(1.0,))
 
 
@@ -104,7 +104,7 @@ def test_constant_offsets_by_hand():
         np.testing.assert_allclose(boxes[1, 0], expected, atol=1e-4)
 
 
-def test_further_passes_are_those_of_a_network_that_has_them(twice):
+def test_further_steps_equal_those_of_a_longer_network(twice):
     once = network_of(1, seed=5)
     once.set_weights(twice.get_weights())
     images = images_of(np.random.default_rng(3))
@@ -188,7 +188,7 @@ def test_a_pass_learns_the_regressed_boxes_by_hand(batch):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes gradients with TensorFlow")
-def test_gradients_reach_every_variable_but_not_through_the_boxes(batch):
+def test_gradients_do_not_pass_through_the_boxes(batch):
     import tensorflow as tf
 
     network = lively(network_of(2))
@@ -230,7 +230,7 @@ def test_compute_type_reaches_neither_outputs_nor_boxes(batch):
 
 def test_a_proposer_takes_the_passes_it_is_told(twice, tmp_path):
     images = images_of(np.random.default_rng(11), size=(32, 64)).astype("uint8")
-    proposers = {n: Proposer(twice, SUPPRESSION, short_sides=None, refinement_steps=n) for n in (None, 0, 1, 2, 3)}
+    proposers = {n: Proposer(twice, POSTPROCESS, short_sides=None, refinement_steps=n) for n in (None, 0, 1, 2, 3)}
     answers = {n: array(proposer(images)["boxes"]) for n, proposer in proposers.items()}
     np.testing.assert_array_equal(answers[None], answers[2])
     for one, other in ((0, 1), (1, 2), (2, 3)):
@@ -242,7 +242,7 @@ def test_a_proposer_takes_the_passes_it_is_told(twice, tmp_path):
 
 
 def test_settings_change_the_passes_and_keep_them(twice):
-    proposer = Proposer(twice, SUPPRESSION, short_sides=64, refinement_steps=1)
+    proposer = Proposer(twice, POSTPROCESS, short_sides=64, refinement_steps=1)
     assert InferenceOptions(max_proposals=5).apply(proposer).refinement_steps == 1
     assert InferenceOptions(refinement_steps=0).apply(proposer).refinement_steps == 0
     with pytest.raises(UserError, match="refinement_steps is -2"):
@@ -260,7 +260,7 @@ def test_passes_that_cannot_be_are_refused(twice):
 
 def test_sizes_share_one_trace(twice):
     tf = pytest.importorskip("tensorflow")
-    proposer = Proposer(twice, SUPPRESSION, short_sides=None, refinement_steps=3)
+    proposer = Proposer(twice, POSTPROCESS, short_sides=None, refinement_steps=3)
     in_graph = tf.function(proposer, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
     for size in ((60, 80), (7, 5)):
         images = images_of(np.random.default_rng(12), size=size).astype("uint8")

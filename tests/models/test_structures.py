@@ -53,8 +53,8 @@ def test_outputs_anchors_losses_and_proposals_agree(structure, batch):
     terms = {f"{kind}_{m}" for kind in ("classification", "box", "positives") for m in network.levels}
     assert set(losses) == {"loss", *terms}
     assert all(np.isfinite(ops.convert_to_numpy(x)).all() for x in losses.values())
-    suppression = PostprocessConfig(pre_nms_top_n=100, thresholds=(0.7,), counts=(30,), max_proposals=20)
-    assert Proposer(network, suppression, short_sides=None)(images)["valid"][:, 0].numpy().all()
+    postprocess = PostprocessConfig(pre_nms_top_n=100, thresholds=(0.7,), counts=(30,), max_proposals=20)
+    assert Proposer(network, postprocess, short_sides=None)(images)["valid"][:, 0].numpy().all()
 
 
 def test_all_scales_on_the_last_map_are_its_only_anchors():

@@ -82,7 +82,7 @@ OF_SAME_WIDTHS = {
 }
 
 
-def test_mirror_initialisation_from_blocks_of_the_same_widths_by_hand(paper):
+def test_mirror_initialisation_of_same_widths_by_hand(paper):
     report = copy_mirror_weights(paper.backbone_layers, paper.mirror_layers, "same_widths")
     assert report.copied == {f"{b}/{branch}": source for b, (source, of) in OF_SAME_WIDTHS.items() for branch in of}
     assert (len(report.copied), len(report.kept)) == (54, 14)
@@ -176,7 +176,7 @@ def test_zoom_out_alone_has_no_second_stream():
     assert maps.merged == maps.zoom_out
 
 
-def test_four_map_sources_are_f_and_h_and_the_blocks_next_to_them():
+def test_four_map_sources():
     maps = built(merge="conv", attention_sources=4)
     assert channels(maps.merged) == [320 + 320 + 256 + 320, 4 * 608, 1024]
     assert channels(maps.zoom_in) == [320, 608]

@@ -90,7 +90,7 @@ def ask(proposer, tmp_path):
     return get
 
 
-def test_nothing_of_another_machine_and_no_interface_for_programs(ask):
+def test_no_other_machine_and_no_interface_for_programs(ask):
     answer = ask("/")
     assert answer.status_code == 200
     assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")

@@ -26,6 +26,7 @@ from zip_keras.page.start import address_of, open_socket  # noqa: E402
 PHOTOGRAPH = Path(photographs.__file__).parent / "data" / "coffee.png"  # 400 x 600, CC0
 CUP = (18, 168, 296, 418)  # y1, x1, y2, x2
 expect.set_options(timeout=60_000)  # milliseconds: how long an answer takes says how busy the machine is
+pytestmark = pytest.mark.slow
 CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 
 

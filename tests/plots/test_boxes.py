@@ -27,7 +27,7 @@ def test_the_best_box_is_red_and_on_top_the_last_blue():
     assert [rank_colour(rank, 3) for rank in range(3)] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 
 
-def test_found_objects_are_white_with_a_dark_edge_over_the_proposals():
+def test_found_objects_are_white_over_the_proposals():
     box = np.array([[10.0, 20.0, 30.0, 50.0]])
     picture = draw_boxes(canvas(), box, ground_truth=box)
     assert picture.getpixel((20, 10)) == FOUND

@@ -40,14 +40,14 @@ def pixels(picture, colour):
     return int((np.asarray(picture) == colour).all(axis=-1).sum())
 
 
-def test_images_come_at_even_steps_through_the_order_of_their_recall():
+def test_images_are_taken_evenly_by_recall():
     truth, found = evaluation([40, 0, 10, 20, 5])  # IoU 1/3, 1, 7/9, 3/5, 15/17
     assert from_best_to_worst(truth, found, 3) == [(1, 1.0), (2, pytest.approx(0.6)), (0, 0.0)]
     assert [number for number, _ in from_best_to_worst(truth, found, 5)] == [1, 4, 2, 3, 0]
     assert [number for number, _ in from_best_to_worst(truth, found, 99)] == [1, 4, 2, 3, 0]  # each once
 
 
-def test_objects_are_marked_as_found_or_missed_by_the_boxes_drawn():
+def test_objects_are_marked_as_found_or_missed():
     truth, found = evaluation([0])
     all_found = gallery(truth, found, grey)
     assert pixels(all_found.crop((12, 12, 412, 212)), FOUND) > 300

@@ -18,7 +18,7 @@ def test_a_step_that_was_repeated_counts_as_it_was_last(tmp_path):
     assert curves(read_metrics(tmp_path)) == ([(20, 3.0), (40, 2.5)], [(40, 0.25)])
 
 
-def test_the_picture_is_written_also_for_a_run_without_validation(tmp_path, capsys):
+def test_a_picture_of_a_run_without_validation(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     for run in ("a/run", "b/run"):
         (tmp_path / run).mkdir(parents=True)

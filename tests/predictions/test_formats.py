@@ -409,7 +409,7 @@ def test_bad_arrays_of_an_npz_are_named(tmp_path, changes, message):
         read_predictions(archive(tmp_path, **changes))
 
 
-def test_a_shape_that_the_file_does_not_hold_is_refused_before_it_is_allocated(tmp_path):
+def test_a_shape_beyond_the_file_is_refused_unallocated(tmp_path):
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }"
     array = b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n" + bytes(16)
     file = archive(tmp_path, scores=None)
@@ -419,7 +419,7 @@ def test_a_shape_that_the_file_does_not_hold_is_refused_before_it_is_allocated(t
         read_predictions(file)
 
 
-def test_an_npz_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path):
+def test_an_npz_that_is_a_bomb_is_refused(tmp_path):
     """Ten million equal boxes pack into less than a megabyte."""
     file = tmp_path / "bomb.npz"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as content, content.open("xywh.npy", "w") as member:

@@ -195,7 +195,7 @@ class TestShipped:
         ("zip_lite_detector", "bccd_one_stage"),
     ],
 )
-def test_committed_configs_fit_the_preset_that_they_make_or_start_from(preset, name):
+def test_committed_configs_fit_their_preset(preset, name):
     from pathlib import Path
 
     from zip_keras.config import ModelConfig, from_dict

@@ -9,9 +9,9 @@ def pytest_report_header():
 
 
 @pytest.fixture(scope="session")
-def loaded(tiny_export):
-    """`tiny_export` in this process."""
-    return tf.saved_model.load(str(tiny_export / "1"))
+def loaded(small_export):
+    """`small_export` in this process."""
+    return tf.saved_model.load(str(small_export / "1"))
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def signatures(loaded):
 
 
 @pytest.fixture(scope="session")
-def served(tiny_export, tmp_path_factory):
-    """A running server of `tiny_export`; `served.grpc` and `served.rest` are its addresses."""
-    with ModelServer(tiny_export, tmp_path_factory.mktemp("server") / "log.txt") as server:
+def served(small_export, tmp_path_factory):
+    """A running server of `small_export`; `served.grpc` and `served.rest` are its addresses."""
+    with ModelServer(small_export, tmp_path_factory.mktemp("server") / "log.txt") as server:
         yield server

@@ -24,10 +24,10 @@ def predict(tmp_path_factory):
     return program
 
 
-def test_equal_to_python(predict, tiny_export, signatures, encoded_image, tmp_path):
+def test_equal_to_python(predict, small_export, signatures, encoded_image, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(encoded_image("JPEG", 97, 131))
-    version = str(tiny_export / "1")
+    version = str(small_export / "1")
     done = subprocess.run([predict, version, photo], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = np.array([line.split() for line in done.stdout.splitlines()], np.float64)
@@ -39,9 +39,9 @@ def test_equal_to_python(predict, tiny_export, signatures, encoded_image, tmp_pa
     np.testing.assert_array_equal(rows[:, 5], found["levels"][0].numpy()[valid])
 
 
-def test_errors(predict, tiny_export, tmp_path):
+def test_errors(predict, small_export, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
-    version = str(tiny_export / "1")
+    version = str(small_export / "1")
     for words, code, text in (
         ([version, tmp_path / "broken.jpg"], 3, "no image that the export decodes"),
         ([], 1, "usage: "),

@@ -9,6 +9,8 @@ import pytest
 from tests.serving.servers import ModelServer
 from zip_keras.client import Answer, Client, Retry
 
+pytestmark = pytest.mark.slow
+
 
 class Traffic:
     """Asks from several threads until it is stopped.
@@ -55,9 +57,9 @@ def images(encoded_image):
     return [encoded_image("JPEG", 40 + 16 * n, 64) for n in range(4)]
 
 
-def test_a_new_version_a_dead_server_and_a_restart_lose_no_request(tiny_export, images, tmp_path):
+def test_no_request_is_lost(small_export, images, tmp_path):
     base = tmp_path / "exported"
-    shutil.copytree(tiny_export / "1", base / "1")
+    shutil.copytree(small_export / "1", base / "1")
     with ModelServer(base, tmp_path / "log.txt") as server:
         retry = Retry(first=0.05, longest=0.5)
         with Client(server.grpc, server.name, timeout=600, retry=retry) as client:

@@ -10,6 +10,7 @@ def requests(signatures):
     return make_requests(signatures["encoded"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["gRPC", "REST"])
 def test_no_answer_is_wrong(served, requests, transport):
     level = run_level(served, requests, transport, concurrency=8, count=120, observe=lambda done: None)

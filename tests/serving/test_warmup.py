@@ -11,9 +11,9 @@ from zip_keras.export.signatures import SIGNATURES
 from zip_keras.export.warmup import WARMUP_FILE
 
 
-def test_there_is_a_request_for_every_signature(tiny_export, signatures):
+def test_there_is_a_request_for_every_signature(small_export, signatures):
     logs = [
-        prediction_log_pb2.PredictionLog.FromString(r) for _, r in scan_records(str(tiny_export / "1" / WARMUP_FILE))
+        prediction_log_pb2.PredictionLog.FromString(r) for _, r in scan_records(str(small_export / "1" / WARMUP_FILE))
     ]
     requests = {log.predict_log.request.model_spec.signature_name: log.predict_log.request for log in logs}
     assert set(requests) == set(SIGNATURES)

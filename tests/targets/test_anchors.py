@@ -55,7 +55,7 @@ def test_labels_of_the_released_code():
     assert labels_of(anchors, [OBJECT_BOX], config=released, size=(300, 300)) == expected
 
 
-def test_an_anchor_that_touches_nothing_is_background_in_the_paper():
+def test_an_anchor_without_overlap_is_background():
     assert labels_of([[0, 200, 50, 250]], [OBJECT_BOX], size=(300, 300)) == [BACKGROUND]
 
 

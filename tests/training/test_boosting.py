@@ -44,7 +44,7 @@ def stored(features_of, records, tmp_path_factory):
     return store
 
 
-def test_every_image_gives_features_with_the_classes_of_its_objects(detector, features_of, records, stored):
+def test_every_image_gives_features_and_classes(detector, features_of, records, stored):
     features = stored.arrays()[0]
     assert features.shape == (stored.rows, F)
     assert isinstance(features, np.memmap)

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training.disk import fill
-from tests.training.tiny import tiny_config, weights_of
+from tests.training.tiny import start_weights, tiny_config, weights_of
 from zip_keras.data.sources import open_dataset
 from zip_keras.errors import UserError
 from zip_keras.evaluation.average_recall import average_recall
@@ -21,8 +21,6 @@ from zip_keras.inference.options import InferenceOptions
 from zip_keras.inference.runner import propose_records
 from zip_keras.training.checkpoints import find_checkpoints
 from zip_keras.training.run import train
-
-SMALLEST = "model.zoom_in=none"  # where the zoom-in stream plays no part: tracing it takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +48,15 @@ def test_a_run_leaves_its_config_its_numbers_and_its_models(finished):
 
 def test_a_backbone_of_which_the_end_is_not_used_trains(config, tmp_path):
     """As of a Faster R-CNN: all anchors on the map of stride 16."""
-    train(config(SMALLEST, "model.anchors.scales=[[],[24,32,48],[]]", "train.steps=2"), str(tmp_path / "run"))
+    train(config("model.anchors.scales=[[],[24,32,48],[]]", "train.steps=2"), str(tmp_path / "run"))
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     assert {"box_1", "box_2", "box_3"} & first.keys() == {"box_2"}
 
 
 def test_levels_without_anchors_and_recursion_train_as_all_do(config, devkit, tmp_path):
     scales = "model.anchors.scales=[[],[24,32],[48,64]]"
-    train(config(SMALLEST, scales, "model.refinement_steps=1", f"data.val={devkit}:val"), str(tmp_path / "run"))
+    options = ("model.zoom_in=released", scales, "model.refinement_steps=1", f"data.val={devkit}:val")
+    train(config(*options), str(tmp_path / "run"))
     first, *_, last = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {"loss_step_1", "positives_step_1", "box_2", "box_3"} <= first.keys()
     assert "box_1" not in first
@@ -90,14 +89,14 @@ def test_a_finished_run_can_be_prolonged(finished, config, devkit, tmp_path):
 def whole(devkit, tmp_path_factory):
     """A run of the smallest network without validation, to its end at step 4."""
     run_dir = tmp_path_factory.mktemp("whole") / "run"
-    train(tiny_config(devkit, SMALLEST), str(run_dir))
+    train(tiny_config(devkit), str(run_dir))
     return run_dir
 
 
-def test_fine_tuning_is_measured_before_its_first_step_at_the_configs_scales(whole, config, devkit, tmp_path, capsys):
+def test_fine_tuning_is_measured_at_step_0(whole, config, devkit, tmp_path, capsys):
     scales = ["data.test_short_sides=[48,96]", f"data.val={devkit}:val"]
     short = ["train.steps=2", "train.evaluate_every=2"]
-    train(config(SMALLEST, f"train.weights={whole / 'last.keras'}", *scales, *short), str(tmp_path / "run"))
+    train(config(f"train.weights={whole / 'last.keras'}", *scales, *short), str(tmp_path / "run"))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 2, 2]
     dataset = open_dataset(f"{devkit}:val")
@@ -118,10 +117,10 @@ class TestBroken:
     def run_dir(self, whole, tmp_path):
         return shutil.copytree(whole, tmp_path / "run")
 
-    def test_the_checkpoint_before_the_newest_gives_the_same_run(self, whole, run_dir, config, capsys):
+    def test_an_older_checkpoint_gives_the_same_run(self, whole, run_dir, config, capsys):
         os.truncate(run_dir / "checkpoints" / "ckpt-4.data-00000-of-00001", 100)
         (run_dir / "checkpoints" / "checkpoint").write_bytes(b"\xff garbage")
-        train(config(SMALLEST), str(run_dir), resume=True)
+        train(config(), str(run_dir), resume=True)
         assert re.search(r"resuming from ckpt-2 at step 2; passed over: ckpt-4: \S", capsys.readouterr().err)
         after = weights_of(run_dir)
         assert all((after[name] == values).all() for name, values in weights_of(whole).items())
@@ -135,20 +134,20 @@ class TestBroken:
             os.truncate(file, 100)
         before = {file: file.read_bytes() for file in run_dir.rglob("*") if file.is_file()}
         with pytest.raises(UserError, match=r"no checkpoint can be read \(ckpt-4: .*; ckpt-2: .*nothing was changed"):
-            train(config(SMALLEST, "train.steps=8"), str(run_dir), resume=True)
+            train(config("train.steps=8"), str(run_dir), resume=True)
         assert {file: file.read_bytes() for file in run_dir.rglob("*") if file.is_file()} == before
 
-    def test_checkpoints_without_their_config_are_not_taken_for_a_new_run(self, run_dir, config):
+    def test_checkpoints_without_config_are_refused(self, run_dir, config):
         (run_dir / "config.yaml").unlink()
         with pytest.raises(UserError, match=r"config\.yaml: missing, but the folder holds checkpoints"):
-            train(config(SMALLEST), str(run_dir))
+            train(config(), str(run_dir))
 
     def test_a_full_disk_is_one_error_and_the_models_stay(self, run_dir, config, small_disk):
         full = shutil.copytree(run_dir, small_disk(2000) / "run")
         fill(full / "filler", leave=20_000)
         before = (full / "last.keras").read_bytes()
         with pytest.raises(UserError, match=r"last\.keras: cannot be written.*No space left on device"):
-            train(config(SMALLEST), str(full), resume=True)
+            train(config(), str(full), resume=True)
         assert (full / "last.keras").read_bytes() == before
         assert find_checkpoints(full / "checkpoints").readable == (4, 2)
         assert not list(full.glob(".*"))
@@ -159,7 +158,7 @@ class TestBroken:
 
         monkeypatch.setattr(keras.Model, "save", refuse)
         with pytest.raises(UserError, match=r"last\.keras: cannot be written: Read-only file system"):
-            train(config(SMALLEST), str(run_dir), resume=True)
+            train(config(), str(run_dir), resume=True)
         assert find_checkpoints(run_dir / "checkpoints").readable == (4, 2)
         opens = os.open
         monkeypatch.setattr(
@@ -170,13 +169,11 @@ class TestBroken:
             ),
         )
         with pytest.raises(UserError, match=r"run: cannot be written: Read-only file system"):
-            train(config(SMALLEST), str(run_dir), resume=True)
+            train(config(), str(run_dir), resume=True)
 
 
-def test_a_loss_that_is_not_finite_names_the_images_and_the_last_good_checkpoint(config, tmp_path):
-    wild = config(
-        "train.learning_rate=1e30", "train.clip_norm=0", "train.checkpoint_every=1", "train.log_every=1", SMALLEST
-    )
+def test_a_loss_that_is_not_finite_names_images_and_checkpoint(config, tmp_path):
+    wild = config("train.learning_rate=1e30", "train.clip_norm=0", "train.checkpoint_every=1", "train.log_every=1")
     with pytest.raises(
         UserError,
         match=r"(loss|gradient norm) (nan|inf|-inf) at step \d .*/\d+\.jpg, .*last good checkpoint: .*ckpt-\d\.",
@@ -198,12 +195,9 @@ def test_an_image_that_breaks_after_the_start_is_named(config, devkit, tmp_path)
 
 
 def test_frozen_blocks_stay_and_the_rest_moves(config, tmp_path):
-    train(
-        config("train.freeze=c2", "train.steps=2", "train.ema=0", SMALLEST, "train.learning_rate=1e-12"),
-        str(tmp_path / "start"),
-    )
-    train(config("train.freeze=c2", "train.steps=2", "train.ema=0", SMALLEST), str(tmp_path / "run"))
-    before, after = weights_of(tmp_path / "start"), weights_of(tmp_path / "run")
+    frozen = config("train.freeze=c2", "train.steps=2", "train.ema=0")
+    train(frozen, str(tmp_path / "run"))
+    before, after = start_weights(frozen), weights_of(tmp_path / "run")
     moved = {name for name in before if np.abs(before[name] - after[name]).max() > 0}
     assert not {name for name in moved if name.startswith(("backbone_c1/", "backbone_c2/"))}
     assert "backbone_c3/convolution/kernel" in moved
@@ -213,7 +207,7 @@ def test_frozen_blocks_stay_and_the_rest_moves(config, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_trains_and_saves_single_precision(config, tmp_path, dtype):
-    train(config(f"train.dtype={dtype}", "train.steps=2", SMALLEST), str(tmp_path / "run"))
+    train(config(f"train.dtype={dtype}", "train.steps=2"), str(tmp_path / "run"))
     weights = weights_of(tmp_path / "run")
     assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in weights.values())
 

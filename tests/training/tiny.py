@@ -1,4 +1,4 @@
-"""A run so small that a test can afford it.
+"""A run so small that a test can afford it; tracing a zoom-in stream too would take most of its time.
 
 `python -m tests.training.tiny DEVKIT RUN_DIR [key=value ...] [-- RUN_DIR [key=value ...]]` does runs one after the
 other in a process of its own.
@@ -12,6 +12,7 @@ import keras
 import tests.tiny_backbone  # noqa: F401 (registers the backbone)
 from zip_keras.config.files import read_config
 from zip_keras.training.run import train
+from zip_keras.training.start import build_network
 
 OVERRIDES = [
     "data.resize=fixed",
@@ -20,7 +21,7 @@ OVERRIDES = [
     "data.bucket_multiple=32",
     "model.backbone=tiny",
     "model.width=0.125",
-    "model.zoom_in=released",
+    "model.zoom_in=none",
     "model.head_channels=16",
     "model.anchors.scales=[[8,12],[24,32],[48,64]]",
     "targets.best_anchor_positive=true",
@@ -44,6 +45,13 @@ def tiny_config(devkit, *overrides):
 def weights_of(run_dir):
     """The weights that a run saved, by name."""
     network = keras.models.load_model(run_dir / "last.keras").network
+    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.variables}
+
+
+def start_weights(config):
+    """The weights that a run of this config begins with, by name."""
+    keras.utils.set_random_seed(config.train.seed)
+    network, _ = build_network(config)
     return {variable.path: keras.ops.convert_to_numpy(variable) for variable in network.variables}
 
 

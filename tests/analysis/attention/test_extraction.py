@@ -13,7 +13,7 @@ OPTIONS = {"width": 0.125, "head_channels": 16, "zoom_in": "released"}
 
 @pytest.fixture(scope="module")
 def proposer():
-    """Looks at images of 64 x 96 as they are; mu is set by `say`."""
+    """Takes images of 64 x 96 as they are; mu is set by `say`."""
     keras.utils.set_random_seed(0)
     network = zip_keras.ProposalNetwork(zip_keras.ModelConfig(**OPTIONS))
     return zip_keras.Proposer(network, zip_keras.PostprocessConfig(max_proposals=10), short_sides=None)

@@ -18,7 +18,7 @@ def test_one_based_inclusive_pixels_become_continuous(devkit):
     assert (record.image_id, record.height, record.width) == (123, 40, 60)
 
 
-def test_records_follow_the_split_and_classes_are_sorted_over_all(devkit):
+def test_records_follow_the_split_and_classes_are_sorted(devkit):
     for stem, name in (("b", "zebra"), ("a", "ant")):
         devkit.add(stem, [(name, 1, 1, 9, 9)])
     (devkit.folder / "ImageSets/Main/val.txt").write_text("a\n")
