@@ -79,17 +79,23 @@ def write_formats(
     Raises:
         UserError: one does not keep its bound.
     """
-    traced = tf.function(
+    traced = _traced(model)
+    for name in formats:
+        for written in _WRITERS[name](model, served, folder, options):
+            batches = verification_batches(written.size)
+            comparison = compare(name, traced, written.call, batches)
+            check(comparison)
+            yield comparison
+
+
+def _traced(model: Model) -> Call:
+    """The model as a graph of all sizes."""
+    function = tf.function(
         lambda images: model(images, training=False),
         input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
         autograph=False,
     )
-    for name in formats:
-        for written in _WRITERS[name](model, served, folder, options):
-            batches = verification_batches(written.size)
-            comparison = compare(name, lambda images: traced(tf.constant(images)), written.call, batches)
-            check(comparison)
-            yield comparison
+    return lambda images: function(tf.constant(images))
 
 
 def _saved_model(model: Model, served: ServedModel, folder: Path, options: FormatOptions) -> Iterator[Written]:
@@ -106,9 +112,7 @@ def _keras(model: Model, served: ServedModel, folder: Path, options: FormatOptio
     model.save(file)
     if detects:
         (folder / CLASS_NAMES_FILE).write_text(json.dumps(list(model.class_names)) + "\n", encoding="utf-8")
-    loaded = load_keras_file(file, type(model), "export it again")
-    answer = tf.function(lambda images: loaded(images, training=False), reduce_retracing=True, autograph=False)
-    yield Written("keras", answer)
+    yield Written("keras", _traced(load_keras_file(file, type(model), "export it again")))
 
 
 def _onnx(float16: bool) -> "Writer":
