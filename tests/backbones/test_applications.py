@@ -102,19 +102,18 @@ def test_frozen_batch_norms_do_not_learn():
     "backbone",
     [
         MOBILENET,
-        "keras:MobileNetV3Small:activation_1,activation_11,activation_17",  # bare operations between its layers
-        "keras:ConvNeXtTiny:convnext_tiny_stage_1_block_2_identity,convnext_tiny_stage_2_block_8_identity,layer_normalization",
+        pytest.param(  # bare operations between its layers
+            "keras:MobileNetV3Small:activation_1,activation_11,activation_17", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "keras:ConvNeXtTiny:convnext_tiny_stage_1_block_2_identity,convnext_tiny_stage_2_block_8_identity,layer_normalization",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_whole_network_on_an_image_of_any_size(backbone, tmp_path):
     network = ProposalNetwork(
-        ModelConfig(
-            backbone=backbone,
-            zoom_in="full" if backbone == MOBILENET else "released",  # the longer one takes most of the time
-            zoom_in_width=0.125,
-            head_channels=8,
-            attention_width=0.05,
-        )
+        ModelConfig(backbone=backbone, zoom_in_width=0.125, head_channels=8, attention_width=0.05)
     )
     image = np.zeros((1, 70, 90, 3), np.uint8)
     outputs = network(image)

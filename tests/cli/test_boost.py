@@ -22,6 +22,7 @@ def model(data, tmp_path_factory):
     return str(file)
 
 
+@pytest.mark.slow
 def test_a_boosted_model_and_its_features(model, data, tmp_path, capsys):
     output, features = tmp_path / "new" / "boosted.keras", tmp_path / "features"
     command = ["boost", model, "--data", data, "--images", "5", "--rois", "8", "--output", str(output)]

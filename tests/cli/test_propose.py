@@ -242,6 +242,7 @@ def test_suppression_is_set_by_name(photos, small_run, tmp_path, capsys):
     assert "nms_iou is given twice" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_export_then_propose(small_run, photos, tmp_path, capsys):
     """The way of the README, and the numbers that the export command prints."""
     model = tmp_path / "exported"

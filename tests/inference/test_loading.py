@@ -10,7 +10,6 @@ from zip_keras.errors import UserError
 from zip_keras.inference.loading import load_keras_proposer, load_proposer
 from zip_keras.inference.model_files import KERAS_FILE, find_model, stored_calibration
 from zip_keras.inference.options import InferenceOptions
-from zip_keras.inference.runner import InferenceRunner
 
 
 @pytest.fixture(scope="module")
@@ -142,11 +141,11 @@ def test_scales_in_the_papers_proportions(small_proposer):
 
 def test_options_reach_every_form(small_run, small_export, small_proposer, image):
     options = InferenceOptions(short_sides=[96, 128], flip=True, vote_iou=0.7, max_proposals=20)
-    expected = InferenceRunner(options.apply(small_proposer))(image)
-    assert len(expected.boxes) == 20
+    [expected] = np.asarray(options.apply(small_proposer)(image[None])["boxes"])  # no graph: a trace takes seconds
+    assert expected.shape == (20, 4)
     for model in (small_run, small_export):
         found = load_proposer(model, options=options)(image)
-        np.testing.assert_allclose(found.boxes, expected.boxes, rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(found.boxes, expected, rtol=1e-5, atol=1e-3)
 
 
 def test_new_biases_forget_the_calibration_of_the_old(small_proposer):

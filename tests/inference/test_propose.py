@@ -22,7 +22,10 @@ def image():
     return np.random.default_rng(3).integers(0, 256, (90, 120, 3), np.uint8)
 
 
-@pytest.mark.parametrize("module", ["boxes", "detect", "draw", "propose"])
+@pytest.mark.parametrize(
+    "module",
+    ["boxes", "draw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("detect", "propose"))],
+)
 def test_examples_in_docstrings(module):
     result = doctest.testmod(importlib.import_module(f"zip_keras.inference.{module}"), optionflags=doctest.ELLIPSIS)
     assert result.attempted > 3

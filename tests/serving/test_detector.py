@@ -13,6 +13,8 @@ from zip_keras.client import Client
 from zip_keras.inference.detectors import compile_detector
 from zip_keras.inference.runner import decode_image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def served(tiny_detector_export, tmp_path_factory):

@@ -143,6 +143,7 @@ np.savez(f"{folder}/found.npz", **found)
 """
 
 
+@pytest.mark.slow
 def test_it_answers_with_the_core_install_alone(boosted, records, tmp_path):
     """From its `.keras` file and from its SavedModel, in a process that has no scikit-learn."""
     images = load_image(records[1])[None]

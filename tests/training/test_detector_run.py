@@ -45,6 +45,7 @@ def edges_and_thirds(spec, file):
     return file
 
 
+@pytest.mark.slow
 def test_the_second_stage_alone_on_proposals_of_a_file(config, devkit, tmp_path, capsys):
     file = edges_and_thirds(f"{devkit}:train + {devkit}:val", tmp_path / "thirds.npz")
     given = [f"data.train_proposals={file}", f"data.val_proposals={file}", "data.crop=0.5"]
@@ -78,7 +79,10 @@ def test_the_second_stage_alone_on_proposals_of_a_file(config, devkit, tmp_path,
     assert "has no proposals of 2 of 2 images" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("kind", "unseen"), [("two_stage", []), ("one_stage", ["disc", "star"])])
+@pytest.mark.parametrize(
+    ("kind", "unseen"),
+    [("two_stage", []), pytest.param("one_stage", ["disc", "star"], marks=pytest.mark.slow)],
+)
 def test_a_run_trains_measures_and_saves_a_detector(kind, unseen, config, devkit, tmp_path, capsys):
     settings = config(f"detector.kind={kind}", f"data.val={devkit}:val", f"data.unseen_classes={unseen}", *DETECTOR)
     numbers = train(settings, str(tmp_path / "run"))

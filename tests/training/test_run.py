@@ -53,6 +53,7 @@ def test_a_backbone_of_which_the_end_is_not_used_trains(config, tmp_path):
     assert {"box_1", "box_2", "box_3"} & first.keys() == {"box_2"}
 
 
+@pytest.mark.slow
 def test_levels_without_anchors_and_recursion_train_as_all_do(config, devkit, tmp_path):
     scales = "model.anchors.scales=[[],[24,32],[48,64]]"
     options = ("model.zoom_in=released", scales, "model.refinement_steps=1", f"data.val={devkit}:val")
@@ -93,6 +94,7 @@ def whole(devkit, tmp_path_factory):
     return run_dir
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_measured_at_step_0(whole, config, devkit, tmp_path, capsys):
     scales = ["data.test_short_sides=[48,96]", f"data.val={devkit}:val"]
     short = ["train.steps=2", "train.evaluate_every=2"]
@@ -205,6 +207,7 @@ def test_frozen_blocks_stay_and_the_rest_moves(config, tmp_path):
         train(config("train.freeze=c9"), str(tmp_path / "none"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_trains_and_saves_single_precision(config, tmp_path, dtype):
     train(config(f"train.dtype={dtype}", "train.steps=2"), str(tmp_path / "run"))
