@@ -55,7 +55,7 @@ def spread(network):
 @pytest.fixture(scope="module")
 def networks():
     return {
-        "two_stage": spread(two_stage(model=TINY_MAD_MODEL)),
+        "two_stage": spread(two_stage(TINY_MAD_MODEL)),
         "one_stage": spread(one_stage(model=TINY_MAD_MODEL)),
     }
 
@@ -161,7 +161,8 @@ def gradients(network, images, y):
 
 @pytest.mark.parametrize("kind", ["two_stage", "one_stage", "hard_negatives", "focal"])
 def test_every_weight_learns_and_stays_finite(kind, batch):
-    network = two_stage() if kind == "two_stage" else one_stage("sampled" if kind == "one_stage" else kind)
+    anchors = "sampled" if kind == "one_stage" else kind
+    network = two_stage(TINY_MAD_MODEL) if kind == "two_stage" else one_stage(anchors, TINY_MAD_MODEL)
     images, y = batch(np.random.default_rng(4), size=(64, 96))
     assert (y["classes"][2] == -1).all()
     losses, found = gradients(network, images, y)
@@ -173,7 +174,7 @@ def test_every_weight_learns_and_stays_finite(kind, batch):
 
 
 def test_the_second_stage_alone_leaves_the_first_as_it_is(batch):
-    network = two_stage(train="second")
+    network = two_stage(TINY_MAD_MODEL, train="second")
     images, y = batch(np.random.default_rng(4), size=(64, 96))
     statistics = [v.numpy() for v in network.proposal_network.non_trainable_variables]
     losses, found = gradients(network, images, y)
@@ -266,7 +267,7 @@ def test_mixed_precision_keeps_boxes_and_losses_in_float32(batch):
     images, y = batch(np.random.default_rng(4), size=(64, 96))
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        network = two_stage()
+        network = two_stage(TINY_MAD_MODEL)
     finally:
         keras.config.set_dtype_policy("float32")
     outputs = network(images, training=False)

@@ -6,7 +6,7 @@ import pytest
 import zip_keras
 from tests.models.test_detectors import one_stage, spread, two_stage
 from tests.page.conftest import BOXES
-from tests.tiny_backbone import TINY_MODEL
+from tests.tiny_backbone import TINY_MAD_MODEL
 from zip_keras.config import DetectionConfig
 from zip_keras.models.detector import Detector
 from zip_keras.page.loading import open_model, page_detector, page_proposer
@@ -48,7 +48,7 @@ def image():
 
 @pytest.mark.parametrize("make", [one_stage, two_stage])
 def test_a_detectors_own_counts_and_thresholds_give_its_own_list(make, image):
-    detector = Detector(spread(make()), short_sides=64, long_side=96)
+    detector = Detector(spread(make(model=TINY_MAD_MODEL)), short_sides=64, long_side=96)
     model = page_detector(detector, "tiny")
     assert model.class_names == ("disc", "box", "star")
     found = model.look(image)
@@ -72,9 +72,11 @@ def test_a_proposer_from_a_run_folder(small_run, small_propose, image, monkeypat
     assert (model.class_names, model.start.count, model.most) == (None, 10, 50)
     shown = Choice(20, 0, 1).of(model.look(image))
     np.testing.assert_array_equal(shown.boxes, small_propose(image).boxes[:20])
-    assert model.attend is not None
+    assert model.attend is None
 
 
-def test_without_map_attention_the_page_does_without():
-    network = zip_keras.ProposalNetwork(replace(TINY_MODEL, merge="add"))
-    assert page_proposer(zip_keras.Proposer(network, short_sides=64), "plain").attend is None
+@pytest.mark.parametrize(("merge", "shown"), [("mad", True), ("add", False)])
+def test_without_map_attention_the_page_does_without(merge, shown):
+    network = zip_keras.ProposalNetwork(replace(TINY_MAD_MODEL, merge=merge))
+    page = page_proposer(zip_keras.Proposer(network, short_sides=64), merge)
+    assert (page.attend is not None) == shown
