@@ -11,14 +11,26 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("no time limits", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no time limits")
 
-# They take longest: begun first, they do not leave one of several workers alone at the end.
-LONG = ("test_distribution.py", "test_backends.py", "test_saved_model.py", "test_run.py", "test_loading.py")
+# The longest first, so that the workers of `pytest -n` end together.
+LONG = (
+    "test_distribution.py",
+    "test_backends.py",
+    "test_formats.py",
+    "test_run.py",
+    "test_faults.py",
+    "test_loading.py",
+    "test_detector_run.py",
+    "test_detectors.py",
+    "test_saved_model.py",
+    "test_client.py",
+)
 LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(items):
-    """Long files first."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    """Long files first, in the order of `LONG`."""
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
 
 
 def pytest_deselected(items):
@@ -42,7 +54,7 @@ def pytest_testnodedown(node):
 
 def pytest_terminal_summary(terminalreporter, config):
     """Says how many slow tests did not run, and what runs them."""
-    if number := config.stash.get(LEFT_OUT, 0):
+    if config.option.markexpr and (number := config.stash.get(LEFT_OUT, 0)):
         terminalreporter.write_line(f"{number} slow tests left out; `make test-all` runs them too")
 
 
