@@ -13,6 +13,8 @@ from zip_keras.inference.detectors import load_keras_detector
 from zip_keras.inference.manifest import check_manifest
 from zip_keras.inference.model_files import is_detector
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def detector(tiny_detector):
