@@ -1,12 +1,16 @@
+import argparse
+import dataclasses
 import json
 
 import keras
 import pytest
 
 from tests.models.test_detectors import one_stage, spread, two_stage
+from zip_keras.cli import boost
 from zip_keras.cli.main import main
 from zip_keras.data.sources import open_dataset
 from zip_keras.models.detector import Detector
+from zip_keras.training.boosting import BoostOptions
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,7 @@ def test_a_boosted_model_and_its_features(model, data, tmp_path, capsys):
     assert ensemble.num_trees == 4
     assert sum(ensemble.record["rois"].values()) == 5 * 8
     assert ensemble.record["data"] == data
+    assert ensemble.record["ious"] == [0.6, 0.4]
 
     kept = [*command, "--features", str(features)]
     assert main([*kept, "--trees", "3"]) == 0
@@ -43,8 +48,11 @@ def test_a_boosted_model_and_its_features(model, data, tmp_path, capsys):
     assert {file.name: file.stat().st_mtime_ns for file in features.iterdir()} == written  # not made again
     assert keras.models.load_model(output).ensemble.num_trees == 2
     capsys.readouterr()
-    assert main([*kept, "--rois", "9"]) == 2
-    assert "holds features of another model, other images or other RoIs" in capsys.readouterr().err
+    for other in (["--rois", "9"], ["--positive-iou", "0.5"]):
+        assert main([*kept, *other]) == 2
+        assert "holds features of another model, other images or other RoIs" in capsys.readouterr().err
+    assert main([*kept, "--positive-iou", "0.3"]) == 2
+    assert "negative_iou 0.4 is above positive_iou 0.3" in capsys.readouterr().err
 
 
 def test_what_cannot_be_boosted(model, data, tmp_path, capsys):
@@ -56,3 +64,11 @@ def test_what_cannot_be_boosted(model, data, tmp_path, capsys):
     assert main(["boost", str(other), "--data", data, *output]) == 2
     assert "this detector has one stage" in capsys.readouterr().err
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_defaults_are_those_of_the_options():
+    parser = argparse.ArgumentParser()
+    boost.add_arguments(parser)
+    given = vars(parser.parse_args(["model", "--data", "data", "--output", "boosted.keras"]))
+    for field in dataclasses.fields(BoostOptions):
+        assert given[field.name] == field.default, field.name

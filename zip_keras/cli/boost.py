@@ -35,7 +35,7 @@ export and keras.models.load_model take it as any detector, and scikit-learn is 
 The features go to a folder on disk while the images are read. A stopped command goes on from there."""
 EXAMPLES = """\
   zip-keras boost runs/bccd_two_stage --data data/bccd:train --output runs/bccd_two_stage/boosted.keras
-  zip-keras boost runs/voc07 --data data/voc07:train --output boosted.keras --features features/ --trees 500 --depth 4
+  zip-keras boost runs/voc07 --data data/voc07:train --output boosted.keras --features features/ --trees 500 --depth 10
   zip-keras detect data/bccd:test --model runs/bccd_two_stage/boosted.keras --output boosted.json
 """
 
@@ -51,6 +51,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--data", required=True, metavar="DATA", help="images to learn from, a data set spec")
     group.add_argument("--images", type=positive, metavar="N", help="only the first N images (default: all)")
     group.add_argument("--rois", type=positive, default=64, metavar="N", help="drawn of an image (default: 64)")
+    share = _options.in_range(float, low=0, high=1)
+    group.add_argument(
+        "--positive-iou", type=share, default=0.6, metavar="U", help="from here on an RoI is an object (default: 0.6)"
+    )
+    group.add_argument(
+        "--negative-iou",
+        type=share,
+        default=0.4,
+        metavar="U",
+        help="below it is background; RoIs between are not drawn (default: 0.4)",
+    )
     group.add_argument(
         "--proposals", metavar="FILE", help="proposal file of these images, instead of the detector's own proposals"
     )
@@ -61,10 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--on-defect", choices=["error", "skip", "clip"], default="error", help="bad annotations")
     group = parser.add_argument_group("AdaBoost")
-    group.add_argument("--trees", type=positive, default=200, metavar="N", help="at most (default: 200)")
-    group.add_argument("--depth", type=_options.in_range(int, low=1, high=12), default=3, help="(default: 3)")
+    group.add_argument("--trees", type=positive, default=100, metavar="N", help="at most (default: 100)")
+    group.add_argument("--depth", type=_options.in_range(int, low=1, high=12), default=8, help="(default: 8)")
     group.add_argument(
-        "--learning-rate", type=_options.in_range(float, low=1e-6), default=1.0, metavar="R", help="(default: 1)"
+        "--learning-rate", type=_options.in_range(float, low=1e-6), default=0.5, metavar="R", help="(default: 0.5)"
     )
     group.add_argument(
         "--max-features",
@@ -74,10 +85,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--network-share",
-        type=_options.in_range(float, low=0, high=1),
+        type=share,
         default=1e-3,
         metavar="S",
-        help="weight of the network's score beside the votes; a small one decides among equal votes (default: 0.001)",
+        help="weight of the network's score beside the votes; a small one decides among equal votes, 0.5 is the mean "
+        "of both (default: 0.001, the paper's form)",
     )
 
 
@@ -99,7 +111,7 @@ def run(arguments: argparse.Namespace) -> None:
     from zip_keras.inference.given_proposals import given_proposals_of
     from zip_keras.training.roi_features import compile_roi_features, store_features
 
-    features_of = compile_roi_features(detector, arguments.rois)
+    features_of = compile_roi_features(detector, arguments.rois, arguments.positive_iou, arguments.negative_iou)
     count = detector.network.detector_config.targets.proposals
     given = given_proposals_of(arguments.proposals, dataset, count) if arguments.proposals else None
     folder = Path(arguments.features or output.with_name(f".{output.name}.features"))
@@ -131,6 +143,7 @@ def _open_store(
         "model": files_of(model),
         "data": dataset.digest(),
         "rois": arguments.rois,
+        "ious": [arguments.positive_iou, arguments.negative_iou],
         "seed": arguments.seed,
         "proposals": files_of(arguments.proposals) if arguments.proposals else None,
     }
@@ -155,6 +168,7 @@ def _fit(
         "data": arguments.data,
         "images": len(dataset),
         "rois": by_class,
+        "ious": [arguments.positive_iou, arguments.negative_iou],
         "proposals": arguments.proposals,
         "options": dataclasses.asdict(options),
         "versions": {**versions(), "scikit-learn": optional_import("sklearn", "boosting", "boost").__version__},

@@ -25,9 +25,9 @@ class BoostOptions:
         seed: of scikit-learn.
     """
 
-    trees: int = 200
-    depth: int = 6
-    learning_rate: float = 1.0
+    trees: int = 100
+    depth: int = 8
+    learning_rate: float = 0.5
     max_features: Literal["sqrt", "log2", "all"] = "sqrt"
     network_share: float = 1e-3
     seed: int = 0

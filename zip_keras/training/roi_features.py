@@ -119,19 +119,26 @@ class FeatureStore:
         self.images, self.rows = state["images"], state["rows"]
 
 
-def compile_roi_features(detector: Detector, per_image: int) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+def compile_roi_features(
+    detector: Detector, per_image: int, positive_iou: float | None = None, negative_iou: float | None = None
+) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     """A function of an image's record, pixels, seed and `GivenProposals` (or None) that gives the features and classes
     of RoIs drawn as in training: float32 `[n, F]`, int32 `[n]` (0 background, 1 to C), `per_image` a scale at most.
 
     The image is looked at unmirrored, at the detector's scale or scales.
 
+    Args:
+        positive_iou, negative_iou: in place of those of training, see `RoITargetConfig`; RoIs between are not drawn.
+
     Raises:
-        UserError: the detector has one stage.
+        UserError: the detector has one stage, or the thresholds cannot be.
     """
     network = detector.network
     if not isinstance(network, TwoStageNetwork):
         raise UserError("boosting learns from the second stage; this detector has one stage")
-    config = dataclasses.replace(network.detector_config.targets, per_image=per_image)
+    ious = {"positive_iou": positive_iou, "negative_iou": negative_iou}
+    changes: dict[str, Any] = {name: value for name, value in ious.items() if value is not None}
+    config = dataclasses.replace(network.detector_config.targets, per_image=per_image, **changes)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def of_image(images, targets):
