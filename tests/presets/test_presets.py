@@ -87,9 +87,9 @@ def test_a_detector_as_a_preset(installed, folder, small_detector, tmp_path, ima
         np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-3)
         assert is_detector("pets")
         assert not is_detector("small")
-        with pytest.raises(UserError, match="pets: it is a detector"):
+        with pytest.raises(UserError, match="pets: holds a Detector, not a Proposer"):
             load_keras_proposer("pets")
-        with pytest.raises(UserError, match="small: it holds no detector"):
+        with pytest.raises(UserError, match="small: holds a Proposer, not a Detector"):
             load_keras_detector("small")
     finally:
         shutil.rmtree(folder / "pets", ignore_errors=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from zip_keras.data.given import GivenProposals
 from zip_keras.data.records import ImageRecord
 from zip_keras.errors import UserError
-from zip_keras.inference.keras_file import keras_file_of, load_keras_file
+from zip_keras.inference.keras_file import load_keras_model
 from zip_keras.inference.model_files import DETECTOR_FILE, find_model
 from zip_keras.inference.portable_files import is_portable
 from zip_keras.inference.portable_runtimes import (
@@ -24,7 +24,6 @@ from zip_keras.inference.portable_runtimes import (
 from zip_keras.inference.runner import load_images
 from zip_keras.models.detector import Detector
 from zip_keras.predictions.container import ImageId, Predictions, to_xywh
-from zip_keras.presets import PRESET_FILE, load_preset
 
 
 def load_keras_detector(model: str | Path) -> Detector:
@@ -33,15 +32,9 @@ def load_keras_detector(model: str | Path) -> Detector:
     Raises:
         UserError: no such model, it cannot be loaded, or it is a proposer.
     """
-    path = find_model(model)
-    if (path / PRESET_FILE).is_file():
-        loaded = load_preset(path)
-        if not isinstance(loaded, Detector):
-            raise UserError(f"{model}: it holds no detector; `zip-keras propose` runs proposers")
-        return loaded
-    file = keras_file_of(path, DETECTOR_FILE, "it holds no detector; `zip-keras propose` runs proposers")
-    fix = "`zip-keras propose` runs proposers, and detector.kind=two_stage trains a detector"
-    return load_keras_file(file, Detector, fix)
+    missing = "it holds no detector; `zip-keras propose` runs proposers"
+    otherwise = "`zip-keras propose` runs proposers, and detector.kind=two_stage trains a detector"
+    return load_keras_model(model, Detector, DETECTOR_FILE, missing, otherwise)
 
 
 def with_detection_options(

@@ -1,4 +1,4 @@
-"""One `.keras` file: read within bounds and checked for what it holds, written whole or not at all."""
+"""Keras models by name; a `.keras` file is read within bounds and checked, and written whole or not at all."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,29 @@ import keras
 
 from zip_keras.errors import UserError
 from zip_keras.inference.manifest import check_manifest
-from zip_keras.inference.model_files import read_keras_config
+from zip_keras.inference.model_files import find_model, read_keras_config
 from zip_keras.inference.portable_files import is_portable
+from zip_keras.presets import PRESET_FILE, load_preset
 
 Model = TypeVar("Model", bound=keras.Model)
+
+
+def load_keras_model(model: str | Path, kind: type[Model], name: Path, missing: str, otherwise: str) -> Model:
+    """The Keras model of a run folder, a `.keras` file or a preset, or of the `.keras` file that an export carries.
+
+    Args:
+        model: see `find_model`.
+        kind: what it has to be.
+        name, missing: of the file in an export, see `keras_file_of`.
+        otherwise: what to do where it is something else, for the message.
+
+    Raises:
+        UserError: no such model, it cannot be loaded, or it is of another kind.
+    """
+    path = find_model(model)
+    if (path / PRESET_FILE).is_file():
+        return _of_kind(load_preset(path), kind, model, otherwise)
+    return load_keras_file(keras_file_of(path, name, missing), kind, otherwise)
 
 
 def load_keras_file(file: Path, kind: type[Model], otherwise: str) -> Model:
@@ -31,8 +50,12 @@ def load_keras_file(file: Path, kind: type[Model], otherwise: str) -> Model:
     except Exception as error:  # Keras and h5py raise anything on a broken file
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{file}: cannot be loaded ({reason[:200]}); was it written to its end?") from None
+    return _of_kind(loaded, kind, file, otherwise)
+
+
+def _of_kind(loaded: keras.Model, kind: type[Model], shown: str | Path, otherwise: str) -> Model:
     if not isinstance(loaded, kind):
-        raise UserError(f"{file}: holds a {type(loaded).__name__}, not a {kind.__name__}; {otherwise}")
+        raise UserError(f"{shown}: holds a {type(loaded).__name__}, not a {kind.__name__}; {otherwise}")
     return loaded
 
 

@@ -4,12 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zip_keras.errors import UserError
-from zip_keras.inference.keras_file import keras_file_of, load_keras_file
-from zip_keras.inference.model_files import KERAS_FILE, find_model
+from zip_keras.inference.keras_file import load_keras_model
+from zip_keras.inference.model_files import KERAS_FILE
 from zip_keras.inference.options import InferenceOptions
 from zip_keras.models.proposer import Proposer
-from zip_keras.presets import PRESET_FILE, load_preset
 
 if TYPE_CHECKING:
     from zip_keras.inference.runner import InferenceRunner
@@ -43,11 +41,6 @@ def load_keras_proposer(model: str | Path) -> Proposer:
     Raises:
         UserError: no such model, or it cannot be loaded.
     """
-    path = find_model(model)
-    if (path / PRESET_FILE).is_file():
-        loaded = load_preset(path)
-        if not isinstance(loaded, Proposer):
-            raise UserError(f"{model}: it is a detector; `zip-keras detect` runs detectors")
-        return loaded
-    file = keras_file_of(path, KERAS_FILE, "this SavedModel was not made by zip-keras export, or lost a file")
-    return load_keras_file(file, Proposer, "save zip_keras.Proposer(network) instead")
+    missing = "this SavedModel was not made by zip-keras export, or lost a file"
+    otherwise = "`zip-keras detect` runs detectors; of a network, save zip_keras.Proposer(network)"
+    return load_keras_model(model, Proposer, KERAS_FILE, missing, otherwise)

@@ -8,16 +8,16 @@ from keras import ops
 from zip_keras.config import DetectionConfig, PostprocessConfig, from_dict, to_dict
 from zip_keras.errors import UserError
 from zip_keras.layers.registry import serializable
-from zip_keras.layers.resizing import ShortSideResizing
 from zip_keras.models.boosting import TreeEnsemble
 from zip_keras.models.detections import ClassifiedBoxes, rank_detections
+from zip_keras.models.image_model import ImageModel
 from zip_keras.models.one_stage import OneStageNetwork
 from zip_keras.models.two_stage import TwoStageNetwork
 from zip_keras.ops import boxes as box_ops
 
 
 @serializable
-class Detector(keras.Model):
+class Detector(ImageModel):
     """Objects of images with their classes, in the pixels of the images given.
 
     Input: RGB images `[B, H, W, 3]`, uint8 or float 0..255, any size, all of one size. Output: `{"boxes" [B, n, 4]
@@ -39,6 +39,9 @@ class Detector(keras.Model):
         ensemble: of two stages, a `TreeEnsemble` whose scores take the place of the second stage's.
     """
 
+    networks = (TwoStageNetwork, OneStageNetwork)
+    part_names = ("network", "ensemble")
+
     def __init__(
         self,
         network,
@@ -50,8 +53,7 @@ class Detector(keras.Model):
         ensemble: TreeEnsemble | None = None,
         **kwargs,
     ):
-        super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
-        self.network = network
+        super().__init__(network, short_sides, long_side, flip, **kwargs)
         self.postprocess_config: DetectionConfig = (
             network.detector_config.postprocess if postprocess is None else _as(DetectionConfig, postprocess)
         )
@@ -61,13 +63,6 @@ class Detector(keras.Model):
         if ensemble is not None:
             _check_ensemble(ensemble, network)
         self.ensemble = ensemble
-        self.short_sides = tuple(short_sides) if isinstance(short_sides, Sequence) else (short_sides,)
-        self.long_side, self.flip = long_side, flip
-        self.resizings = [
-            ShortSideResizing(side, long_side, dtype="float32", name="resizing" if not i else f"resizing_{i}")
-            for i, side in enumerate(self.short_sides)
-        ]
-        self.built = True
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -101,12 +96,6 @@ class Detector(keras.Model):
         inputs = self.network_inputs(images)
         return self.answer([self.network(x, training=False) for x in inputs], inputs, height, width, given)
 
-    def network_inputs(self, images) -> list:
-        """The images at every scale, with `flip` each followed by its mirror image: float32 `[B, H', W', 3]`."""
-        images = ops.cast(images, "float32")
-        resized = [resizing(images) for resizing in self.resizings]
-        return [x for own in resized for x in ((own, ops.flip(own, axis=2)) if self.flip else (own,))]
-
     def answer(self, outputs, inputs, height, width, given=None) -> dict:
         """Everything that follows the network; arguments as of `Proposer.postprocess`."""
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
@@ -115,9 +104,9 @@ class Detector(keras.Model):
         runs = []
         for i, run in enumerate(zip(outputs, inputs, strict=True)):
             if self.flip and i % 2:
-                flipped = None if given is None else (_mirrored(given[0], width), given[1])
+                flipped = None if given is None else (box_ops.mirrored(given[0], width), given[1])
                 mirrored = self._candidates(*run, height, width, flipped)
-                runs.append(mirrored._replace(boxes=_mirrored(mirrored.boxes, width)))
+                runs.append(mirrored._replace(boxes=box_ops.mirrored(mirrored.boxes, width)))
             else:
                 runs.append(self._candidates(*run, height, width, given))
         candidates = ClassifiedBoxes(*(ops.concatenate(parts, axis=1) for parts in zip(*runs, strict=True)))
@@ -149,40 +138,12 @@ class Detector(keras.Model):
             "levels": keras.KerasTensor((batch, count), "int32"),
         }
 
-    def with_options(self, **changes) -> "Detector":
-        """A detector with the same network and other constructor arguments; those not named stay as they are."""
-        return Detector(self.network, **{"ensemble": self.ensemble, **self._options(), **changes})
-
-    def get_config(self):
-        parts = {"network": self.network, "ensemble": self.ensemble}
-        return {**{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}, **self._options()}
-
-    def _options(self) -> dict:
-        """The arguments of the constructor but for network and ensemble, as plain values."""
+    def _options(self):
         return {
-            "name": self.name,
+            **super()._options(),
             "postprocess": to_dict(self.postprocess_config),
             "proposals": None if self.proposal_config is None else to_dict(self.proposal_config),
-            "short_sides": self.short_sides[0] if len(self.short_sides) == 1 else list(self.short_sides),
-            "long_side": self.long_side,
-            "flip": self.flip,
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        network = keras.saving.deserialize_keras_object(config.pop("network"), custom_objects=custom_objects)
-        if not isinstance(network, (TwoStageNetwork, OneStageNetwork)):
-            raise ValueError(f"a Detector's network must be one of one or two stages, not {type(network).__name__}")
-        ensemble = keras.saving.deserialize_keras_object(config.pop("ensemble", None), custom_objects=custom_objects)
-        return cls(network, ensemble=ensemble, **config)
-
-
-def _mirrored(boxes, width):
-    """Boxes `[..., 4]` of the mirrored image of `width` pixels; twice is none."""
-    zero = ops.zeros_like(width)
-    swap = ops.stack([zero, width, zero, width])
-    return swap + ops.stack([1.0, -1.0, 1.0, -1.0]) * ops.take(boxes, (0, 3, 2, 1), axis=-1)
 
 
 def _check_ensemble(ensemble, network) -> None:

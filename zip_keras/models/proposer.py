@@ -8,13 +8,14 @@ from keras import ops
 from zip_keras.config import PostprocessConfig, from_dict, to_dict
 from zip_keras.errors import UserError
 from zip_keras.layers.registry import serializable
-from zip_keras.layers.resizing import ShortSideResizing
+from zip_keras.models.image_model import ImageModel
 from zip_keras.models.postprocess import Candidates, RankedBoxes, level_candidates, postprocess
 from zip_keras.models.proposal_network import ProposalNetwork
+from zip_keras.ops import boxes as box_ops
 
 
 @serializable
-class Proposer(keras.Model):
+class Proposer(ImageModel):
     """Proposals of images, in the pixels of the images given.
 
     Input: RGB images `[B, H, W, 3]`, uint8 or float 0..255, any size, all of one size. Output: `{"boxes" [B, n, 4]
@@ -39,6 +40,8 @@ class Proposer(keras.Model):
             network was trained without refinement.
     """
 
+    networks = (ProposalNetwork,)
+
     def __init__(
         self,
         network,
@@ -50,18 +53,10 @@ class Proposer(keras.Model):
         refinement_steps: int | None = None,
         **kwargs,
     ):
-        super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
-        self.network = network
+        super().__init__(network, short_sides, long_side, flip, **kwargs)
         network.check_refinement_steps(refinement_steps)
-        self.refinement_steps = refinement_steps
+        self.refinement_steps, self.calibration = refinement_steps, calibration
         self.postprocess_config = _postprocess_config(postprocess)
-        self.short_sides = tuple(short_sides) if isinstance(short_sides, Sequence) else (short_sides,)
-        self.long_side, self.flip, self.calibration = long_side, flip, calibration
-        self.resizings = [
-            ShortSideResizing(side, long_side, dtype="float32", name="resizing" if not i else f"resizing_{i}")
-            for i, side in enumerate(self.short_sides)
-        ]
-        self.built = True  # the network is functional, so all variables are there
 
     def call(self, images, training=False):
         _check_images(images)
@@ -75,12 +70,6 @@ class Proposer(keras.Model):
     def level_candidates(self, images) -> Candidates:
         """The boxes of every level and scale before they are merged by `postprocess.merge`, for images as in a call."""
         return level_candidates(*self._scored(*self._run(images)))
-
-    def network_inputs(self, images) -> list:
-        """The images at every scale, with `flip` each followed by its mirror image: float32 `[B, H', W', 3]`."""
-        images = ops.cast(images, "float32")
-        resized = [resizing(images) for resizing in self.resizings]
-        return [x for own in resized for x in ((own, ops.flip(own, axis=2)) if self.flip else (own,))]
 
     def postprocess(self, outputs, inputs, height, width) -> RankedBoxes:
         """The ranked list: everything that follows the network.
@@ -131,41 +120,20 @@ class Proposer(keras.Model):
             "levels": keras.KerasTensor((batch, count), "int32"),
         }
 
-    def with_options(self, **changes) -> "Proposer":
-        """A proposer with the same network and other constructor arguments; those not named stay as they are."""
-        return Proposer(self.network, **{**self._options(), **changes})
-
-    def get_config(self):
-        return {"network": keras.saving.serialize_keras_object(self.network), **self._options()}
-
-    def _options(self) -> dict:
-        """The arguments of the constructor but for the network, as plain values."""
+    def _options(self):
         return {
-            "name": self.name,
+            **super()._options(),
             "postprocess": to_dict(self.postprocess_config),
-            "short_sides": self.short_sides[0] if len(self.short_sides) == 1 else list(self.short_sides),
-            "long_side": self.long_side,
-            "flip": self.flip,
             "calibration": self.calibration,
             "refinement_steps": self.refinement_steps,
         }
 
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        network = keras.saving.deserialize_keras_object(config.pop("network"), custom_objects=custom_objects)
-        if not isinstance(network, ProposalNetwork):
-            raise ValueError(f"a Proposer's network must be a ProposalNetwork, not {type(network).__name__}")
-        return cls(network, **config)
-
 
 def _joined(own, mirrored, width):
     """Boxes and scores of every level, those of the image with those of its mirror image, which are turned back."""
-    swap = ops.stack([ops.zeros_like(width), width, ops.zeros_like(width), width])
     boxes, scores = [], []
     for own_boxes, own_scores, mirrored_boxes, mirrored_scores in zip(*own, *mirrored, strict=True):
-        back = swap + ops.stack([1.0, -1.0, 1.0, -1.0]) * ops.take(mirrored_boxes, (0, 3, 2, 1), axis=-1)
-        boxes.append(ops.concatenate([own_boxes, back], axis=1))
+        boxes.append(ops.concatenate([own_boxes, box_ops.mirrored(mirrored_boxes, width)], axis=1))
         scores.append(ops.concatenate([own_scores, mirrored_scores], axis=1))
     return boxes, scores
 

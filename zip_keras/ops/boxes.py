@@ -118,3 +118,11 @@ def limit(deltas):
 def _centre_form(boxes):
     y1, x1, y2, x2 = ops.split(boxes, 4, axis=-1)
     return (y1 + y2) / 2, (x1 + x2) / 2, y2 - y1, x2 - x1
+
+
+def mirrored(boxes, width):
+    """Boxes `[..., 4]` in the mirror image of an image of `width` pixels, a float32 scalar; twice is none."""
+    zero = ops.zeros_like(width)
+    return ops.stack([zero, width, zero, width]) + ops.take(boxes, (0, 3, 2, 1), axis=-1) * ops.stack(
+        [1.0, -1.0, 1.0, -1.0]
+    )

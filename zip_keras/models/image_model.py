@@ -1,0 +1,75 @@
+"""What `Proposer` and `Detector` share: scales and mirror images, other options, and their config."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from zip_keras.layers.resizing import ShortSideResizing
+
+
+class ImageModel(keras.Model):
+    """A model of images in their own pixels around a network that sees them resized.
+
+    A subclass says in `networks` what its network may be, in `part_names` which arguments of its constructor are Keras
+    objects, and in `_options` its other arguments.
+
+    Args:
+        network: takes float32 images `[B, H', W', 3]`, 0..255.
+        short_sides: the scale or scales of the image, pixels of its short side; None keeps its size.
+        long_side: cap of the longer side at every scale, pixels.
+        flip: flip test-time augmentation.
+    """
+
+    networks: tuple[type[keras.Model], ...] = ()
+    part_names: tuple[str, ...] = ("network",)
+
+    def __init__(self, network, short_sides: int | Sequence[int | None] | None, long_side: int, flip: bool, **kwargs):
+        super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
+        self.network = network
+        self.short_sides = tuple(short_sides) if isinstance(short_sides, Sequence) else (short_sides,)
+        self.long_side, self.flip = long_side, flip
+        self.resizings = [
+            ShortSideResizing(side, long_side, dtype="float32", name="resizing" if not i else f"resizing_{i}")
+            for i, side in enumerate(self.short_sides)
+        ]
+        self.built = True  # the network has all of its variables
+
+    def network_inputs(self, images) -> list:
+        """The images at every scale, with `flip` each followed by its mirror image: float32 `[B, H', W', 3]`."""
+        images = ops.cast(images, "float32")
+        resized = [resizing(images) for resizing in self.resizings]
+        return [x for own in resized for x in ((own, ops.flip(own, axis=2)) if self.flip else (own,))]
+
+    def with_options(self, **changes) -> Self:
+        """A model with the same network and other constructor arguments; those not named stay as they are."""
+        return type(self)(**{**self._parts(), **self._options(), **changes})
+
+    def get_config(self):
+        parts = {name: keras.saving.serialize_keras_object(part) for name, part in self._parts().items()}
+        return {**parts, **self._options()}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for name in cls.part_names:
+            config[name] = keras.saving.deserialize_keras_object(config.get(name), custom_objects=custom_objects)
+        network = config["network"]
+        if not isinstance(network, cls.networks):
+            kinds = " or ".join(f"a {kind.__name__}" for kind in cls.networks)
+            raise ValueError(f"a {cls.__name__}'s network must be {kinds}, not a {type(network).__name__}")
+        return cls(**config)
+
+    def _parts(self) -> dict[str, Any]:
+        """The arguments of the constructor that are Keras objects."""
+        return {name: getattr(self, name) for name in self.part_names}
+
+    def _options(self) -> dict[str, Any]:
+        """The other arguments of the constructor, as plain values."""
+        return {
+            "name": self.name,
+            "short_sides": self.short_sides[0] if len(self.short_sides) == 1 else list(self.short_sides),
+            "long_side": self.long_side,
+            "flip": self.flip,
+        }
