@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import pytest
 
+from tests.models.test_detectors import one_stage, spread, two_stage
+from tests.tiny_backbone import TINY_MODEL
 from zip_keras.pixels import PADDING
 from zip_keras.weights.npz import save_weights
 
@@ -50,6 +52,8 @@ def inputs():
         "images": images,
         "photographs": rng.integers(0, 256, (2, 60, 80, 3), np.uint8),
         "anchors": anchors,
+        "roi_boxes": np.array([[[4, 4, 40, 50], [-9, 20, 12, 75], [0, 0, 70, 100]]] * 2, "float32"),
+        "roi_levels": np.array([[1, 2, 3], [2, 1, 1]], "int32"),
         "seeds": np.array([0, 1, -1, 2**31 - 1, -(2**31)], "int32"),
         "y_boxes": boxes,
         "y_classes": classes,
@@ -67,14 +71,19 @@ def small(program):
 
 
 @pytest.fixture(scope="module")
-def runs(narrow, small, inputs, tmp_path_factory):
+def detectors():
+    return {"one_stage": spread(one_stage(model=TINY_MODEL)), "two_stage": spread(two_stage(model=TINY_MODEL))}
+
+
+@pytest.fixture(scope="module")
+def runs(narrow, small, detectors, inputs, tmp_path_factory):
     """The program at work on the other backends, all at once: (process, folder) by backend."""
     started = {}
     for backend in filter(importlib.util.find_spec, BACKENDS):
         folder = tmp_path_factory.mktemp(backend)
         np.savez(folder / "inputs.npz", **inputs)
-        save_weights(narrow, folder / "narrow.npz")
-        save_weights(small, folder / "small.npz")
+        for name, network in {"narrow": narrow, "small": small, **detectors}.items():
+            save_weights(network, folder / f"{name}.npz")
         for i in range(4):
             pixels = np.full((64, 64, 3), 60 * i, np.uint8)
             pixels[16:48, 16:48] = 255 - 50 * i
@@ -96,9 +105,9 @@ def runs(narrow, small, inputs, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def reference(runs, narrow, small, program, inputs):
+def reference(runs, narrow, small, detectors, program, inputs):
     """TensorFlow's answers, while the others work."""
-    return program.answers(narrow, small, inputs)
+    return {**program.answers(narrow, small, inputs), **program.detector_answers(inputs=inputs, **detectors)}
 
 
 @pytest.fixture(scope="module", params=[pytest.param(backend, marks=pytest.mark.slow) for backend in BACKENDS])
@@ -118,6 +127,28 @@ def test_outputs_equal_those_of_tensorflow(results, reference):
     for name in (f"{kind}_{level}" for kind in ("logits", "deltas") for level in range(3)):
         scale = max(1.0, np.abs(reference[name]).max())
         np.testing.assert_allclose(results[name] / scale, reference[name] / scale, atol=1e-4, err_msg=name)
+
+
+def test_detectors_give_the_outputs_of_tensorflow(results, reference):
+    names = [name for name in reference if name.startswith(("one_stage_", "two_stage_")) and "_found_" not in name]
+    assert len(names) == 15  # logits and deltas of three levels, of two stages maps too
+    for name in (*names, "roi_logits", "roi_deltas", "roi_features"):
+        scale = max(1.0, np.abs(reference[name]).max())
+        np.testing.assert_allclose(results[name] / scale, reference[name] / scale, atol=1e-4, err_msg=name)
+        assert np.ptp(reference[name]) > 0.01, name
+
+
+@pytest.mark.parametrize("form", ["one_stage", "two_stage"])
+def test_objects_are_found(results, reference, form):
+    """The best one; further down a score that differs in its last bit may change places."""
+    found = {name: (results[f"{form}_found_{name}"], reference[f"{form}_found_{name}"]) for name in DETECTION}
+    np.testing.assert_array_equal(*found["valid"])
+    for name, atol in DETECTION.items():
+        np.testing.assert_allclose(*(x[:, 0] for x in found[name]), atol=atol, err_msg=name)
+    assert (np.diff(found["scores"][0]) <= 0).all()
+
+
+DETECTION = {"boxes": 0.01, "scores": 1e-4, "classes": 0, "valid": 0, "levels": 0}
 
 
 def test_losses_equal_those_of_tensorflow(results, reference):
