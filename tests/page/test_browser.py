@@ -3,6 +3,8 @@
 `ZIP_KERAS_SCREENSHOTS=DIR` keeps pictures of it.
 """
 
+import base64
+import contextlib
 import json
 import os
 import re
@@ -43,33 +45,49 @@ def browser():
         chromium.close()
 
 
+@contextlib.contextmanager
+def running(model, folder):
+    """The address of a server of the page."""
+    with open_socket("127.0.0.1", 0) as opened:
+        server = uvicorn.Server(
+            uvicorn.Config(make_app(model, folder), log_level="warning", timeout_graceful_shutdown=1)
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
+        thread.start()
+        yield address_of(opened)
+        server.should_exit = True
+        thread.join(20)
+
+
 @pytest.fixture(scope="module")
 def served(browser, tmp_path_factory):
     """(address, list with an entry for each run of the network)."""
     model, runs = open_model("zip_lite"), []
     look = model.look
     object.__setattr__(model, "look", lambda image: runs.append(image.shape) or look(image))
-    with open_socket("127.0.0.1", 0) as opened:
-        app = make_app(model, tmp_path_factory.mktemp("page"))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
-        thread.start()
-        yield address_of(opened), runs
-        server.should_exit = True
-        thread.join(20)
+    with running(model, tmp_path_factory.mktemp("page")) as address:
+        yield address, runs
 
 
 @pytest.fixture
-def visit(browser, served):
-    """`visit(width, height)`: the page in a window of that size; at the end nothing came from another machine."""
-    contexts, hosts, faults = [], set(), []
+def fake(browser, proposer, tmp_path_factory):
+    """(address, model without a network)."""
+    with running(proposer.page, tmp_path_factory.mktemp("fake")) as address:
+        yield address, proposer
 
-    def go(width, height):
+
+@pytest.fixture
+def visit(browser):
+    """`visit(address, width, height)`: the page in a window of that size; at the end nothing came from elsewhere."""
+    contexts, addresses, hosts, faults = [], set(), set(), []
+
+    def go(address, width, height):
+        addresses.add(address.removeprefix("http://"))
         context = browser.new_context(
             viewport={"width": width, "height": height},
             is_mobile=width < 600,
             has_touch=width < 600,
-            permissions=["camera"],
+            permissions=["camera", "clipboard-read", "clipboard-write"],
         )
         context.set_default_timeout(60_000)
         contexts.append(context)
@@ -77,14 +95,14 @@ def visit(browser, served):
         page.on("request", lambda request: hosts.add(request.url.split("/")[2] if "//" in request.url else ""))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(served[0])
+        page.goto(address)
         page.wait_for_selector("#image input[type=file]", state="attached")
         return page
 
     yield go
     for context in contexts:
         context.close()
-    assert hosts - {""} == {served[0].removeprefix("http://")}
+    assert hosts - {""} == addresses
     assert not faults
 
 
@@ -100,6 +118,29 @@ def line(page):
 
 def send(page, file):
     page.set_input_files("#image input[type=file]", file)
+
+
+def drop(page, name, data):
+    """Lets a file fall on the place of the image, as a file manager does."""
+    with_file = """([name, data]) => {
+        const dataTransfer = new DataTransfer();
+        const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+        dataTransfer.items.add(new File([bytes], name, {type: "image/jpeg"}));
+        return dataTransfer;
+    }"""
+    handle = page.evaluate_handle(with_file, [name, base64.b64encode(data).decode()])
+    page.dispatch_event("#image .image-container .upload-container >> nth=0", "drop", {"dataTransfer": handle})
+
+
+def paste(page, data):
+    """Ctrl+V, with a PNG file in the clipboard of the browser."""
+    copy = """async (data) => {
+        const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+        await navigator.clipboard.write([new ClipboardItem({"image/png": new Blob([bytes], {type: "image/png"})})]);
+    }"""
+    page.bring_to_front()
+    page.evaluate(copy, base64.b64encode(data).decode())
+    page.keyboard.press("Control+V")
 
 
 def set_slider(page, name, value):
@@ -121,7 +162,7 @@ def iou(box, other):
 
 
 def test_a_photograph_on_a_desktop(visit, served, tmp_path):
-    page, runs = visit(1280, 860), served[1]
+    page, runs = visit(served[0], 1280, 860), served[1]
     expect(page.locator("#download_json")).to_be_disabled()
     send(page, PHOTOGRAPH)
     expect(line(page)).to_contain_text("10 of 1000 proposals · coffee.png, 600 x 400 pixels")
@@ -152,7 +193,7 @@ def test_a_photograph_on_a_desktop(visit, served, tmp_path):
     keep(page, "desktop_attention")
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(PHOTOGRAPH.read_bytes()[:9000])
-    page = visit(1280, 860)
+    page = visit(served[0], 1280, 860)
     send(page, broken)
     expect(line(page)).to_have_text("broken.jpg: the image is broken or cut short; choose another file")
     expect(page.locator("#picture img")).to_have_count(0)
@@ -160,8 +201,21 @@ def test_a_photograph_on_a_desktop(visit, served, tmp_path):
     keep(page, "broken")
 
 
+def test_images_are_dropped_and_pasted_each_in_place_of_the_last(visit, fake, encoded_image):
+    address, model = fake
+    page = visit(address, 1280, 860)
+    drop(page, "first.jpg", encoded_image("JPEG", 80, 100))
+    expect(line(page)).to_contain_text("3 of 4 proposals · first.jpg, 100 x 80 pixels")
+    paste(page, encoded_image("PNG", 90, 120))
+    expect(line(page)).to_contain_text("3 of 4 proposals · image.png, 120 x 90 pixels")
+    drop(page, "third.jpg", encoded_image("JPEG", 70, 110))
+    expect(line(page)).to_contain_text("3 of 4 proposals · third.jpg, 110 x 70 pixels")
+    expect(page.locator("#picture img")).to_be_visible()
+    assert model.runs == 3
+
+
 def test_a_phone_and_its_camera(visit, served):
-    page = visit(390, 844)
+    page = visit(served[0], 390, 844)
     page.click("#image button[aria-label='Capture from camera']")
     page.click("text=Click to Access Webcam")
     page.wait_for_function("document.querySelector('#image video')?.videoWidth > 0")

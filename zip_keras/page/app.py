@@ -28,6 +28,19 @@ KEPT_SECONDS = 3600  # of a visitor's image and files
 KEPT_ANSWERS = 32  # whose files Gradio may still be copying
 MAPS = "Maps with the greatest and the smallest mu, before and after the decision"
 HINT = "Drop or paste an image, or take one with the camera."
+# Gradio reads the clipboard when its button is pressed, and nothing listens to Ctrl+V. A pasted image goes the way of a
+# dropped one, which replaces the image that is there.
+PASTE = """
+() => document.addEventListener("paste", (event) => {
+  const image = [...(event.clipboardData?.files ?? [])].find((file) => file.type.startsWith("image/"));
+  if (!image) return;
+  event.preventDefault();
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(image);
+  const place = document.querySelector("#image .image-container .upload-container");
+  place.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
+})
+"""
 STYLE = """
 footer {display: none !important}
 .gradio-container {max-width: 1200px !important; margin: 0 auto !important}

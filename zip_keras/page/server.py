@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zip_keras.data.encoded import MAX_BYTES
-from zip_keras.page.app import STYLE, build_page
+from zip_keras.page.app import PASTE, STYLE, build_page
 from zip_keras.page.model import PageModel
 from zip_keras.page.start import LOOPBACK, import_gradio
 from zip_keras.utils.optional import optional_import
@@ -61,6 +61,7 @@ def make_app(model: PageModel, folder: Path, host: str = LOOPBACK[0]) -> Any:
         # Fonts of the machine: Gradio's own come from another one.
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         css=STYLE,
+        js=PASTE,
     )
     if host in LOOPBACK:
         app.add_middleware(hosts.TrustedHostMiddleware, allowed_hosts=[*LOOPBACK[:2], "[::1]"])
