@@ -61,7 +61,9 @@ def _converted(library: Any, model: Proposer | Detector) -> Any:
 def check_openvino(model: Proposer | Detector) -> None:
     """Raises `UserError` where weights are used after the network's outputs."""
     if isinstance(model.network, TwoStageNetwork):
-        raise UserError("--formats openvino: takes proposers and detectors of one stage; two stages run as onnx")
+        raise UserError(
+            "--formats openvino: takes proposers and detectors of one stage; two stages run as onnx and litert"
+        )
     if isinstance(model, Proposer) and (model.refinement_steps or 0) > model.network.config.refinement_steps:
         raise UserError("--formats openvino: takes no more refinement steps than the network was trained with")
 
