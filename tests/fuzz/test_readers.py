@@ -42,5 +42,5 @@ def test_damaged_files_are_read_or_refused(reader):
 @pytest.mark.parametrize("file", sorted((Path(__file__).parent / "found").iterdir()), ids=lambda file: file.name)
 def test_what_the_fuzzers_found_is_refused(file):
     """`READER-WHAT`: 780 million places in a pickle, an array's damaged state in one, a crash of SciPy's reader."""
-    with pytest.raises(UserError, match=r"damaged|not a readable pickle|ended with code -\d+"):
+    with pytest.raises(UserError, match=r"damaged|not a readable pickle|not a MATLAB file"):
         READERS[file.name.partition("-")[0]](file.read_bytes())
