@@ -1,5 +1,6 @@
 """Checks of config values; each raises `UserError`."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from types import UnionType
@@ -55,8 +56,12 @@ def check_range(config: Any, low: float, high: float, *names: str) -> None:
 
 def check_choices(config: Any) -> None:
     """Refuses a value that is not among those of its field's `Literal`."""
-    for name, hint in get_type_hints(type(config)).items():
-        if get_origin(hint) is Literal:
-            choices: Sequence[Any] = get_args(hint)
-            value = getattr(config, name)
-            require(value in choices, f"{name} must be one of {', '.join(map(str, choices))}, not {value}")
+    for name, choices in _choices(type(config)).items():
+        value = getattr(config, name)
+        require(value in choices, f"{name} must be one of {', '.join(map(str, choices))}, not {value}")
+
+
+@functools.cache
+def _choices(cls: type) -> dict[str, tuple[Any, ...]]:
+    """By name of a field with a `Literal`, its values."""
+    return {name: get_args(hint) for name, hint in get_type_hints(cls).items() if get_origin(hint) is Literal}

@@ -2,13 +2,17 @@
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zip_keras.config import ExperimentConfig, to_dict
 from zip_keras.errors import UserError
 from zip_keras.utils.reading import read_yaml
+
+if TYPE_CHECKING:
+    import jsonargparse
 
 FINETUNING = Path(__file__).with_name("finetune.yaml")  # fine-tuning of the default preset: `train` without a config
 
@@ -19,11 +23,7 @@ def read_config(file: str | Path | None, overrides: Sequence[str] = ()) -> Exper
     Raises:
         UserError: no such file, broken YAML, an unknown key (the nearest name is suggested) or a value that cannot be.
     """
-    import jsonargparse
-
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action="config")
-    parser.add_class_arguments(ExperimentConfig)
+    parser = _parser()
     # jsonargparse takes an empty file for an error
     arguments = ["--config", str(file)] if file is not None and _checked_content(Path(file)) else []
     for override in overrides:
@@ -37,6 +37,16 @@ def read_config(file: str | Path | None, overrides: Sequence[str] = ()) -> Exper
         return ExperimentConfig(**{field.name: built[field.name] for field in dataclasses.fields(ExperimentConfig)})
     except Exception as error:  # jsonargparse raises several kinds; all of them mean a bad value here
         raise UserError(f"{file or 'config'}: {' '.join(str(error).split())}") from None
+
+
+@functools.cache
+def _parser() -> "jsonargparse.ArgumentParser":
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(ExperimentConfig)
+    return parser
 
 
 def config_text(config: ExperimentConfig) -> str:
@@ -76,16 +86,18 @@ def _check_key(key: str, where: str) -> None:
     raise UserError(f"{where}: unknown key {key!r}" + (f"; did you mean {hint!r}?" if hint else ""))
 
 
+@functools.cache
 def _known_keys() -> list[str]:
     """All keys, sections included."""
     return sorted({*(key for key, _ in _flat(to_dict(ExperimentConfig()))), *_sections()})
 
 
-def _sections() -> set[str]:
+@functools.cache
+def _sections() -> frozenset[str]:
     """Keys that hold other keys."""
     keys = [key for key, _ in _flat(to_dict(ExperimentConfig()))]
     parts = [key.split(".") for key in keys]
-    return {".".join(words[:n]) for words in parts for n in range(1, len(words))}
+    return frozenset(".".join(words[:n]) for words in parts for n in range(1, len(words)))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
