@@ -45,19 +45,19 @@ snippets: .venv/docs
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 .venv/train: setup.cfg pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet -e '.[train]'
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[train]'
 	@touch $@
 
 .venv/test: setup.cfg pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet -e '.[test]'
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[test]'
 	@touch $@ .venv/train
 
 .venv/serve: setup.cfg pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet -e '.[serve]'
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[serve]'
 	@touch $@
 
 .venv/docs: setup.cfg pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet -e '.[train,docs]'
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[train,docs]'
 	@touch $@
 
 clean:

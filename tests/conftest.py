@@ -1,3 +1,5 @@
+import fcntl
+import gc
 import os
 import subprocess
 import sys
@@ -25,6 +27,13 @@ LONG = (
     "test_client.py",
 )
 LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_finish():
+    """Graphs are many small objects that live on: with Python's own thresholds, collecting them takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_collection_modifyitems(items):
@@ -128,6 +137,23 @@ def _proposer(config, max_proposals, short_side):
 
 
 @pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`shared_folder(name, make)`: what `make(folder)` writes, made by one worker of `pytest -n` for all."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def shared(name: str, make: Callable[[Path], object]) -> Path:
+        with open(root / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder := root / "shared" / name).exists():
+                make(folder)
+        return folder
+
+    return shared
+
+
+@pytest.fixture(scope="session")
 def small_proposer():
     """Few layers, for tests of what is around a network."""
     from tests.tiny_backbone import TINY_MODEL
@@ -183,13 +209,11 @@ def small_run(small_proposer, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_export(small_proposer, tmp_path_factory) -> Path:
+def small_export(small_proposer, shared_folder) -> Path:
     """`exported/NAME` with `small_proposer` as version 1."""
     from zip_keras.export.saved_model import export_model
 
-    folder = tmp_path_factory.mktemp("exported") / "small"
-    export_model(small_proposer, folder)
-    return folder
+    return shared_folder("small", lambda folder: export_model(small_proposer, folder))
 
 
 @pytest.fixture(scope="session")

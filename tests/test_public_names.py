@@ -35,7 +35,12 @@ def test_a_lazy_import_loads_no_framework():
 
 
 @pytest.mark.parametrize(
-    "order", ["import zip_keras, keras", "import keras, zip_keras", "import zip_keras.ops.boxes, keras"]
+    "order",
+    [
+        "import keras, zip_keras",
+        pytest.param("import zip_keras, keras", marks=pytest.mark.slow),
+        pytest.param("import zip_keras.ops.boxes, keras", marks=pytest.mark.slow),
+    ],
 )
 def test_keras_knows_the_classes_in_any_import_order(order):
     """Without a hook of ours in the importer."""

@@ -50,7 +50,8 @@ def test_a_dense_layer_on_a_map_counts_every_place():
     assert multiply_adds(model, 4, 6) == 4 * 6 * 3 * 5
 
 
-@pytest.mark.parametrize("merge", ["mad", pytest.param("add", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("merge", ["mad", "add"])
 def test_the_proposal_network_agrees_with_tensorflows_profiler(merge):
     config = ModelConfig(
         width=0.125, zoom_in="released", merge=merge, head_channels=8, anchors=AnchorConfig(ratios=(1.0,))

@@ -171,7 +171,7 @@ def test_two_at_once_in_one_folder_are_refused(work):
     assert work.run(ONE_SEED) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_an_interrupt_reaches_the_subprocess(work, number, tmp_path):
     slow = ("[0, 1]\ntest: data/nowhere:test\nreference: plain\nrows:", SLOW)
     work.table(slow)

@@ -139,6 +139,7 @@ def test_scales_in_the_papers_proportions(small_proposer):
         InferenceOptions(multi_scale=True, short_sides=[128])
 
 
+@pytest.mark.slow
 def test_options_reach_every_form(small_run, small_export, small_proposer, image):
     options = InferenceOptions(short_sides=[96, 128], flip=True, vote_iou=0.7, max_proposals=20)
     [expected] = np.asarray(options.apply(small_proposer)(image[None])["boxes"])  # no graph: a trace takes seconds

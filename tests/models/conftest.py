@@ -1,14 +1,17 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from zip_keras.config import ModelConfig, TargetConfig
+from tests.tiny_backbone import TINY_MAD_MODEL
+from zip_keras.config import AnchorConfig, TargetConfig
 from zip_keras.models.proposal_network import ProposalNetwork
 
 
 @pytest.fixture(scope="session")
 def narrow() -> ProposalNetwork:
-    """A ZIP + MAD network with an eighth of the width and a short zoom-in; tests leave its weights as they are."""
-    config = ModelConfig(width=0.125, zoom_in="released", head_channels=16)
+    """A ZIP + MAD network of few layers with the paper's anchors; tests leave its weights as they are."""
+    config = dataclasses.replace(TINY_MAD_MODEL, anchors=AnchorConfig())
     return ProposalNetwork(config, TargetConfig(per_class=30))
 
 

@@ -147,8 +147,9 @@ def test_settings_survive_a_keras_file(narrow, tmp_path):
     proposer.save(tmp_path / "proposer.keras")
     loaded = keras.models.load_model(tmp_path / "proposer.keras")
     assert (loaded.short_sides, loaded.flip, loaded.calibration) == ((48, 32), True, {"data": "somewhere:val"})
+    after = arrays(loaded(images))
     for name, values in arrays(proposer(images)).items():
-        np.testing.assert_array_equal(arrays(loaded(images))[name], values)
+        np.testing.assert_array_equal(after[name], values)
 
 
 def test_levels_tell_who_found_a_box(proposer, narrow):

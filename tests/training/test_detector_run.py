@@ -81,7 +81,7 @@ def test_the_second_stage_alone_on_proposals_of_a_file(config, devkit, tmp_path,
 
 @pytest.mark.parametrize(
     ("kind", "unseen"),
-    [("two_stage", []), pytest.param("one_stage", ["disc", "star"], marks=pytest.mark.slow)],
+    [pytest.param("two_stage", [], marks=pytest.mark.slow), ("one_stage", ["disc", "star"])],
 )
 def test_a_run_trains_measures_and_saves_a_detector(kind, unseen, config, devkit, tmp_path, capsys):
     settings = config(f"detector.kind={kind}", f"data.val={devkit}:val", f"data.unseen_classes={unseen}", *DETECTOR)

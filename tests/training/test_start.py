@@ -51,6 +51,7 @@ def test_frozen_statistics_of_a_random_backbone_are_refused(narrow_config, tmp_p
     build_network(frozen, lambda text: None, load=False)  # a checkpoint brings the weights
 
 
+@pytest.mark.slow
 def test_a_backbone_of_keras_is_known_by_its_layers(narrow_config, tmp_path):
     """Its variables have names of their own: the rate of the backbone and the refusal of a random one go by layer."""
     backbone = "model.backbone=keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu"
