@@ -30,7 +30,7 @@ LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_collection_finish():
-    """Graphs are many small objects that live on: with Python's own thresholds, collecting them takes a tenth of the time."""
+    """Graphs are many objects that live on: with Python's own thresholds, collecting takes a tenth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

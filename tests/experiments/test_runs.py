@@ -55,7 +55,11 @@ def work(tmp_path, monkeypatch):
 
         def run(self, *replacements):
             table = self.table(*replacements)
-            return run_table(table, self.output, lambda: write_report(table, self.output), self.said.append, STAND_IN)
+            self.ended = []  # how many results there were after every run
+            count = lambda: self.ended.append(len(list(self.output.rglob("result.json"))))  # noqa: E731
+            failed = run_table(table, self.output, count, self.said.append, STAND_IN)
+            write_report(table, self.output)
+            return failed
 
         def calls(self):
             """`command row/seed-N` of every subprocess since the last call."""
@@ -73,6 +77,7 @@ def test_seeds_are_the_outer_loop_and_nothing_is_done_twice(work):
     assert work.run() == []
     runs = ["plain/seed-0", "wide/seed-0", "plain/seed-1", "wide/seed-1"]
     assert work.calls() == [f"{command} {run}" for run in runs for command in ("train", "measure")]
+    assert work.ended == [1, 2, 3, 4]
     assert work.run() == []
     assert work.calls() == []
     assert [run.state for run in plan(work.table(), work.output)] == ["finished"] * 4

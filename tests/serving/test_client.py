@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.serving.servers import BINARY
 from zip_keras.cli import main
 from zip_keras.client import Answer, Client, Retry, ServerError
 from zip_keras.client.transports import connect
 from zip_keras.errors import UserError
+from zip_keras.export.signatures import SIGNATURES
 
 WITHOUT_TENSORFLOW = """
 import sys
@@ -222,3 +225,11 @@ def test_classes_and_names_of_a_detector():
 def test_an_answer_without_boxes(n):
     outputs = {"boxes": [[[0.0] * 4] * n], "scores": [[0.0] * n], "levels": [[0] * n], "valid": [[False] * n]}
     assert Answer.of_outputs(outputs, None).boxes.shape == (0, 4)
+
+
+def test_the_server_ran_the_warm_up_requests(served):
+    log = served.log.read_text()
+    if BINARY:
+        assert re.search(r"Finished reading warmup data.*Number of warmup records read: 5", log)
+    else:
+        assert f"loaded {served.name} version 1, {len(SIGNATURES)} warm-up requests" in log

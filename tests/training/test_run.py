@@ -46,6 +46,7 @@ def test_a_run_leaves_its_config_its_numbers_and_its_models(finished):
     assert "short_side: 64" in (run_dir / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_backbone_of_which_the_end_is_not_used_trains(config, tmp_path):
     """As of a Faster R-CNN: all anchors on the map of stride 16."""
     train(config("model.anchors.scales=[[],[24,32,48],[]]", "train.steps=2"), str(tmp_path / "run"))
@@ -196,6 +197,7 @@ def test_an_image_that_breaks_after_the_start_is_named(config, devkit, tmp_path)
         file.write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_frozen_blocks_stay_and_the_rest_moves(config, tmp_path):
     frozen = config("train.freeze=c2", "train.steps=2", "train.ema=0")
     train(frozen, str(tmp_path / "run"))

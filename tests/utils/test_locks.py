@@ -26,7 +26,9 @@ def test_the_second_says_who_holds_it(tmp_path):
 
 def test_it_dies_with_its_process(tmp_path):
     program = f"{HOLD}; print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as process:
+    lazily = {**os.environ, "ZIP_KERAS_LAZY": "1"}
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, env=lazily, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"held\n"
         with pytest.raises(UserError, match=f"in use by process {process.pid} "):
             FolderLock(tmp_path).acquire()
