@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from zip_keras.plots.experiments import ablation_figure
 from zip_keras.utils.files import atomic_write
 from zip_keras.utils.optional import optional_import
 
+TRAINING_DATA = ("train", "train_proposals", "unseen_classes")  # of section `data`: what the training digest is of
 SHOWN = ("accuracy", "cost", "training", "date", "machine", "versions", "model", "digests")
 
 
@@ -211,8 +212,11 @@ def _header(table: AblationTable, reports: list[RowReport]) -> list[str]:
     lines[1] += f": {first.get('images')} images, {first.get('objects')} objects"
     if measures is PROPOSALS and (length := min(result.get("max_boxes", 1000) for result in results)) < 1000:
         lines[1] += f"; lists of {length} boxes, so recall beyond {length} is recall at {length}"
-    for what, name in (("training", "training images"), ("test", "test images")):
-        if len({result.get("digests", {}).get(what) for result in results} - {None}) > 1:
+    for name, digests in (
+        ("training images", _digests(results, "training", TRAINING_DATA)),
+        ("test images", _digests(results, "test")),
+    ):
+        if any(len(found) > 1 for found in digests):
             lines.append(
                 f"NOT ALIKE: the {name} of these runs differ (digests in table.json); delete and run them again"
             )
@@ -272,6 +276,16 @@ def _differences(table: AblationTable, main: str, of_reference: dict[str, SeedDi
         interval = "-" if of.low is None else f"{of.low:+.4f} to {of.high:+.4f}"
         lines.append(_line(row, str(of.n), f"{of.mean:+.4f}", error, interval, of.verdict))
     return "\n".join(lines)
+
+
+def _digests(results: Sequence[dict[str, Any]], what: str, named: Sequence[str] = ()) -> list[set[str]]:
+    """Digests of the runs, grouped by the data that their configs name: only within a group must they be equal."""
+    groups: dict[str, set[str]] = {}
+    for result in results:
+        if digest := result.get("digests", {}).get(what):
+            data = result["config"]["data"]
+            groups.setdefault(repr([data.get(key) for key in named]), set()).add(digest)
+    return list(groups.values())
 
 
 def _result(run: Run) -> dict[str, Any]:
