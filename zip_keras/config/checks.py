@@ -56,7 +56,7 @@ def check_range(config: Any, low: float, high: float, *names: str) -> None:
 
 def check_choices(config: Any) -> None:
     """Refuses a value that is not among those of its field's `Literal`."""
-    for name, choices in _choices(type(config)).items():
+    for name, choices in _choices(config.__class__).items():
         value = getattr(config, name)
         require(value in choices, f"{name} must be one of {', '.join(map(str, choices))}, not {value}")
 
