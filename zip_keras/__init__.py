@@ -96,7 +96,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first asked for."""
+    """Import a public name on first access."""
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(home), name)
@@ -104,9 +104,9 @@ def __getattr__(name: str) -> Any:
 
 
 # Importing the models registers their classes with Keras. The command line sets ZIP_KERAS_LAZY=1 before it imports the
-# package, for itself and its worker processes: most commands start in a moment without TensorFlow.
-# `python -m zip_keras` imports the package before any line of the command runs; sys.argv[0] is "-m" meanwhile.
-# Where Keras is not installed, as beside `zip_keras.client`, there is nothing to register.
+# package, for itself and its worker processes, because most commands do not need TensorFlow and start faster without.
+# `python -m zip_keras` imports the package before `__main__.py` can set it; sys.argv[0] is "-m" during that import.
+# If Keras is not installed, for example where only `zip_keras.client` is used, there is nothing to register.
 if os.environ.get("ZIP_KERAS_LAZY") != "1" and sys.argv[:1] != ["-m"] and importlib.util.find_spec("keras") is not None:
     importlib.import_module("zip_keras.models.proposer")
     importlib.import_module("zip_keras.models.detector")

@@ -1,5 +1,5 @@
-"""What the numbers of an image mean. No Keras."""
+"""The pixel value that marks padding. No Keras."""
 
-# Every channel of a pixel that belongs to no image: batches are padded with it at the bottom and right. Pixels are
-# 0..255, and bfloat16 and float16 hold the number exactly. The network replaces it by the backbone's mean colour.
+# Value of every channel of padding, which batches have at the bottom and right. It is outside the range of pixels,
+# 0..255, and exact in bfloat16 and float16. The network replaces it by the backbone's mean colour.
 PADDING = -1024.0

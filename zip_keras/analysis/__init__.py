@@ -1,1 +1,1 @@
-"""What people look at: map attention, anchor fit, cost of a network."""
+"""Analysis tools: map attention, anchor fit, cost of a network, data set reports."""

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds and milliseconds of a forward pass; where a list's time goes."""
+"""Cost of a network: parameters, multiply-adds, and time of a forward pass and of the parts of inference."""
 
 import math
 import statistics
@@ -16,29 +16,29 @@ from zip_keras.inference.inputs import EncodedImage
 from zip_keras.inference.runner import load_image, load_images
 from zip_keras.models.proposer import Proposer
 
-WARM_UP = 3  # forward passes before the clock starts
+WARM_UP = 3  # untimed forward passes
 REPEATS = 20
 
-# Operations whose multiply-adds are counted, with the axes of their kernel that one output number sums over.
+# Counted operations, with the kernel axes over which one output value sums.
 _CONVOLUTIONS = {"Conv2D": (0, 1, 2), "DepthwiseConv2dNative": (0, 1)}
 _PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 _TRANSPOSED = "Conv2DBackpropInput"
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _LOOPS = ("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase")
-# Operations that multiply and add but that this module cannot count: better refused than left out.
+# Operations with multiply-adds that this module cannot count. They raise an error instead of being ignored.
 _UNCOUNTED = ("Conv3D", "Conv3DBackpropInputV2", "Einsum", "_FusedConv2D", "_FusedMatMul", "XlaConvV2", "XlaDotV2")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs.
+    """The cost of a network.
 
     Attributes:
-        height, width: of the input, in pixels; the batch is one image.
-        parameters: numbers in all weights, statistics of batch norms included.
-        multiply_adds: of convolutions and dense layers, in one forward pass.
+        height, width: input size in pixels; the batch size is 1.
+        parameters: number of weights, including batch norm statistics.
+        multiply_adds: multiply-adds of convolutions and matrix products in one forward pass.
         milliseconds: median of `repeats` forward passes.
-        repeats: how many were timed, after `WARM_UP` that were not.
+        repeats: number of timed passes, after `WARM_UP` untimed ones.
     """
 
     height: int
@@ -50,58 +50,58 @@ class Cost:
 
     @property
     def gflops(self) -> float:
-        """Billions of floating-point operations: a multiply-add counts as two."""
+        """Billions of floating-point operations; a multiply-add counts as two."""
         return 2 * self.multiply_adds / 1e9
 
 
 def multiply_adds(model: keras.Model, height: int, width: int) -> int:
-    """Multiply-adds of a model's convolutions and matrix products in one forward pass over one RGB image.
+    """Count the multiply-adds of a model's convolutions and matrix products in one forward pass over one RGB image.
 
-    They are read off the graph that TensorFlow builds for this size, so what the graph computes is what is counted,
-    whatever layers made it. Additions of biases, activations, batch norms, pools and resizing are left out: about 1 %
-    in the networks here. GFLOPs by the usual convention are twice this number / 1e9.
+    The count is taken from the TensorFlow graph for this input size, so it does not depend on the kinds of layers. Bias
+    additions, activations, batch norms, pooling and resizing are not counted; they are about 1 % in the networks here.
+    By the usual convention, GFLOPs are twice this number / 1e9.
 
     Args:
         model: takes images `[batch, height, width, 3]`.
-        height, width: of the input, in pixels.
+        height, width: input size in pixels.
 
     Raises:
-        ValueError: the graph holds a loop or branch, or an operation that multiplies and adds but cannot be counted.
+        ValueError: the graph contains a loop, a branch, or an operation whose multiply-adds cannot be counted.
     """
     return graph_multiply_adds(_traced(model, height, width).graph)
 
 
 def measure_cost(model: keras.Model, height: int, width: int, repeats: int = REPEATS) -> Cost:
-    """Counts a model's parameters and multiply-adds, and times its forward pass as a graph, one image at a time.
+    """Count a model's parameters and multiply-adds, and time its forward pass as a graph with batch size 1.
 
-    The image is uniform noise; the clock reads wall time, so whatever else the machine does at that moment is in it.
+    The image is uniform noise. The time is wall time, so it includes the effect of other load on the machine.
 
     Args:
         model: takes float32 images `[1, height, width, 3]`.
-        height, width: of the input, in pixels.
-        repeats: forward passes of which the median is taken.
+        height, width: input size in pixels.
+        repeats: number of timed passes; the median is reported.
     """
     traced = _traced(model, height, width)
     image = tf.random.stateless_uniform([1, height, width, 3], seed=(0, 0), maxval=255.0)
     times = []
     for _ in range(WARM_UP + repeats):
         start = time.perf_counter()
-        _ = [output.numpy() for output in tf.nest.flatten(traced(image))]  # done only when the numbers are there
+        _ = [output.numpy() for output in tf.nest.flatten(traced(image))]  # waits for the result
         times.append(time.perf_counter() - start)
     milliseconds = 1000 * statistics.median(times[WARM_UP:])
     return Cost(height, width, model.count_params(), graph_multiply_adds(traced.graph), milliseconds, repeats)
 
 
 def time_prediction(proposer: Proposer, image: np.ndarray, repeats: int = REPEATS) -> dict[str, list[float]]:
-    """Seconds of the parts of prediction, measured in turns so that whatever else the machine does hits all alike.
+    """Time the parts of inference in seconds. They are measured in turns, so that other load affects all equally.
 
     Args:
-        proposer: without flip; of several scales the first is timed.
+        proposer: a proposer without flip; of several scales, the parts use the first.
         image: uint8 `[H, W, 3]`.
-        repeats: turns, after `WARM_UP` that are not kept.
+        repeats: number of timed turns, after `WARM_UP` untimed ones.
 
     Returns:
-        `repeats` times each of "resizing", "network", "post-processing" (from the network's numbers to the list) and
+        `repeats` times for each of "resizing", "network", "post-processing" (from network outputs to boxes) and
         "whole".
     """
     images = tf.convert_to_tensor(image[None])
@@ -123,17 +123,17 @@ def time_prediction(proposer: Proposer, image: np.ndarray, repeats: int = REPEAT
 def time_stream(
     propose: Callable[[np.ndarray], Any], images: Sequence[EncodedImage], chunk: int = 50
 ) -> dict[str, float]:
-    """Seconds for many images: the model on decoded images, and files to boxes as `propose_records` does it.
+    """Time many images: the model on decoded images, and the whole way from files to boxes as in `propose_records`.
 
-    Chunk by chunk in turns, so that whatever else the machine does hits both alike.
+    Both are measured in turns, chunk by chunk, so that other load affects both equally.
 
     Args:
-        propose: the boxes of an image, uint8 `[H, W, 3]`, for example an `InferenceRunner`.
-        images: at least one. The first is run once before, which builds the graph.
-        chunk: images that are decoded and in memory at once.
+        propose: maps an image, uint8 `[H, W, 3]`, to its boxes, for example an `InferenceRunner`.
+        images: at least one image. The first is run once untimed to build the graph.
+        chunk: number of decoded images in memory at the same time.
 
     Returns:
-        "model": its time alone; "stream": reading, decoding and the model together.
+        Seconds for all images: "model" is the model alone; "stream" is reading, decoding and the model together.
 
     Raises:
         UserError: an image cannot be read.
@@ -159,36 +159,36 @@ def time_stream(
 def _clocked(times: dict[str, list[float]], part: str, function: Callable, *arguments):
     start = time.perf_counter()
     result = function(*arguments)
-    _ = [output.numpy() for output in tf.nest.flatten(result)]  # done only when the numbers are there
+    _ = [output.numpy() for output in tf.nest.flatten(result)]  # waits for the result
     times.setdefault(part, []).append(time.perf_counter() - start)
     return result
 
 
 def _traced(model: keras.Model, height: int, width: int):
-    """The concrete function of a forward pass at one size: every shape in its graph is known."""
+    """The concrete function of a forward pass at one size, so that all shapes in its graph are known."""
     forward = tf.function(lambda images: model(images, training=False), autograph=False)
     return forward.get_concrete_function(tf.TensorSpec([1, height, width, 3], tf.float32))
 
 
 def graph_multiply_adds(graph: tf.Graph) -> int:
-    """`multiply_adds` of a graph in which every shape is known."""
+    """`multiply_adds` of a graph in which all shapes are known."""
     return sum(_of_operation(operation) for operation in graph.get_operations())
 
 
 def _of_operation(operation: tf.Operation) -> int:
-    """Multiply-adds of one operation; 0 for one that is neither convolution nor matrix product."""
+    """Multiply-adds of one operation; 0 if it is neither a convolution nor a matrix product."""
     kind = operation.type
-    if kind in _CALLS:  # a function called once, for example a grouped convolution of Keras
-        called = operation.graph._get_function(operation.get_attr("f").name)  # no public way knows shapes
+    if kind in _CALLS:  # a function called once, for example a grouped convolution in Keras
+        called = operation.graph._get_function(operation.get_attr("f").name)  # no public API gives shapes
         return graph_multiply_adds(called.graph)
     if kind in _LOOPS:
         raise ValueError(f"{operation.name}: how often {kind} runs is not known, so nothing can be counted")
     if kind in _UNCOUNTED:
         raise ValueError(f"{operation.name}: the multiply-adds of {kind} are not known here")
-    if kind in _CONVOLUTIONS:  # each output number is a sum over these axes of the kernel
+    if kind in _CONVOLUTIONS:  # each output value sums over these axes of the kernel
         kernel = _shape(operation.inputs[1])
         return math.prod(_shape(operation.outputs[0])) * math.prod(kernel[axis] for axis in _CONVOLUTIONS[kind])
-    if kind == _TRANSPOSED:  # each input number is spread over the kernel [height, width, out, in] but for `in`
+    if kind == _TRANSPOSED:  # each input value is multiplied with the kernel [height, width, out]
         return math.prod(_shape(operation.inputs[2])) * math.prod(_shape(operation.inputs[1])[:3])
     if kind in _PRODUCTS:
         transposed = operation.get_attr("transpose_a" if kind == "MatMul" else "adj_x")

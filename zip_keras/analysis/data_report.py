@@ -1,4 +1,4 @@
-"""What is in a data set and what was wrong with it, for the terminal and as json."""
+"""Report on the contents and defects of a data set, for the terminal and as json."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from zip_keras.data.checks.defects import ALL_KINDS, REMARKS, Defect
 from zip_keras.data.records import Dataset
 
 SMALL, LARGE = 32.0**2, 96.0**2  # COCO's bounds of object areas, square pixels
-SHOWN = 10  # defects of a kind that the terminal lists; the json has all
+SHOWN = 10  # maximum number of listed defects per kind in the terminal; the json has all
 
 
 @dataclass(frozen=True)
 class Report:
-    """See `make_report`.
+    """Report on a data set, see `make_report`.
 
     Attributes:
-        spec: the data set.
-        images, empty_images: all, and those without objects.
-        objects, difficult, crowd: all, and those so marked.
-        sizes: objects of area below 32^2 (S), up to 96^2 (M) and above (L); square pixels.
-        per_class: objects of each class, in index order.
-        image_sides: smallest, median and largest height, and likewise width; pixels.
-        defects: everything that was passed over, repaired or remarked.
+        spec: data set spec.
+        images, empty_images: number of all images and of images without objects.
+        objects, difficult, crowd: number of all objects, difficult objects and crowds.
+        sizes: number of objects with an area below 32^2 (S), up to 96^2 (M) and above (L), in square pixels.
+        per_class: number of objects of each class, in index order.
+        image_sides: smallest, median and largest height and width in pixels.
+        defects: all defects that were skipped, repaired or remarked.
         anchor_fit: see `anchor_fit.fit_anchors`.
     """
 
@@ -41,7 +41,7 @@ class Report:
     anchor_fit: AnchorFit
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Defects by kind and action, in the order of `ALL_KINDS`."""
+        """Number of defects by kind and action, in the order of `ALL_KINDS`."""
         found: dict[tuple[str, str], int] = {}
         for defect in self.defects:
             found[defect.kind, defect.action] = found.get((defect.kind, defect.action), 0) + 1
@@ -49,7 +49,7 @@ class Report:
         return dict(sorted(found.items(), key=lambda item: order.index(item[0][0])))
 
     def to_json(self) -> dict[str, object]:
-        """Every number and every defect."""
+        """All numbers and defects as json values."""
         return {
             "spec": self.spec,
             "images": self.images,
@@ -96,12 +96,12 @@ class Report:
 
 
 def make_report(dataset: Dataset, defects: Sequence[Defect], anchor_fit: AnchorFit) -> Report:
-    """Counts what a data set holds.
+    """Count the contents of a data set.
 
     Args:
-        dataset: as written or read; what was skipped is not in it any more.
-        defects: of the log that judged it.
-        anchor_fit: of the same data set.
+        dataset: the data set as read or written, without skipped parts.
+        defects: defects logged while it was read.
+        anchor_fit: anchor fit of the same data set.
     """
     records = dataset.records
 

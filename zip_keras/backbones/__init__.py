@@ -1,6 +1,6 @@
-"""Zoom-out networks: an image becomes three maps at strides 8, 16 and 32.
+"""Zoom-out backbones: from an image to three maps at strides 8, 16 and 32.
 
-A backbone is an entry of `BACKBONES`: how it normalises pixels, and a function that builds its functional graph.
+An entry of `BACKBONES` holds the normalisation of pixels and a function that builds the functional graph.
 """
 
 from zip_keras.backbones.applications import PREFIX, application_backbone
@@ -22,10 +22,10 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def get_backbone(name: str) -> Backbone:
-    """The backbone of that name, or of a network of keras.applications: see `zip_keras.backbones.applications`.
+    """Return a backbone by name, or one made of a keras.applications network: see `zip_keras.backbones.applications`.
 
     Raises:
-        UserError: there is no such backbone; the message has the names there are.
+        UserError: the backbone does not exist; the message lists those that do.
     """
     if name.startswith(PREFIX):
         return application_backbone(name)

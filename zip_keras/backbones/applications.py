@@ -1,10 +1,10 @@
-"""Any network of keras.applications as a backbone, by naming the three layers whose outputs are F1, F2 and F3.
+"""Any network of keras.applications as a backbone, given the three layers whose outputs are F1, F2 and F3.
 
 `model.backbone=keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu`. An optional fourth part
 replaces the family's own preprocessing of pixels (`FAMILIES`, else "tf"): `keras:VGG16:...:raw`.
 
-The network starts from random weights. Its layers keep their names, so the ImageNet weights of Keras fit: save
-`keras.applications.MobileNetV2(include_top=False)` of a fresh process as `.keras` and name it in `train.weights`.
+The network starts from random weights. Its layers keep their names, so the ImageNet weights of Keras fit: in a new
+process, save `keras.applications.MobileNetV2(include_top=False)` as `.keras`, and set `train.weights` to that file.
 `model.width` applies only to the zoom-in stream, which mirrors the blocks of Inception-BN.
 """
 
@@ -25,14 +25,14 @@ MODES = {
     "caffe": ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), True),
     "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5), False),
     "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
-    "raw": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), False),  # the network normalises by itself
+    "raw": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), False),  # the network normalises pixels itself
 }
 FAMILIES = {r"VGG\d+|ResNet\d+$": "caffe", "DenseNet": "torch", "EfficientNet|ConvNeXt|MobileNetV3": "raw"}
-_CHECKED_SIZE = (256, 320)  # multiples of 32 are all that a backbone ever sees
+_CHECKED_SIZE = (256, 320)  # a backbone only sees multiples of 32
 
 
 def application_backbone(spec: str) -> Backbone:
-    """The backbone of `keras:NETWORK:LAYER,LAYER,LAYER[:MODE]`; `UserError` where a part is wrong.
+    """Return the backbone of `keras:NETWORK:LAYER,LAYER,LAYER[:MODE]`; `UserError` if a part is wrong.
 
     The layers are looked up, and their strides checked to be 8, 16 and 32, when the backbone is built.
     """
@@ -89,7 +89,7 @@ def _build(image, config: ModelConfig, *, spec: str, network: str, taps: tuple[s
 
 
 def _names_of_a_fresh_process(network: keras.Model) -> dict[str, str]:
-    """New layer names by old: Keras numbers unnamed layers over the whole process ("conv2d_93"), here from 0 again."""
+    """Names as in a new process by current name: Keras numbers unnamed layers over the whole process ("conv2d_93")."""
     numbered: dict[str, list[tuple[int, str]]] = {}
     for layer in network.layers:
         base, number = re.fullmatch(r"(.*?)(?:_(\d+))?", layer.name).groups()  # type: ignore[union-attr]

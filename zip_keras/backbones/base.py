@@ -14,9 +14,9 @@ from zip_keras.layers.registry import serializable
 
 @serializable
 class Preprocessing(keras.layers.Layer):
-    """Turns RGB pixels 0..255 of any dtype into a backbone's input: `(x - mean) / scale`, and BGR order where needed.
+    """Convert RGB pixels 0..255 of any dtype to a backbone's input: `(x - mean) / scale`, and BGR order if needed.
 
-    Padding (`zip_keras.pixels.PADDING`) becomes 0, as if it had the mean colour.
+    Padding (`zip_keras.pixels.PADDING`) becomes 0, like pixels of the mean colour.
 
     Args:
         mean, scale: three numbers each, in RGB order.
@@ -24,7 +24,7 @@ class Preprocessing(keras.layers.Layer):
     """
 
     def __init__(self, mean, scale=(1.0, 1.0, 1.0), bgr: bool = False, **kwargs):
-        super().__init__(**{"autocast": False, **kwargs})  # bfloat16 has no room for pixels before the mean is gone
+        super().__init__(**{"autocast": False, **kwargs})  # bfloat16 is too coarse before the mean is removed
         self.mean, self.scale, self.bgr = tuple(mean), tuple(scale), bgr
 
     def call(self, x):
@@ -42,13 +42,13 @@ class Preprocessing(keras.layers.Layer):
 
 @dataclass(frozen=True)
 class BackboneMaps:
-    """A built backbone.
+    """Maps and layers of a built backbone.
 
     Attributes:
         maps: F1, F2, F3: symbolic tensors `[batch, H/s, W/s, C]` for s = 8, 16, 32.
         layers: the backbone's layers by block name, in the order of the graph, for freezing and copying.
-        neighbours: the maps that enter the blocks whose outputs are F1 and F2, of the same strides; None where the
-            backbone does not name them.
+        neighbours: the inputs of the blocks whose outputs are F1 and F2, at the same strides; None if the backbone does
+            not define them.
     """
 
     maps: tuple[Any, Any, Any]

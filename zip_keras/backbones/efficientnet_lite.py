@@ -4,9 +4,9 @@ Tan and Le, *EfficientNet*, arXiv 1905.11946, in the Lite variant of its TensorF
 no squeeze-and-excitation, ReLU6, pixels as (x - 127) / 128. There is no stochastic depth: it is rarely used when a
 pretrained backbone is fine-tuned.
 
-The maps are the last block before each down-sampling (40 and 112 channels) and the last block of all (320 channels),
-not the 1280-channel convolution that only the classifier needs: as in EfficientDet. All three are linear projections,
-not rectified.
+The maps are the outputs of the last block before each down-sampling (40 and 112 channels) and of the last block (320
+channels), as in EfficientDet, without the 1280-channel convolution of the classifier. All three are linear projections
+without activation.
 """
 
 from typing import NamedTuple
@@ -43,9 +43,9 @@ TAPS = (2, 4, 6)  # stages
 
 
 def build(image, config: ModelConfig) -> BackboneMaps:
-    """The stem and sixteen blocks, "block0" to "block15"; see `Backbone.build`.
+    """Build the stem and sixteen blocks, "block0" to "block15"; see `Backbone.build`.
 
-    `config.width` is for the zoom-in stream alone: the backbone keeps the widths of its ImageNet weights.
+    `config.width` applies only to the zoom-in stream: the backbone keeps the widths of its ImageNet weights.
     """
     layers: dict[str, keras.layers.Layer] = {
         "stem": MobileConvNorm(STEM_FILTERS, 3, 2, batch_norm=config.batch_norm, name="backbone_stem")

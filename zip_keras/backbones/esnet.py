@@ -1,10 +1,11 @@
-"""ESNet-S: the zoom-out network of PicoDet-S, .6 M weights that were trained on COCO.
+"""ESNet-S, the backbone of PicoDet-S: 0.6 M weights, trained on COCO.
 
 Yu et al., *PP-PicoDet*, arXiv 2111.00902, and the public `picodet_s_416_coco.onnx` of PaddleDetection (Apache-2.0),
-which `zip-keras convert_weights` reads. Widths of the blocks are those that its authors searched.
+which `zip-keras convert_weights` reads. The widths of the blocks come from the authors' architecture search.
 
-The maps are the outputs of the three stages, before the 1x1 convolutions that open PicoDet's neck. The weights have no
-batch normalisation left (see `zip_keras.layers.shuffle`), so `ModelConfig.batch_norm` is for the zoom-in stream alone.
+The maps are the outputs of the three stages, before the first 1x1 convolutions of PicoDet's neck. Batch normalisation
+is folded into the weights (see `zip_keras.layers.shuffle`), so `ModelConfig.batch_norm` applies only to the zoom-in
+stream.
 """
 
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from zip_keras.layers.shuffle import BiasedConvolution, MaxPooling, ShuffleBlock
 
 
 class Stage(NamedTuple):
-    """A reduction to a stride and the blocks that keep it.
+    """A reduction block and the blocks of the same stride after it.
 
     Attributes:
         filters: channels of the stage.
@@ -40,9 +41,9 @@ STAGES = (
 
 
 def build(image, config: ModelConfig) -> BackboneMaps:
-    """The stem and thirteen blocks, "block0" to "block12"; see `Backbone.build`.
+    """Build the stem and thirteen blocks, "block0" to "block12"; see `Backbone.build`.
 
-    `config.width` is for the zoom-in stream alone: the backbone keeps the widths of its public weights.
+    `config.width` applies only to the zoom-in stream: the backbone keeps the widths of its public weights.
     """
     layers: dict[str, keras.layers.Layer] = {"stem": BiasedConvolution(STEM_FILTERS, 3, 2, name="backbone_stem")}
     x = MaxPooling(name="backbone_pool")(layers["stem"](image))

@@ -31,11 +31,11 @@ TAPS = ("3b", "4d", "5b")  # before each down-sampling block
 
 
 def build(image, config: ModelConfig) -> BackboneMaps:
-    """The stem (stride 8) and ten inception blocks; see `Backbone.build`.
+    """Build the stem (stride 8) and ten inception blocks; see `Backbone.build`.
 
-    With `config.deepen` each of the eight blocks that keep the stride is followed by as many more of its own row
-    ("3a_2" behind "3a"), so every block of the table sees the widths it knows, and pretrained weights fit it. The
-    repeats have none: they normalise by their own batches even where the others are frozen.
+    With `config.deepen` each of the eight blocks of stride 1 is followed by that many more blocks of its own row
+    ("3a_2" after "3a"). The input widths of the original blocks do not change, so pretrained weights fit them. The
+    repeats have no pretrained weights, so their batch normalisation is never frozen.
     """
     options = {"batch_norm": config.batch_norm}
     layers: dict[str, keras.layers.Layer] = {}

@@ -1,11 +1,11 @@
-"""PicoDet-S without its last layer: ESNet-S, its neck and its towers, 0.9 M weights that learnt to detect on COCO.
+"""PicoDet-S without its last layer: ESNet-S, neck and towers, 0.9 M weights, trained for detection on COCO.
 
 Yu et al., *PP-PicoDet*, arXiv 2111.00902, and the public `picodet_s_416_coco.onnx` of PaddleDetection (Apache-2.0),
 which `zip-keras convert_weights` reads. The neck (CSP-PAN) goes from stride 32 to 8 and back; a tower of two separable
-convolutions follows at each stride. The maps are the outputs of the towers, 96 channels each, from which PicoDet reads
-classes and boxes by one 1x1 convolution. Its fourth level (stride 64) is left out.
+convolutions follows at each stride. The maps are the outputs of the towers, 96 channels each, from which PicoDet
+predicts classes and boxes with one 1x1 convolution. Its fourth level (stride 64) is left out.
 
-As in `zip_keras.backbones.esnet` there is no batch normalisation left in the weights.
+As in `zip_keras.backbones.esnet`, batch normalisation is folded into the weights.
 """
 
 import keras
@@ -19,9 +19,9 @@ FILTERS = 96
 
 
 def build(image, config: ModelConfig) -> BackboneMaps:
-    """ESNet-S's layers, then "reduce_m", "up_m", "down_m_*", "out_m" and "tower_m_*"; see `Backbone.build`.
+    """Build ESNet-S, then "reduce_m", "up_m", "down_m_*", "out_m" and "tower_m_*"; see `Backbone.build`.
 
-    `config.width` is for the zoom-in stream alone: the backbone keeps the widths of its public weights.
+    `config.width` applies only to the zoom-in stream: the backbone keeps the widths of its public weights.
     """
     backbone = esnet.build(image, config)
     layers = dict(backbone.layers)

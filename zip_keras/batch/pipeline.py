@@ -1,8 +1,8 @@
-"""A batch job on Apache Beam: images by pattern, or TFRecords, to shards of boxes in a folder.
+"""Batch job on Apache Beam that predicts on image files or TFRecords and writes shards of boxes to a folder.
 
-A shard is the unit of work and of restart. Its two files appear by a rename, `bad-*.jsonl` first, so a finished
-`boxes-*.parquet` means that the shard is done; the next run of the same job keeps it. Paths are those of Beam's file
-systems: local, `gs://`, `s3://`, `hdfs://`, ...
+A shard is the unit of work and of restart. Its two files are written atomically, `bad-*.jsonl` first. If
+`boxes-*.parquet` exists, the shard is complete and the next run of the same job skips it. Paths are those of Beam's
+file systems: local, `gs://`, `s3://`, `hdfs://`, ...
 """
 
 import hashlib
@@ -27,17 +27,17 @@ from zip_keras.data.tfrecord.examples import example_image_id
 from zip_keras.errors import UserError
 from zip_keras.inference.inputs import IMAGE_SUFFIXES
 
-JOB_FILE = "job.json"  # in the output: what the shards are of
+JOB_FILE = "job.json"  # in the output folder; identifies the job
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know.
+    """The settings of a worker.
 
     Attributes:
         model: version folder of an export.
-        output: folder of the shards.
-        integer_ids: type of the column `image_id`.
+        output: output folder of the shards.
+        integer_ids: whether the column `image_id` has integers, else text.
         max_boxes, score_threshold: see `answer_of`.
     """
 
@@ -50,12 +50,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is in the output.
+    """Counts of an output folder.
 
     Attributes:
-        shards, images, boxes: how many; images are those with an answer.
-        bad: images without one.
-        kept: shards of earlier runs among them.
+        shards, boxes: number of shards and boxes.
+        images: number of images with a result.
+        bad: number of images without a result.
+        kept: number of shards that earlier runs wrote.
     """
 
     shards: int
@@ -66,7 +67,7 @@ class Summary:
 
 
 class PredictShards(beam.PTransform):
-    """`Shard`s to summaries of them, a dict each; output `bad` has a dict for each bad image, of kept shards too."""
+    """Compute `Shard`s. The main output has a dict per shard, output `bad` a dict per bad image (kept shards too)."""
 
     def __init__(self, job: Job):
         super().__init__()
@@ -106,21 +107,22 @@ def run_batch(
     score_threshold: float | None = None,
     beam_options: Sequence[str] = (),
 ) -> Summary:
-    """Runs the job, or what an earlier run of it left over, and waits for its end.
+    """Run the job, or the unfinished part of an earlier run, and wait for its end.
 
     Args:
-        patterns: of image files, with `*` and `**`, or folders; of TFRecord files with `records`.
-        model: version folder of an export, where every worker can read it.
-        output: folder, where every worker can write it.
-        records: the files are TFRecords of `tf.train.Example`s with `image/encoded`; a shard for each.
-        images_per_shard: unit of work and of restart.
-        ids: "integer" or "text", the type of the column `image_id`; None: integer where all file stems are numbers.
-        max_boxes, score_threshold: limits of an image's boxes.
-        beam_options: Beam's own, for example `["--runner=FlinkRunner", "--flink_master=host:8081"]`.
+        patterns: image files, with `*` and `**`, or folders; TFRecord files if `records` is set.
+        model: version folder of an export; every worker must be able to read it.
+        output: output folder; every worker must be able to write to it.
+        records: the files are TFRecords of `tf.train.Example`s with `image/encoded`; each file is a shard.
+        images_per_shard: number of image files per shard, the unit of work and of restart.
+        ids: "integer" or "text", the type of the column `image_id`; None: integer if all image ids are integers. For
+            TFRecords the first record decides.
+        max_boxes, score_threshold: limits on the boxes of an image, see `answer_of`.
+        beam_options: Beam options, for example `["--runner=FlinkRunner", "--flink_master=host:8081"]`.
 
     Raises:
-        UserError: no file matches, two images have one id, the output holds another job, or a shard is missing at the
-            end.
+        UserError: no file matches, two images have the same id, the output folder belongs to another job, or a shard is
+            missing at the end.
     """
     files = _matching(patterns, records)
     integer_ids = _choose_ids(files, records, ids)
@@ -150,7 +152,7 @@ def _matching(patterns: Sequence[str], records: bool) -> list[str]:
 
 
 def _choose_ids(files: Sequence[str], records: bool, ids: str | None) -> bool:
-    """Whether the ids are integers.
+    """Whether the image ids are integers.
 
     Raises:
         UserError: two images have the same id.
@@ -172,10 +174,10 @@ def _choose_ids(files: Sequence[str], records: bool, ids: str | None) -> bool:
 
 
 def _claim(job: Job, shards: Sequence[Shard]) -> None:
-    """Writes down what the output folder is of, or compares with what is written.
+    """Record the job in the output folder, or compare it with the recorded one.
 
     Raises:
-        UserError: it is of another job.
+        UserError: the folder belongs to another job.
     """
     content = {name: value for name, value in asdict(job).items() if name not in ("output", "model")}
     content["model"] = _fingerprint(job.model)
@@ -196,7 +198,7 @@ def _claim(job: Job, shards: Sequence[Shard]) -> None:
 
 
 def _fingerprint(model: str) -> str:
-    """Tells one export from another: by its manifest, which lists the SHA-256 of its files, else by its path."""
+    """Identify an export by the SHA-256 of its manifest, which lists those of its files, or else by its path."""
     manifest = FileSystems.join(model, "assets.extra", "manifest.json")
     return hashlib.sha256(_read(manifest)).hexdigest() if FileSystems.exists(manifest) else model
 
@@ -211,7 +213,7 @@ def _items(shard: Shard) -> Iterator[Item]:
         with _opened(file) as stream:
             for offset, payload in scan_stream(stream, file):
                 yield _record(file, offset, payload)
-    except UserError as error:  # the rest of a damaged file cannot be found
+    except UserError as error:  # a damaged file cannot be read any further
         yield Item(file, file, error)
 
 
@@ -232,7 +234,7 @@ def _record_id(file: str, offset: int, payload: bytes) -> int | str:
 
 
 def _image(file: str) -> bytes | UserError:
-    """Its bytes, or why there are none for good. Other failures are raised: the runner tries the shard again."""
+    """Read an image, or return a permanent error. Other errors are raised, so that the runner retries the shard."""
     try:
         with _opened(file) as stream:
             content = stream.read(MAX_BYTES + 1)
@@ -257,7 +259,7 @@ def _read(file: str) -> bytes:
 
 
 def _publish(file: str, content: bytes) -> None:
-    """The file appears with all its content, also where two workers do the same shard."""
+    """Write a file atomically, even if two workers compute the same shard."""
     folder, name = FileSystems.split(file)
     unfinished = FileSystems.join(folder, f".{name}.{uuid.uuid4().hex}.part")
     with FileSystems.create(unfinished, compression_type=CompressionTypes.UNCOMPRESSED) as stream:

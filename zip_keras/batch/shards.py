@@ -1,7 +1,7 @@
-"""One shard of a batch job: encoded images in, a parquet table of boxes and a list of bad images out. Without Beam.
+"""One shard of a batch job: from encoded images to a parquet table of boxes and a list of bad images. Without Beam.
 
-A table is that of `zip_keras.predictions.formats.parquet`, which `zip-keras evaluate` reads, with the column `file`.
-Its metadata say how many images it covers: an image without boxes has no row.
+The table has the format of `zip_keras.predictions.formats.parquet`, which `zip-keras evaluate` reads, plus the column
+`file`. An image without boxes has no row, so the metadata state the number of images.
 """
 
 import io
@@ -19,18 +19,18 @@ from zip_keras.predictions.container import ImageId, to_xywh
 from zip_keras.utils.optional import optional_import
 
 _NUMBERS = ("x", "y", "width", "height", "score")
-COUNTS_KEY = b"zip_keras"  # in the metadata of a table
+COUNTS_KEY = b"zip_keras"  # key in the metadata of a table
 Answer = Callable[[bytes], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What one output file covers.
+    """The inputs of one shard.
 
     Attributes:
-        number: from 0.
-        total: shards of the job.
-        files: image files, or one file of records.
+        number: index from 0.
+        total: number of shards of the job.
+        files: image files, or one TFRecord file.
         records: whether it is a TFRecord file of `tf.train.Example`s with the feature `image/encoded`.
     """
 
@@ -53,9 +53,9 @@ class Item:
     """An image of a shard.
 
     Attributes:
-        file: where it is from; of a record, `FILE:OFFSET`.
+        file: its file, or `FILE:OFFSET` for a record.
         image_id: see `image_id_of`.
-        content: its bytes, or why there are none.
+        content: its bytes, or the error if it cannot be read.
     """
 
     file: str
@@ -65,11 +65,11 @@ class Item:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """The files of a shard.
+    """The contents of a shard's files.
 
     Attributes:
         boxes: a parquet file.
-        bad: a line of JSON for each image without an answer: `file`, `image_id`, `reason`.
+        bad: a JSON line for each image without a result: `file`, `image_id`, `reason`.
     """
 
     boxes: bytes
@@ -77,7 +77,7 @@ class ShardResult:
 
 
 def make_shards(files: Iterable[str], records: bool, images_per_shard: int) -> list[Shard]:
-    """Shards in the order of the files: `images_per_shard` images each, or one for each file of records."""
+    """Split the sorted files into shards of `images_per_shard` images, or one shard per TFRecord file."""
     names = sorted(files)
     size = 1 if records else images_per_shard
     parts = [tuple(names[start : start + size]) for start in range(0, len(names), size)]
@@ -85,15 +85,15 @@ def make_shards(files: Iterable[str], records: bool, images_per_shard: int) -> l
 
 
 def predict_shard(answer: Answer, items: Iterable[Item], integer_ids: bool) -> ShardResult:
-    """Computes a shard.
+    """Compute a shard.
 
     Args:
-        answer: the outputs of signature `encoded` for one image, without their first axis.
-        items: its images.
-        integer_ids: the type of the column `image_id`; else text.
+        answer: returns the outputs of signature `encoded` for one image, without the batch axis.
+        items: images of the shard.
+        integer_ids: whether the column `image_id` has integers, else text.
 
     Raises:
-        UserError: ids shall be integers and one is not.
+        UserError: `integer_ids` is set and an id is no integer.
     """
     table, bad = _Table(integer_ids), io.StringIO()
     for item in items:
@@ -106,7 +106,7 @@ def predict_shard(answer: Answer, items: Iterable[Item], integer_ids: bool) -> S
 
 
 def _predict(answer: Answer, item: Item, table: "_Table") -> str | None:
-    """Adds the boxes of an image; returns why there are none for a bad one."""
+    """Add the boxes of an image to the table, or return the reason if the image is bad."""
     try:
         if isinstance(item.content, UserError):
             raise item.content
@@ -123,7 +123,7 @@ def _predict(answer: Answer, item: Item, table: "_Table") -> str | None:
 
 
 class _Table:
-    """Rows of boxes, gathered image by image."""
+    """Collects rows of boxes image by image."""
 
     def __init__(self, integer_ids: bool):
         self.integer_ids = integer_ids
@@ -173,12 +173,12 @@ _lock = threading.Lock()
 
 
 def answer_of(model: str, max_boxes: int | None, score_threshold: float | None) -> Answer:
-    """The function that a shard needs, of an export's version folder; loaded once in a process.
+    """The prediction function of an export's version folder, loaded once per process.
 
     Args:
         model: the folder; any path that TensorFlow can read.
-        max_boxes: of an image; None: as many as the export has.
-        score_threshold: boxes of lower scores are left out; None: none are.
+        max_boxes: maximum number of boxes per image; None: the export's own limit.
+        score_threshold: boxes with lower scores are dropped; None: no threshold.
     """
     key = (model, max_boxes, score_threshold)
     with _lock:

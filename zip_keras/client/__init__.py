@@ -1,11 +1,11 @@
-"""Clients of a served export, by gRPC or REST, without TensorFlow or Keras: `pip install 'zip-keras[client]'`.
+"""Client for a served export over gRPC or REST, without TensorFlow or Keras: `pip install 'zip-keras[client]'`.
 
 >>> from zip_keras.client import Client
 >>> with Client("localhost:8500", "lite") as client:  # doctest: +SKIP
 ...     answer = client.predict("photo.jpg")
 ...     answer.boxes, answer.scores
 
-`import zip_keras` imports Keras where it is installed. ZIP_KERAS_LAZY=1 in the environment keeps it out.
+`import zip_keras` imports Keras if it is installed. Set ZIP_KERAS_LAZY=1 in the environment to prevent this.
 """
 
 from zip_keras.client.answers import Answer

@@ -1,4 +1,4 @@
-"""What the server says about one image."""
+"""The server's result for one image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from zip_keras.inference.boxes import Boxes
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Answer(Boxes):
-    """The boxes of one image, best first; NumPy arrays of one length n.
+    """The boxes of one image as NumPy arrays of the same length n, best first.
 
     Attributes:
-        boxes, scores, levels: as of `zip_keras.Boxes`; pixels are those of the image as stored.
-        classes: int32 `[n]`, class numbers from 0; None from a proposer.
-        names: texts `[n]`, the name of each box's class; None from a proposer.
-        version: of the model that answered; None by REST, which does not say.
+        boxes, scores, levels: see `zip_keras.Boxes`; in pixels of the image as stored, without EXIF orientation.
+        classes: int32 `[n]`, class numbers from 0; None for a proposer.
+        names: strings `[n]`, the class name of each box; None for a proposer.
+        version: model version that answered; None if it is unknown (REST without a requested version).
     """
 
     classes: np.ndarray | None
@@ -29,12 +29,12 @@ class Answer(Boxes):
 
     @classmethod
     def of_outputs(cls, outputs: Mapping[str, np.ndarray], version: int | None) -> "Answer":
-        """The valid places of the first image of a response.
+        """The valid boxes of the first image of a response.
 
         Args:
-            outputs: `boxes [1, n, 4]`, `scores [1, n]`, `valid [1, n]`, `levels [1, n]`, and of a detector
-                `classes [1, n]` and `class_names [1, n]`, texts or UTF-8 bytes.
-            version: as above.
+            outputs: `boxes [1, n, 4]`, `scores [1, n]`, `valid [1, n]`, `levels [1, n]`, and for a detector
+                `classes [1, n]` and `class_names [1, n]`, strings or UTF-8 bytes.
+            version: see the attribute.
 
         Raises:
             KeyError: an output is missing.
@@ -50,5 +50,5 @@ class Answer(Boxes):
             texts = chosen("class_names", object)
             names = np.array([text.decode() if isinstance(text, bytes) else text for text in texts], str)
         boxes, scores = chosen("boxes", np.float32), chosen("scores", np.float32)
-        # A list of no box has lost its last axis in JSON.
+        # In JSON an empty list of boxes has no last axis.
         return cls(boxes.reshape(-1, 4), scores, chosen("levels", np.int32), classes, names, version)

@@ -1,4 +1,4 @@
-"""`Client`: images to boxes over the network, with limits, a deadline and retries."""
+"""`Client`: predictions over the network, with limits, a deadline and retries."""
 
 import io
 import itertools
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 Sendable = Union[bytes, str, Path, np.ndarray, "Image", Callable[[], bytes]]
 
-MAX_BYTES = 32 << 20  # of an image; TensorFlow Serving takes up to 2 GiB by gRPC
-_ANY_NUMBER = 1 << 30  # of boxes
+MAX_BYTES = 32 << 20  # per image; TensorFlow Serving accepts up to 2 GiB over gRPC
+_ANY_NUMBER = 1 << 30  # stands for no limit of boxes
 _ADVICE = {
     "NOT_FOUND": "check the model's name and version",
     "UNAVAILABLE": "is it running, and does the port serve this protocol (gRPC 8500, REST 8501 by default)?",
@@ -36,12 +36,12 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version of a model on the server.
+    """A model version on the server.
 
     Attributes:
-        version: its number.
-        state: "AVAILABLE" where it answers; "START", "LOADING", "UNLOADING" or "END" else.
-        error: why it could not be loaded; empty else.
+        version: version number.
+        state: "AVAILABLE" if it accepts requests; otherwise "START", "LOADING", "UNLOADING" or "END".
+        error: the reason if it could not be loaded, otherwise empty.
     """
 
     version: int
@@ -50,27 +50,27 @@ class ModelVersion:
 
 
 class Client:
-    """Asks a server that has an export of `zip-keras export`. Threads may share it.
+    """Client of a server with a model exported by `zip-keras export`. Thread-safe.
 
-    Each image travels as an encoded file in a request of its own: its bytes are a tenth of its pixels, images of
-    different sizes need no padding, and a batch gains nothing on CPUs.
+    Each image is sent as an encoded file in its own request: the file is about a tenth of the size of the pixels,
+    images of different sizes need no padding, and batching brings no speed-up on CPUs.
 
     Args:
         server: `HOST:PORT` for gRPC (`grpcs://HOST:PORT` with TLS), `http://HOST:PORT` or `https://` for REST.
         model: name of the served model.
-        version: of the model; None: the server's newest.
-        max_boxes: of an image; None: as many as the export has.
-        score_threshold: boxes of lower scores are left out; None: none are.
-        timeout: seconds for an image, all attempts together.
-        retry: pauses between attempts; only failures of the connection or of a busy server are tried again.
-        concurrency: requests under way at once in `predict_many`.
-        max_bytes: of an encoded image.
-        max_pixels: of an image, read from its header before it is sent.
+        version: model version; None: the server's newest.
+        max_boxes: maximum number of boxes per image; None: the export's own limit.
+        score_threshold: boxes with lower scores are dropped; None: no threshold.
+        timeout: seconds per image for all attempts together.
+        retry: pauses between attempts. Only connection failures and a busy server are retried.
+        concurrency: maximum number of concurrent requests in `predict_many`.
+        max_bytes: maximum size of an encoded image in bytes.
+        max_pixels: maximum number of pixels per image, read from its header before it is sent.
         headers: sent with every request, for example `{"authorization": "Bearer ..."}`.
-        certificate: PEM file of the authorities that TLS trusts; None: the system's.
+        certificate: PEM file of trusted certificate authorities for TLS; None: the system's.
 
     Raises:
-        UserError: an address of another form, a number out of range, or grpcio is missing for gRPC.
+        UserError: the address is invalid, a number is out of range, or grpcio is missing for gRPC.
     """
 
     def __init__(
@@ -117,20 +117,20 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Close the connection."""
         self._transport.close()
 
     def predict(self, image: Sendable, name: str | None = None) -> Answer:
-        """The boxes of one image.
+        """Predict the boxes of one image.
 
         Args:
-            image: a JPEG, PNG, GIF, BMP or WebP file's bytes, its path, or a function that gives the bytes; or a uint8
-                array `[H, W, 3]` RGB or a Pillow image, which travels as PNG.
-            name: of the image in messages, where it has no path.
+            image: the bytes of a JPEG, PNG, GIF, BMP or WebP file, its path, or a function that returns the bytes; or a
+                uint8 array `[H, W, 3]` RGB or a Pillow image, which is sent as PNG.
+            name: name of the image in messages if it has no path.
 
         Raises:
-            UserError: the image cannot be read or is too large, here or for the server.
-            ServerError: no answer before the deadline, or an error that another attempt would give again.
+            UserError: the image cannot be read or is too large, for the client or the server.
+            ServerError: the server did not answer before the deadline, or failed with an error that is not retried.
         """
         content, shown = self._encoded(image, name)
         outputs, version = self.call(self._signature, {"image_bytes": [content], **self._limits}, shown)
@@ -151,15 +151,17 @@ class Client:
     def call(
         self, signature: str, inputs: Mapping[str, Any], name: str = "request"
     ) -> tuple[dict[str, np.ndarray], int | None]:
-        """The outputs of any signature, by name, and the version that answered (None by REST).
+        """Call any signature and return its outputs by name and the model version that answered.
+
+        Over REST the version is the requested one, or None.
 
         Args:
             signature: for example "serving_default".
             inputs: arrays, or lists of byte strings, by name; the client's limits are not applied.
-            name: of the request in messages.
+            name: name of the request in messages.
 
         Raises:
-            ServerError: as `predict`.
+            ServerError: see `predict`.
         """
         return self._with_retries(
             name, lambda left: self._transport.predict(self.model, self.version, signature, inputs, left)
@@ -168,14 +170,14 @@ class Client:
     def predict_many(
         self, images: Iterable[Sendable], names: Iterable[str] | None = None
     ) -> Iterator[Answer | UserError]:
-        """Answers in the order of the images, `concurrency` requests at once; few images are held in memory.
+        """Predict many images with `concurrency` concurrent requests and few images in memory at a time.
 
         Args:
-            images: each as in `predict`; read as they are needed.
-            names: of the images in messages, where they have no path.
+            images: each as in `predict`; read lazily.
+            names: names of the images in messages if they have no path.
 
         Yields:
-            the answer, or the error of this image: one bad image does not stop the others.
+            The answer or the error of each image, in the order of the images. Errors do not stop the iteration.
         """
         pending: deque[Future[Answer | UserError]] = deque()
         shown = iter(names) if names is not None else (f"images[{number}]" for number in itertools.count())
@@ -188,14 +190,14 @@ class Client:
                 while pending:
                     yield pending.popleft().result()
             finally:
-                for future in pending:  # the caller has stopped listening
+                for future in pending:  # the caller stopped the iteration
                     future.cancel()
 
     def versions(self) -> list[ModelVersion]:
-        """What the server has of the model, the newest version first.
+        """List the model's versions on the server, newest first.
 
         Raises:
-            ServerError: as `predict`.
+            ServerError: see `predict`.
         """
         found = self._with_retries("status", lambda left: self._transport.versions(self.model, left))
         return sorted((ModelVersion(*one) for one in found), key=lambda one: -one.version)
@@ -223,7 +225,7 @@ class Client:
         return ServerError(f"{shown}: {self.server}, model {self.model!r}: {error.code}: {error}{advice}", error.code)
 
     def _encoded(self, image: Sendable, name: str | None) -> tuple[bytes, str]:
-        """The bytes to send and how messages name them."""
+        """The bytes to send and the image's name in messages."""
         if isinstance(image, str | Path):
             content, shown = read_bytes(image, self.max_bytes), str(image)
         elif isinstance(image, bytes | bytearray | memoryview):

@@ -1,4 +1,4 @@
-"""What can go wrong between client and server, and when trying again helps."""
+"""Client errors and the retry policy."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from zip_keras.errors import UserError
 
-# By gRPC's names. A prediction changes nothing on the server, so it may be sent twice.
+# gRPC status names. Predictions have no side effects on the server, so they may be sent twice.
 WORTH_A_RETRY = ("UNAVAILABLE", "ABORTED", "CANCELLED")
 
 
 class ServerError(UserError):
-    """The server did not answer, or not with boxes.
+    """The server did not answer, or did not return boxes.
 
     Attributes:
-        code: gRPC's name of the status, for REST too: "UNAVAILABLE", "NOT_FOUND", "DEADLINE_EXCEEDED", ...
+        code: gRPC status name, also for REST: "UNAVAILABLE", "NOT_FOUND", "DEADLINE_EXCEEDED", ...
     """
 
     def __init__(self, message: str, code: str):
@@ -24,14 +24,14 @@ class ServerError(UserError):
 
 @dataclass(frozen=True)
 class Retry:
-    """How long to wait before the next attempt: a random time up to a bound that doubles ("full jitter").
+    """Exponential backoff with full jitter: random pauses up to a bound that doubles with each attempt.
 
-    Many clients of a server that comes back do not all ask at the same moment.
+    The jitter keeps many clients from retrying at the same moment when a server comes back.
 
     Attributes:
-        first: seconds, bound of the first pause.
-        longest: seconds, bound of any pause.
-        attempts: at most; None: until the deadline.
+        first: upper bound of the first pause, in seconds.
+        longest: upper bound of any pause, in seconds.
+        attempts: maximum number of attempts; None: until the deadline.
     """
 
     first: float = 0.1
@@ -39,7 +39,7 @@ class Retry:
     attempts: int | None = None
 
     def pauses(self, draw: Callable[[float, float], float] = random.uniform) -> Iterator[float]:
-        """Seconds before the second attempt, the third, and so on.
+        """Pauses in seconds before the second attempt, the third, and so on.
 
         >>> list(Retry(first=1, longest=3, attempts=4).pauses(lambda low, high: high))
         [1, 2, 3]

@@ -1,10 +1,10 @@
 """The messages of TensorFlow Serving's API that the clients and the warm-up file need, without TensorFlow.
 
-`tensorflow-serving-api` has them all and depends on TensorFlow. Here each is its lines of the official `.proto` files:
-`tensorflow/core/framework/tensor{,_shape}.proto`, `tensorflow_serving/apis/{model,predict,get_model_status,
-prediction_log}.proto`. Enumerations are int32 and members of a `oneof` plain fields, which are the same bytes. They
-live in a descriptor pool of their own, so that TensorFlow's can be loaded beside them. A test compares every field with
-the official messages.
+`tensorflow-serving-api` provides all messages but depends on TensorFlow. The definitions here are copied from the
+official `.proto` files: `tensorflow/core/framework/tensor{,_shape}.proto`,
+`tensorflow_serving/apis/{model,predict,get_model_status,prediction_log}.proto`. Enumerations are declared as int32 and
+members of a `oneof` as plain fields, which have the same wire format. The messages use a separate descriptor pool, so
+TensorFlow's can be loaded in the same process. A test compares every field with the official messages.
 """
 
 import re
@@ -51,7 +51,7 @@ def _build() -> descriptor_pool.DescriptorPool:
         top: dict[str, Any] = {}
         for full_name, lines in MESSAGES.items():
             name = full_name.removeprefix(f"{package}.")
-            if not name[0].isupper():  # of another package
+            if not name[0].isupper():  # belongs to another package
                 continue
             outer, _, inner = name.rpartition(".")
             message = top[outer].nested_type.add(name=inner) if outer else file.message_type.add(name=name)

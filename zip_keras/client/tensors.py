@@ -1,4 +1,4 @@
-"""NumPy arrays to `TensorProto` and back."""
+"""Conversion between NumPy arrays and `TensorProto`."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from zip_keras.client.protos import TensorProto
 
-# `DataType` numbers of tensorflow/core/framework/types.proto, with the field that holds such values one by one.
+# `DataType` numbers of tensorflow/core/framework/types.proto, with the NumPy type and the repeated field of its values.
 _KINDS = {
     1: (np.float32, "float_val"),
     2: (np.float64, "double_val"),
@@ -21,10 +21,10 @@ _STRING = 7
 
 
 def to_proto(values: np.ndarray | list[bytes]) -> Any:
-    """A tensor as a message: numbers or booleans of any shape, or a list of byte strings `[n]`.
+    """Convert numbers or booleans of any shape, or a list of n byte strings, to a message.
 
     Raises:
-        TypeError: values of another type.
+        TypeError: the values have another type.
     """
     proto = TensorProto()
     if isinstance(values, list):
@@ -43,10 +43,10 @@ def to_proto(values: np.ndarray | list[bytes]) -> Any:
 
 
 def to_array(proto: Any) -> np.ndarray:
-    """A message as an array; byte strings as an array of objects.
+    """Convert a message to an array; byte strings become an array of objects.
 
     Raises:
-        ValueError: the values do not fill the shape, or have a type that no signature of this project has.
+        ValueError: the values do not fit the shape, or have a type that no signature of this project uses.
     """
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     count = math.prod(shape)
@@ -58,6 +58,6 @@ def to_array(proto: Any) -> np.ndarray:
     if proto.tensor_content:
         return np.frombuffer(proto.tensor_content, np.dtype(kind).newbyteorder("<")).astype(kind).reshape(shape)
     values: np.ndarray = np.array(getattr(proto, field), kind)
-    if 0 < len(values) < count:  # the last value stands for those that are left out
+    if 0 < len(values) < count:  # omitted values equal the last one
         values = np.concatenate([values, np.full(count - len(values), values[-1], kind)])
     return values.reshape(shape)

@@ -1,4 +1,4 @@
-"""One request to TensorFlow Serving, by gRPC or REST. No retries here: see `Client`."""
+"""Single requests to TensorFlow Serving over gRPC or REST. `Client` adds retries."""
 
 import base64
 import http.client
@@ -16,7 +16,7 @@ from zip_keras.client.failures import ServerError
 from zip_keras.errors import UserError
 from zip_keras.utils.optional import optional_import
 
-# TensorFlow Serving's, tensorflow_serving/model_servers/http_rest_api_util.cc and util/net_http.
+# As in TensorFlow Serving: tensorflow_serving/model_servers/http_rest_api_util.cc and util/net_http.
 _CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -41,38 +41,38 @@ class Transport(Protocol):
     def predict(
         self, model: str, version: int | None, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> tuple[dict[str, np.ndarray], int | None]:
-        """The outputs of one call, and the version of the model that answered where the server says so.
+        """Call a signature and return its outputs and the model version that answered, if it is known.
 
         Args:
             inputs: lists of byte strings, or arrays.
             timeout: seconds.
 
         Raises:
-            ServerError: anything but an answer.
+            ServerError: the call failed.
         """
 
     def versions(self, model: str, timeout: float) -> list[tuple[int, str, str]]:
-        """(version, state, message) of each version that the server knows.
+        """List (version, state, message) of each version on the server.
 
         Raises:
-            ServerError: as `predict`.
+            ServerError: see `predict`.
         """
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Close the connection."""
 
 
 def connect(address: str, headers: Mapping[str, str], certificate: str | None) -> Transport:
-    """The transport that an address asks for.
+    """Create the transport for an address.
 
     Args:
         address: `HOST:PORT` or `grpc://HOST:PORT` for gRPC, `grpcs://` with TLS, `http://HOST:PORT` or `https://` for
             REST.
         headers: sent with each request, for example an authorization.
-        certificate: PEM file of the authorities that TLS trusts; None: the system's.
+        certificate: PEM file of trusted certificate authorities for TLS; None: the system's.
 
     Raises:
-        UserError: an address of another form, the certificate cannot be read, or grpcio is missing.
+        UserError: the address is invalid, the certificate cannot be read, or grpcio is missing.
     """
     scheme, _, rest = address.rpartition("://")
     parts = urllib.parse.urlsplit(f"//{rest}")
@@ -101,7 +101,7 @@ def connect(address: str, headers: Mapping[str, str], certificate: str | None) -
 
 
 class GrpcTransport:
-    """gRPC: `PredictionService` and `ModelService`."""
+    """gRPC transport for `PredictionService` and `ModelService`."""
 
     def __init__(self, target: str, headers: Mapping[str, str], secure: bool, certificate: bytes | None):
         grpc = optional_import("grpc", f"server {target}", "client")
@@ -110,7 +110,7 @@ class GrpcTransport:
         options = [
             ("grpc.max_send_message_length", -1),  # the client's own limit is lower
             ("grpc.max_receive_message_length", MAX_ANSWER),
-            # A server that was restarted is found again within a second, not after up to two minutes.
+            # Reconnect to a restarted server within a second, instead of up to two minutes.
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ]
@@ -166,7 +166,7 @@ class GrpcTransport:
 
 
 class RestTransport:
-    """REST; a connection for each thread stays open."""
+    """REST transport with one persistent connection per thread."""
 
     def __init__(
         self, host: str, port: int | None, path: str, headers: Mapping[str, str], trusted: ssl.SSLContext | None

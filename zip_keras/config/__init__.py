@@ -1,4 +1,4 @@
-"""One experiment as dataclasses: every default of the project is here; `configs/*.yaml` and overrides change it.
+"""Configuration of an experiment as dataclasses with all defaults; `configs/*.yaml` and overrides change them.
 
 Where the paper and the released code disagree, a field's documentation names both values ("paper" is IJCV, arXiv
 1709.04347; "released" is the authors' Caffe code, which has no attention and no detection head).

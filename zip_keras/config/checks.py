@@ -10,9 +10,9 @@ from zip_keras.errors import UserError
 
 
 def check_types(cls: type, values: Mapping[str, Any]) -> None:
-    """Raises `UserError` for a value that is not what the dataclass's field takes; not for a field it has not.
+    """Raise `UserError` for a value that does not have the type of the dataclass's field; ignore unknown fields.
 
-    Config files and overrides are checked by their parser; this is for values from elsewhere.
+    Config files and overrides are checked by their parser. This function is for values from other sources.
     """
     hints = get_type_hints(cls)
     for name, value in values.items():
@@ -22,7 +22,7 @@ def check_types(cls: type, values: Mapping[str, Any]) -> None:
 
 
 def _is_a(value: Any, hint: Any) -> bool:
-    """Numbers must be finite; whole ones are floats too, and truth values are no numbers. Lists pass for tuples."""
+    """Check a type: numbers must be finite, integers count as floats, booleans not as numbers, lists as tuples."""
     members = get_args(hint)
     if isinstance(hint, UnionType):
         return any(_is_a(value, member) for member in members)
@@ -55,7 +55,7 @@ def check_range(config: Any, low: float, high: float, *names: str) -> None:
 
 
 def check_choices(config: Any) -> None:
-    """Refuses a value that is not among those of its field's `Literal`."""
+    """Raise `UserError` for a value that is not allowed by its field's `Literal`."""
     for name, choices in _choices(config.__class__).items():
         value = getattr(config, name)
         require(value in choices, f"{name} must be one of {', '.join(map(str, choices))}, not {value}")
@@ -63,5 +63,5 @@ def check_choices(config: Any) -> None:
 
 @functools.cache
 def _choices(cls: type) -> dict[str, tuple[Any, ...]]:
-    """By name of a field with a `Literal`, its values."""
+    """The allowed values of every field with a `Literal`, by field name."""
     return {name: get_args(hint) for name, hint in get_type_hints(cls).items() if get_origin(hint) is Literal}

@@ -1,16 +1,16 @@
-"""Config dataclasses to and from plain values."""
+"""Conversion of config dataclasses to and from plain values."""
 
 import dataclasses
 from typing import Any
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as plain dicts, lists and numbers, ready for json, yaml or a layer's `get_config`."""
+    """Convert a dataclass to plain dicts, lists and numbers, for JSON, YAML or a layer's `get_config`."""
     return _plain(dataclasses.asdict(config))
 
 
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
-    """The inverse of `to_dict`: lists become the dataclass's tuples, nested dicts nested dataclasses."""
+    """The inverse of `to_dict`: lists become tuples, nested dicts become nested dataclasses."""
     fields = {f.name: f for f in dataclasses.fields(cls)}
     unknown = set(values) - set(fields)
     if unknown:

@@ -1,4 +1,4 @@
-"""Images and how they are scaled."""
+"""Configuration of the images and their scaling."""
 
 import math
 from dataclasses import dataclass
@@ -11,32 +11,32 @@ Resize = Literal["fixed", "random", "dynamic"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Training and validation images and how they are scaled.
+    """Training and validation images and their scaling.
 
     Attributes:
         train, val: data set specs, see docs/ARCHITECTURE.md.
-        train_proposals, val_proposals: proposal files of these images, of any method, from which the second stage of a
-            detector learns and on which it is measured, instead of its own network's; for `detector.train` "second".
-        train_images: only the first so many training images; 0 = all.
-        unseen_classes: classes whose objects training does not see, as if nobody had annotated them (paper Table 5).
-            The network learns background there. Class names and numbers stay. Validation also measures objects of the
-            seen and of the unseen classes, and keeps the model that is best on the seen ones.
-        on_defect: what a defect in them does: "error", "skip" the object or image, or "clip" the box. Under "skip" and
-            "clip" image files (not records) are decoded once before the first step to find those that are broken.
-        resize: "fixed" short side, "random" short side (one draw a batch), or "dynamic" train scale.
-        short_side: of "fixed", of validation and of the exported model.
-        long_side: cap of the longer side.
-        test_short_sides: short sides of several scales at which validation and the saved model resize an image; their
-            boxes are merged. Empty: `short_side` alone.
-        test_long_side: cap of the longer side at these scales; None: `long_side` in proportion to the largest of them.
-        random_short_sides: the choices of "random".
-        dynamic_variant: the drawn target side, "paper" 64-128 or "released" 72-128 pixels.
+        train_proposals, val_proposals: proposal files of any method for these images. The second stage of a detector is
+            trained and evaluated on them instead of its own network's proposals; for `detector.train` "second".
+        train_images: number of training images, taken from the beginning; 0 = all.
+        unseen_classes: classes whose objects are removed from training, as if they were not annotated (paper Table 5).
+            The network learns background there. Class names and numbers do not change. Validation also evaluates the
+            seen and the unseen classes separately, and the best model is selected on the seen classes.
+        on_defect: handling of defects in the data: "error", "skip" the object or image, or "clip" the box. With "skip"
+            and "clip", image files (not records) are decoded once before the first step to find broken ones.
+        resize: "fixed" short side, "random" short side (one draw per batch), or "dynamic" train scale.
+        short_side: short side of "fixed", of validation and of the exported model, in pixels.
+        long_side: maximum of the longer side, in pixels.
+        test_short_sides: short sides for multi-scale testing in validation and in the saved model; the boxes of all
+            scales are merged. Empty: only `short_side`.
+        test_long_side: maximum of the longer side at these scales; None: `long_side` in proportion to the largest.
+        random_short_sides: the short sides from which "random" draws.
+        dynamic_variant: range of the random target side, "paper" 64-128 or "released" 72-128 pixels.
         dynamic_min_short, dynamic_max_long: bounds of "dynamic", in pixels (released 800).
         flip: mirror half of the images.
-        colour_jitter: largest relative change of brightness, contrast and saturation; 0 = off.
+        colour_jitter: maximum relative change of brightness, contrast and saturation; 0 = off.
         crop: probability of a random crop.
-        bucket_multiple: padded sides are multiples of it, so that few shapes occur.
-        max_boxes: boxes an image may have; None = the most in the data set.
+        bucket_multiple: padded sides are multiples of this number, which limits the number of different shapes.
+        max_boxes: maximum number of boxes per image; None = the maximum in the data set.
     """
 
     train: str = ""

@@ -1,4 +1,4 @@
-"""Detection: the second stage, or class-aware heads alone. Paper section 4."""
+"""Configuration of detectors: a second stage, or one stage with class-aware heads. Paper section 4."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ from zip_keras.config.checks import check_choices, check_positive, check_range, 
 
 @dataclass(frozen=True)
 class RoIHeadConfig:
-    """The network that every RoI goes through.
+    """The RoI head of a two-stage detector.
 
     Attributes:
-        pooling: "align" (RoIAlign) or "max" (the RoI pooling that the paper names; slower here).
-        pool_size: bins a side.
-        width: channels to which a convolution for each level brings the pooled maps, and those of the first blocks'
-            output; the last blocks have twice as many (paper: 1024 and 2048).
-        blocks: residual bottlenecks of the first and of the second kind, shared by all levels (paper: six as res4b15 to
-            res4b20, three as res5a to res5c of ResNet-101, the first of which halves the size).
+        pooling: "align" (RoIAlign) or "max" (the paper's RoI pooling; slower here).
+        pool_size: bins per side.
+        width: channels of the pooled maps after the convolution of each level, and of the first blocks' output; the
+            last blocks have twice as many (paper: 1024 and 2048).
+        blocks: numbers of residual bottlenecks of the first and of the second kind, shared by all levels (paper: six,
+            res4b15 to res4b20 of ResNet-101, and three, res5a to res5c, the first of which halves the size).
         normalisation: "batch", or "group", which does not depend on the other RoIs.
     """
 
@@ -36,15 +36,15 @@ class RoIHeadConfig:
 
 @dataclass(frozen=True)
 class RoITargetConfig:
-    """What an RoI shall learn; where the paper gives no number it is that of Fast R-CNN.
+    """Training targets of RoIs. Values that the paper does not give are those of Fast R-CNN.
 
     Attributes:
-        per_image: RoIs of an image that enter the loss (paper: a mini-batch of 300).
-        positive_share: of them that are objects, at most.
-        positive_iou: at or above it an RoI has the object's class.
-        negative_iou: below it an RoI is background.
-        append_ground_truth: the objects themselves are RoIs too.
-        proposals: of the proposal network, best first, from which RoIs are drawn in training.
+        per_image: number of RoIs per image in the loss (paper: a mini-batch of 300).
+        positive_share: maximum share of objects among them.
+        positive_iou: minimum IoU at which an RoI has the object's class.
+        negative_iou: IoU below which an RoI is background.
+        append_ground_truth: add the objects themselves to the RoIs.
+        proposals: number of the network's best proposals from which RoIs are drawn in training.
     """
 
     per_image: int = 300
@@ -68,13 +68,14 @@ class DetectorLossConfig:
     """Loss of classes and class-wise boxes.
 
     Attributes:
-        box: of the deltas "smooth_l1" or "l2", of the boxes "giou".
+        box: "smooth_l1" or "l2" on the deltas, or "giou" on the boxes.
         box_weight: factor of the box loss.
-        weight: factor of the second stage's loss beside the proposal network's.
-        anchors: of one stage, the anchors that count. "sampled": as in the proposal network. "hard_negatives": all
-            positives and `negative_ratio` times as many of the worst negatives (SSD). "focal": all, by the focal loss.
-        negative_ratio: of "hard_negatives".
-        focal_alpha, focal_gamma: of "focal" (Lin et al., arXiv 1708.02002).
+        weight: factor of the second stage's loss relative to the proposal network's.
+        anchors: anchors in the loss of a one-stage detector. "sampled": as in the proposal network. "hard_negatives":
+            all positives and `negative_ratio` times as many of the negatives with the highest loss (SSD). "focal": all,
+            with the focal loss.
+        negative_ratio: negatives per positive of "hard_negatives".
+        focal_alpha, focal_gamma: parameters of "focal" (Lin et al., arXiv 1708.02002).
     """
 
     box: Literal["smooth_l1", "l2", "giou"] = "smooth_l1"
@@ -94,13 +95,13 @@ class DetectorLossConfig:
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """From classified boxes to one list.
+    """Postprocessing of classified boxes to one list.
 
     Attributes:
-        pre_nms_top_n: pairs of box and class, best first, that enter the NMS.
+        pre_nms_top_n: number of best pairs of box and class that enter the NMS.
         nms_iou: IoU above which a lower-scored box of the same class is dropped.
         max_detections: length of the returned list.
-        score_threshold: a returned box must score at least this; applied last, so it never changes the other places.
+        score_threshold: minimum score of a returned box; applied last, so it does not change the other boxes.
         min_size: boxes with a side below it, in pixels of the image, are dropped.
     """
 
@@ -117,20 +118,20 @@ class DetectionConfig:
 
     @property
     def output_size(self) -> int:
-        """Places of the returned list."""
+        """Length of the returned list."""
         return self.max_detections
 
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """What is trained: proposals alone, or a detector of the data set's classes.
+    """The kind of model to train: a proposal network, or a detector of the data set's classes.
 
     Attributes:
-        kind: "none" trains a proposal network; "two_stage" classifies its proposals (paper); "one_stage" gives every
-            anchor the scores of all classes.
-        train: of two stages, "both" from one loss, or the "second" alone on fixed proposals.
-        start_classes: of one stage, the scores of classes that COCO has start from the classifier in `train.weights`,
-            which a file of `zip-keras convert_weights --backbone picodet_s` carries.
+        kind: "none" trains a proposal network; "two_stage" classifies its proposals (paper); "one_stage" predicts the
+            scores of all classes for every anchor.
+        train: stages of a two-stage detector to train: "both" with one loss, or only the "second" on fixed proposals.
+        start_classes: initialise a one-stage detector's scores of COCO classes from the classifier in `train.weights`,
+            which is part of a file of `zip-keras convert_weights --backbone picodet_s`.
     """
 
     kind: Literal["none", "one_stage", "two_stage"] = "none"

@@ -1,4 +1,4 @@
-"""One experiment: all sections together."""
+"""Configuration of an experiment: all sections."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from zip_keras.config.training import TrainConfig
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """Everything a run depends on; saved beside it as `config.yaml`."""
+    """All settings of a run; saved with it as `config.yaml`."""
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -1,4 +1,4 @@
-"""Config files and overrides: YAML and `key=value` to an `ExperimentConfig` and back, by jsonargparse."""
+"""Config files and overrides: YAML and `key=value` to an `ExperimentConfig` and back, with jsonargparse."""
 
 import dataclasses
 import difflib
@@ -18,13 +18,14 @@ FINETUNING = Path(__file__).with_name("finetune.yaml")  # fine-tuning of the def
 
 
 def read_config(file: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """An experiment from a YAML file and `section.key=value` overrides, which win.
+    """Read an experiment from a YAML file and `section.key=value` overrides, which take precedence.
 
     Raises:
-        UserError: no such file, broken YAML, an unknown key (the nearest name is suggested) or a value that cannot be.
+        UserError: the file is missing or not valid YAML, a key is unknown (the nearest name is suggested), or a value
+            is not valid.
     """
     parser = _parser()
-    # jsonargparse takes an empty file for an error
+    # jsonargparse rejects an empty file
     arguments = ["--config", str(file)] if file is not None and _checked_content(Path(file)) else []
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -63,7 +64,7 @@ def config_differences(before: ExperimentConfig, after: ExperimentConfig) -> lis
 
 
 def _checked_content(file: Path) -> dict[str, Any]:
-    """What the file holds, after its keys have been looked at."""
+    """Read the file and check its keys."""
     if not file.is_file():
         raise UserError(f"{file}: no such config file; configs/ has examples")
     content = read_yaml(file) or {}

@@ -1,4 +1,4 @@
-"""What anchors learn, and the loss."""
+"""Configuration of the training targets of anchors, and of the loss."""
 
 import math
 from dataclasses import dataclass
@@ -10,18 +10,20 @@ from zip_keras.config.checks import check_choices, check_positive, check_range, 
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """What an anchor shall learn (docs/method.md, Training strategies).
+    """Training targets of anchors (docs/method.md, Training strategies).
 
     Attributes:
-        positive_iou: at or above it an anchor is positive.
+        positive_iou: minimum IoU at which an anchor is positive.
         gray_iou: low and high IoU of the gray class (paper 0.35-0.55, released 0.25-0.49); used with 3 classes.
-        negative_iou: below it an anchor is negative (paper 0.25, released 0.15).
-        ignore_untouched: released: an anchor that touches no object is ignored instead of negative, in images that have
-            objects; in one without objects all anchors are negative.
-        best_anchor_positive: every object's best anchor is positive too, as in Faster R-CNN; neither source has it.
-        equilibrium: at most twice as many negatives as positives. Gray anchors are at most half of the sum either way.
-        per_class: at most this many sampled anchors of a class, an image and a level (paper 100 of 300).
-        quota: negatives sampled where a level has no positive (gray: half of it), so that every image counts.
+        negative_iou: IoU below which an anchor is negative (paper 0.25, released 0.15).
+        ignore_untouched: ignore anchors that touch no object, instead of labelling them negative, in images with
+            objects (released). In images without objects all anchors are negative.
+        best_anchor_positive: also label every object's best anchor positive, as in Faster R-CNN (not in the paper or
+            the released code).
+        equilibrium: sample at most twice as many negatives as positives. With or without it, gray anchors are at most
+            half as many as both together.
+        per_class: maximum number of sampled anchors per class, image and level (paper 100 of 300).
+        quota: negatives sampled on a level without positives (gray: half as many), so that every image contributes.
         ignore_crowd_overlap: share of an anchor inside a crowd region from which the anchor is ignored.
     """
 
@@ -47,14 +49,15 @@ class TargetConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Loss of a level: softmax cross-entropy over the sampled anchors + box regression on the positives.
+    """Loss of a level: softmax cross-entropy of the sampled anchors and box regression of the positives.
 
     Attributes:
-        box: of the offsets "smooth_l1" (released) or "l2" (paper: the sum of squares); of the boxes "giou",
-            1 - generalised IoU, which is nearer to what average recall measures.
+        box: "smooth_l1" (released) or "l2" (paper: the sum of squares) on the deltas, or "giou" on the boxes,
+            1 - generalised IoU, which is closer to average recall.
         box_weight: factor of the box loss.
-        quality: with `ModelConfig.quality`, which anchors learn the IoU of their box: "sampled" those of the
-            classification, by binary cross-entropy; "all" every anchor that is not ignored, by the quality focal loss.
+        quality: with `ModelConfig.quality`, the anchors that learn the IoU of their box: "sampled", those of the
+            classification loss, with binary cross-entropy; "all", every anchor that is not ignored, with the quality
+            focal loss.
         quality_weight: factor of the quality loss.
     """
 

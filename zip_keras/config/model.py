@@ -1,4 +1,4 @@
-"""The network: anchors and architecture."""
+"""Configuration of the network: anchors and architecture."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,10 +13,10 @@ class AnchorConfig:
     """Anchors of the three levels, fine to coarse.
 
     Attributes:
-        scales: square roots of the anchors' areas in pixels, one tuple a level. A level with an empty tuple has no
-            head; of the zoom-in stream no more is built than the other levels need.
-        ratios: height / width; 0.25 is four times as wide as high. Paper says five and lists six
-            (0.25 0.5 0.75 1 2 4); released has 0.25 0.5 1 2 3.
+        scales: square roots of the anchors' areas in pixels, one tuple per level. A level with an empty tuple has no
+            head, and the zoom-in stream is built only as far as the other levels need it.
+        ratios: height / width; 0.25 is four times as wide as high. The paper says five and lists six
+            (0.25 0.5 0.75 1 2 4); the released code has 0.25 0.5 1 2 3.
     """
 
     scales: tuple[tuple[float, ...], ...] = ((16.0, 32.0), (64.0, 128.0), (256.0, 512.0))
@@ -36,36 +36,37 @@ class AnchorConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network.
+    """Architecture of the network.
 
     Attributes:
         backbone: name of the zoom-out network (`zip_keras.backbones.BACKBONES`), or `keras:NETWORK:LAYER,LAYER,LAYER`.
-        width: multiplies the backbone's widths (rounded to multiples of 8).
-        deepen: how often each block of the backbone that keeps the stride is repeated (structure e of the paper's
-            Table 1: once, for about 40 layers); only backbones of inception blocks can be deepened.
-        pool_border: average pools count the zero padding ("count": Caffe and PyTorch Inception-BN) or not ("ignore").
-        batch_norm: "frozen" (statistics, scale and shift of a pretrained backbone stay fixed; the zoom-in stream, the
-            merges and a detector's head have none to keep and learn theirs, synchronized), "synchronized" or "local".
-        zoom_in: "full" mirror (paper), "released" (shorter), or "none" (zoom-out alone).
+        width: factor of the backbone's widths (rounded to multiples of 8).
+        deepen: number of repeats of each backbone block of stride 1 (structure e of the paper's Table 1: one repeat,
+            about 40 layers); only for backbones of inception blocks.
+        pool_border: whether average pools count the zero padding: "count" (Caffe and PyTorch Inception-BN) or "ignore".
+        batch_norm: "frozen", "synchronized" or "local". "frozen" fixes statistics, scale and shift of a pretrained
+            backbone; the zoom-in stream, the merges and a detector's head have none yet and use "synchronized".
+        zoom_in: "full" mirror (paper), "released" (shorter), or "none" (backbone only).
         zoom_in_width: width of the zoom-in stream relative to its mirror.
         upsampling: "bilinear" (paper's choice) or "deconv".
-        mirror_initialisation: start each mirrored block from a block of the backbone where the shapes agree.
-        mirror_source: from which: "same_block" (4a' from 4a) or "same_widths", the block whose widths it has (4a', 4b'
-            and 4c' from 4d, 5a' from 5b, 3a' from 3b), with which twice as many convolutions agree.
-        merge: how F and H become the input of a level's head.
-        attention_sources: maps of which a level's merged map is made (paper's lambda): 2, F and H; 4, also the block
-            next to each in its stream (docs/method.md says which), for which `zoom_in` must be "full".
-        attention_width: channels of MAD's hidden convolutions relative to those it decides on, 2 C(m) in the paper.
-        attention_activation: after MAD's hidden convolutions (the paper gives none).
+        mirror_initialisation: initialise each mirrored block from a block of the backbone where the shapes agree.
+        mirror_source: that block: "same_block" (4a' from 4a), or "same_widths", the block with the same widths (4a',
+            4b' and 4c' from 4d, 5a' from 5b, 3a' from 3b), with which twice as many convolutions agree.
+        merge: how F and H are merged to the input of a level's head.
+        attention_sources: number of maps that are merged per level (paper's lambda): 2 for F and H; 4 adds the block
+            next to each in its stream (see docs/method.md) and needs `zoom_in` "full".
+        attention_width: channels of MAD's hidden convolutions relative to the channels of mu, 2 C(m) in the paper.
+        attention_activation: activation after MAD's hidden convolutions (the paper gives none).
         attention_normalisation: batch normalisation after MAD's hidden convolutions.
-        attention_output: what makes mu of MAD's last convolution: "linear", "sigmoid" (twice the sigmoid), "softplus".
-        head_channels: width of the 3x3 convolution that opens a level's head (paper: 512).
-        num_classes: of a head's softmax: 3 with the gray class, 2 without.
-        quality: the heads also predict the IoU of every anchor's box with its object, which ranks the boxes together
-            with P(object); see `LossConfig` and `PostprocessConfig.quality_exponent`. Neither source has it.
-        merge_normalisation: batch normalisation of F1 and F2 before they are merged; neither source has it.
-        refinement_steps: how often regressed boxes are fed back, scored and refined again in training; prediction may
-            take more or fewer steps where it is above 0.
+        attention_output: activation of mu: "linear", "sigmoid" (twice the sigmoid) or "softplus".
+        head_channels: width of the first convolution (3x3) of a level's head (paper: 512).
+        num_classes: classes of a head's softmax: 3 with the gray class, 2 without.
+        quality: also predict the IoU of every anchor's box with its object, which ranks the boxes together with
+            P(object); see `LossConfig` and `PostprocessConfig.quality_exponent`. Not in the paper or the released code.
+        merge_normalisation: batch normalisation of F1 and F2 before they are merged; not in the paper or the released
+            code.
+        refinement_steps: number of refinement steps in training, each of which scores and refines regressed boxes
+            again. If it is above 0, prediction may use more or fewer steps.
     """
 
     backbone: str = "inception_bn"

@@ -1,4 +1,4 @@
-"""From scored boxes to one list."""
+"""Configuration of the ranking of scored boxes."""
 
 import math
 from dataclasses import dataclass
@@ -9,18 +9,19 @@ from zip_keras.config.checks import check_positive, check_range, require
 
 @dataclass(frozen=True)
 class PostprocessConfig:
-    """From scored boxes of three levels to one list (docs/method.md, Prediction).
+    """Ranking of the scored boxes of three levels in one list (docs/method.md, Prediction).
 
     Attributes:
-        level_bias: added to a level's scores before anything else, strides 8, 16, 32; that of a level without anchors
-            is not used.
-        pre_nms_top_n: boxes of a level, best first, that enter its NMS; None = all (the paper names no limit).
+        level_bias: added to the scores of a level (strides 8, 16, 32) before the levels are merged; not used for a
+            level without anchors.
+        pre_nms_top_n: number of best boxes of a level that enter its NMS; None = all (the paper gives no limit).
         nms_iou: IoU above which a level's lower-scored box is dropped.
-        post_nms_top_n: boxes of a level kept after its NMS.
+        post_nms_top_n: number of boxes of a level kept after its NMS.
         min_size: boxes with a side below it, in pixels of the image, are dropped.
-        thresholds, counts: the multi-threshold table: the first counts[-1] boxes are diverse at thresholds[-1], ...
+        thresholds, counts: table of multi-threshold NMS: the first counts[-1] boxes come from NMS at thresholds[-1],
+            and so on.
         max_proposals: length of the returned list.
-        quality_exponent: of a network with `ModelConfig.quality`: the score is P(object) ** (1 - e) * quality ** e.
+        quality_exponent: e of a network with `ModelConfig.quality`: the score is P(object) ** (1 - e) * quality ** e.
         vote_iou: box voting: a returned box becomes the score-weighted mean of the boxes with at least this IoU; None =
             off.
     """
@@ -53,5 +54,5 @@ class PostprocessConfig:
 
     @property
     def output_size(self) -> int:
-        """Places of the returned list."""
+        """Length of the returned list."""
         return min(self.max_proposals, self.counts[0])

@@ -1,4 +1,4 @@
-"""The run."""
+"""Configuration of the training run."""
 
 import math
 from dataclasses import dataclass
@@ -9,35 +9,36 @@ from zip_keras.config.checks import check_choices, check_positive, check_range
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The run.
+    """The training run.
 
     Attributes:
-        steps: optimizer steps in all.
-        batch_size: images a step, over all replicas.
-        optimizer: "sgd" (paper) or "adamw", which starts faster where little of the network is pretrained.
-        learning_rate: at the start, after the warm-up.
-        backbone_rate: learning rate of the backbone relative to the rest; below 1 for a pretrained one.
+        steps: total number of optimizer steps.
+        batch_size: images per step, over all replicas.
+        optimizer: "sgd" (paper) or "adamw", which learns faster at first if little of the network is pretrained.
+        learning_rate: initial learning rate, after the warm-up.
+        backbone_rate: learning rate of the backbone relative to the rest; below 1 for a pretrained backbone.
         schedule: "halve" every `halve_every` steps (paper), or "cosine" to zero.
         halve_every: steps between two halvings of the learning rate.
-        warmup_steps: linear rise from a tenth.
-        momentum: of SGD.
-        weight_decay: not on biases and batch norms; with SGD Caffe's (added to the gradient), with AdamW decoupled.
-        clip_norm: global norm to which the all-reduced gradient is clipped; 0 = off.
+        warmup_steps: steps of a linear warm-up from a tenth of the learning rate.
+        momentum: momentum of SGD.
+        weight_decay: weight decay except for biases and batch norms; added to the gradient with SGD (as in Caffe),
+            decoupled with AdamW.
+        clip_norm: maximum global norm of the all-reduced gradient; 0 = off.
         ema: decay of the averaged weights that are evaluated and saved; 0 = off.
         dtype: "float32", "mixed_bfloat16" or "mixed_float16"; boxes and losses stay float32.
-        seed: of weights, order, augmentation and anchor sampling.
-        deterministic: also ask TensorFlow for deterministic kernels (slower).
+        seed: seed of weights, order, augmentation and anchor sampling.
+        deterministic: also use TensorFlow's deterministic kernels (slower).
         strategy: "auto" (one device or all local GPUs), "one", "mirrored", "multi_worker" (TF_CONFIG).
-        devices: for "mirrored": number of devices; 0 = all GPUs, or logical CPU devices of that number.
-        log_every, evaluate_every, checkpoint_every: in steps.
-        evaluate_start: also evaluate before the first step, so that the numbers before and after are of one kind; None:
-            when `weights` fills the whole network, which is then fine-tuned.
-        evaluate_images: validation images of an evaluation during training; 0 = all.
-        weights: starts from this `.npz` or `.keras` file or preset where names and shapes agree; None = from scratch.
-        head_weights: file of ResNet-101, from which the blocks of the head of a detector of two stages start (paper:
-            res4b15 to res4b20, res5a to res5c); see docs/detection.md.
-        freeze: names of the backbone's blocks to keep fixed, from its input on; "backbone" freezes all of it.
-        keep_checkpoints: besides the best.
+        devices: number of devices of "mirrored"; 0 = all GPUs. Without GPUs it is the number of logical CPU devices.
+        log_every, evaluate_every, checkpoint_every: intervals in steps.
+        evaluate_start: also evaluate before the first step, for comparison with later evaluations; None: only if
+            `weights` fills the whole network (fine-tuning).
+        evaluate_images: number of validation images per evaluation during training; 0 = all.
+        weights: `.npz` or `.keras` file, or preset, to start from where names and shapes agree; None = from scratch.
+        head_weights: file of ResNet-101 that initialises the blocks of a two-stage detector's head (paper: res4b15 to
+            res4b20, res5a to res5c); see docs/detection.md.
+        freeze: name of the backbone block up to which all blocks are frozen, from the input on; "backbone" freezes all.
+        keep_checkpoints: number of checkpoints to keep besides the best.
     """
 
     steps: int = 56000
@@ -73,4 +74,4 @@ class TrainConfig:
         check_positive(self, "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints")
         not_negative = ("warmup_steps", "weight_decay", "clip_norm", "seed", "devices", "evaluate_images")
         check_range(self, 0, math.inf, *not_negative)
-        check_range(self, 0, 0.999999, "momentum", "ema")  # at 1 nothing is ever learnt
+        check_range(self, 0, 0.999999, "momentum", "ema")  # an average with decay 1 never changes

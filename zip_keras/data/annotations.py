@@ -1,21 +1,21 @@
-"""What a reader finds in its files, before anything is checked: the numbers as written."""
+"""Annotations as readers find them in their files, before any check."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-# What an annotation file's numbers count. "continuous": edges, so a box is `xmin .. xmax`. "one_based": pixels from 1,
-# the last one included, so a box is `xmin - 1 .. xmax`.
+# Meaning of coordinates in an annotation file. "continuous": edges, so a box spans `xmin .. xmax`. "one_based":
+# inclusive pixel numbers that start at 1, so a box spans `xmin - 1 .. xmax`.
 PixelConvention = Literal["continuous", "one_based"]
 PIXEL_CONVENTIONS: tuple[PixelConvention, ...] = ("continuous", "one_based")
 
 
 @dataclass(frozen=True)
 class ObjectAnnotation:
-    """One object as its file has it.
+    """One object as stated in its file.
 
     Attributes:
         name: class name (or WNID) as written.
-        corners: `(xmin, ymin, xmax, ymax)` in the file's own pixel convention; NaN where a number is unreadable.
+        corners: `(xmin, ymin, xmax, ymax)` in the file's pixel convention; NaN if a number is unreadable.
         difficult: VOC `difficult`.
         crowd: COCO `iscrowd`.
         area: object area in square pixels if the file states one.
@@ -30,15 +30,15 @@ class ObjectAnnotation:
 
 @dataclass(frozen=True)
 class ImageAnnotation:
-    """One image and its objects as their files have them.
+    """One image and its objects as stated in the files.
 
     Attributes:
         image_id: as in `ImageRecord`.
         source: the annotation file, for messages.
-        image_file: the image file; None when there is none of that name.
-        height, width: pixels as the annotation states them; None when it does not.
+        image_file: the image file; None if it does not exist.
+        height, width: size in pixels that the annotation states; None if it states none.
         objects: in file order.
-        image_name: what the annotation calls the image, for messages when `image_file` is None.
+        image_name: name of the image in the annotation, for messages when `image_file` is None.
     """
 
     image_id: int | str

@@ -1,6 +1,6 @@
-"""Encoded images (JPEG, PNG, ...): fetching them from their own file or out of a TFRecord shard, what can be wrong.
+"""Encoded images (JPEG, PNG, ...): reading them from image files or TFRecord shards, and their errors.
 
-No TensorFlow: both executors use it.
+This module does not import TensorFlow, because both data loaders use it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from zip_keras.errors import UserError
 from zip_keras.utils.reading import read_bytes
 
 IMAGE_KEY = "image/encoded"
-MAX_BYTES = 256 * 1024 * 1024  # of an image file
+MAX_BYTES = 256 * 1024 * 1024  # largest image file
 
 
 def read_encoded(file: str, offset: int, length: int) -> bytes:
-    """The encoded image of an `ImageRecord` with these `file`, `offset` and `length`.
+    """Read the encoded image at `file`, `offset` and `length` of an `ImageRecord`.
 
     Raises:
-        UserError: the file is missing or cut short, or the shard's example holds no image.
+        UserError: the file is missing or truncated, or the example in the shard has no image.
     """
     if length < 0:
         try:
@@ -38,12 +38,12 @@ def read_encoded(file: str, offset: int, length: int) -> bytes:
 
 
 def describe(file: str, offset: int, length: int) -> str:
-    """How messages name the image."""
+    """Name of an image in messages."""
     return file if length < 0 else f"{file} (example at byte {offset})"
 
 
 def undecodable(shown: str, reason: object) -> UserError:
-    """The error for bytes that no decoder takes."""
+    """The error for bytes that cannot be decoded."""
     first_line = next(iter(str(reason).splitlines()), "unknown format")
     return UserError(
         f"{shown}: does not decode ({first_line}); replace it, or let prepare_data leave it out with its policy skip"
@@ -51,7 +51,7 @@ def undecodable(shown: str, reason: object) -> UserError:
 
 
 def check_size(shown: str, decoded: Sequence[int], original: np.ndarray | tuple[int, int], ratio: int) -> None:
-    """Raises `UserError` unless the decoded image, `ratio` times reduced, has its annotated height and width."""
+    """Raise `UserError` unless the decoded image, reduced by `ratio`, has its annotated height and width."""
     height, width = (int(side) for side in original)
     if tuple(decoded[:2]) != (-(-height // ratio), -(-width // ratio)):
         raise UserError(
@@ -63,10 +63,10 @@ def check_size(shown: str, decoded: Sequence[int], original: np.ndarray | tuple[
 def jpeg_reduction(
     original: np.ndarray | tuple[int, int], window: Sequence[int] | np.ndarray, size: np.ndarray | tuple[int, int]
 ) -> int:
-    """The factor, 1, 2, 4 or 8, by which a JPEG decoder may shrink an image of which `window` becomes `size`.
+    """The factor, 1, 2, 4 or 8, by which a JPEG decoder may shrink an image whose `window` is resized to `size`.
 
-    The largest that leaves both sides at least as long as `size`, and 1 for a part of the image: a window's edges
-    need not fall on reduced pixels.
+    It is the largest factor that keeps both sides at least as long as `size`. It is 1 for a crop, because the edges of
+    a window may not fall on reduced pixels.
     """
     height, width = (int(side) for side in original)
     if tuple(int(edge) for edge in window) != (0, 0, height, width):

@@ -1,4 +1,4 @@
-"""Proposals of another method, as a second stage takes them in place of its own network's."""
+"""Proposals of another method that a second stage uses in place of the network's own."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ class GivenProposals:
 
     Attributes:
         boxes: float32 `[n, 4]`, `[y1, x1, y2, x2]` in pixels of the image.
-        levels: int32 `[n]`, the level whose map each is pooled from, 1 the finest; 0: not known, its size decides.
+        levels: int32 `[n]`, the level that each box is pooled from, 1 is the finest; 0: unknown, chosen by box size.
     """
 
     boxes: np.ndarray
@@ -24,7 +24,7 @@ class GivenProposals:
 
 
 def digest(proposals: Iterable[GivenProposals]) -> str:
-    """Differs when a box, a level or their order does."""
+    """A hash of boxes, levels and their order."""
     content = hashlib.sha256()
     for given in proposals:
         content.update(len(given).to_bytes(8, "little") + given.boxes.tobytes() + given.levels.tobytes())

@@ -1,7 +1,7 @@
-"""What the first bytes of an encoded image say, read without a decoder: kind, size, and where a JPEG's data end.
+"""Headers of encoded images, read without a decoder: format, size, and the end of JPEG data.
 
-Decoders allocate what a header asks for, some of them when they open a file. So sizes are read here first. The served
-graph reads the same fields in `zip_keras.inference.decoding`.
+Decoders allocate the memory that a header asks for, some of them when they open a file. Sizes are therefore checked
+here first. The served graph reads the same fields in `zip_keras.inference.decoding`.
 """
 
 import struct
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 
 from zip_keras.errors import UserError
 
-MAX_PIXELS = 64_000_000  # 8,000 x 8,000; 192 MB as RGB. The one limit of training, prediction and serving
+MAX_PIXELS = 64_000_000  # 8,000 x 8,000; 192 MB as RGB; the limit of training, prediction and serving
 
-# Two bytes of a JPEG after which a length follows, and the markers of image data (ITU T.81, table B.1).
+# JPEG marker codes (ITU T.81, table B.1). `_FRAMES` start a frame; `_ALONE` are not followed by a length.
 _SOS, _EOI, _PROGRESSIVE = 0xDA, 0xD9, 0xC2
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-FILLER = b"\x55" * 64  # in a JPEG's entropy-coded data: some code words, whatever the tables are
+FILLER = b"\x55" * 64  # decodes to some code words of entropy-coded JPEG data under any Huffman tables
 
 
 @dataclass(frozen=True)
 class JpegLayout:
-    """Where the parts of a JPEG are.
+    """Layout of a JPEG.
 
     Attributes:
-        end: the position of the marker that ends the image; -1 where there is none.
-        progressive: whether the image comes in several passes.
+        end: position of the end-of-image marker; -1 if there is none.
+        progressive: whether the JPEG is progressive.
     """
 
     end: int
@@ -32,10 +32,10 @@ class JpegLayout:
 
 
 def stated_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) in a JPEG's, PNG's, GIF's, BMP's or WebP's header; None for other or broken bytes.
+    """`(height, width)` in the header of a JPEG, PNG, GIF, BMP or WebP; None for other or broken bytes.
 
-    The fields are those that TensorFlow's decoders read: for WebP the canvas of the extended format (VP8X), else the
-    size in the lossless (VP8L) or lossy (VP8) stream.
+    The fields are those that TensorFlow's decoders read. For WebP, this is the canvas of the extended format (VP8X) or
+    the size in the lossless (VP8L) or lossy (VP8) stream.
     """
     try:
         if data[:3] == b"\xff\xd8\xff":
@@ -56,23 +56,23 @@ def stated_size(data: bytes) -> tuple[int, int] | None:
 
 
 def check_pixels(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> None:
-    """Raises `UserError` where the header states more than `max_pixels`; the message begins with `name`."""
+    """Raise `UserError` if the header states more than `max_pixels` pixels; the message begins with `name`."""
     if (size := stated_size(data)) is not None:
         refuse_large(*size, name, max_pixels)
 
 
 def refuse_large(height: int, width: int, name: str, max_pixels: int = MAX_PIXELS) -> None:
-    """Raises `UserError` where `height` times `width` is more than `max_pixels`."""
+    """Raise `UserError` if `height` times `width` is more than `max_pixels`."""
     if height * width > max_pixels:
         raise UserError(f"{name}: {width} x {height} pixels are more than the limit of {max_pixels}")
 
 
 def jpeg_layout(data: bytes) -> JpegLayout:
-    """Walks the segments of a JPEG; thumbnails inside segments are not looked into."""
+    """Walk the segments of a JPEG; thumbnails inside segments are skipped."""
     position, progressive = 2, False
     while position + 4 <= len(data):
         if data[position] != 0xFF:
-            position = data.find(b"\xff", position)  # image data, or bytes that decoders pass over too
+            position = data.find(b"\xff", position)  # image data, or bytes that decoders skip too
             if position < 0:
                 break
             continue

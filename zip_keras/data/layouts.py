@@ -1,4 +1,4 @@
-"""What kind of data set lies in a folder: `DIR` and `DIR:SPLIT` without the name of a format."""
+"""Detection of a dataset's format, for the specs `DIR` and `DIR:SPLIT` that name none."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from zip_keras.data.formats.files import IMAGE_SUFFIXES
 from zip_keras.errors import UserError
 from zip_keras.utils.reading import read_bytes
 
-_HEAD = 1 << 16  # bytes of a json or csv by which its kind is told
+_HEAD = 1 << 16  # bytes of a JSON or CSV file that are read to detect its kind
 _COCO_KEYS = re.compile(rb'"(images|annotations|categories)"\s*:')
 _CSV_HEADS = (b"filename", b"ImageID")
 _OWN_FILES = ("dataset.json", "job.json")
@@ -17,10 +17,10 @@ _OWN_FILES = ("dataset.json", "job.json")
 
 @dataclass
 class Contents:
-    """What a folder and its subfolders hold, by kind; paths are relative to the folder.
+    """Files of a folder and its subfolders by kind; paths are relative to the folder.
 
     Attributes:
-        images, xml, texts: how many files of the kind in each subfolder ("." is the folder itself).
+        images, xml, texts: number of files of the kind in each subfolder ("." is the folder itself).
         coco, csv, yolo: annotation files that describe many images.
     """
 
@@ -43,7 +43,7 @@ class Contents:
 
 
 def look_into(folder: str) -> Contents:
-    """Counts the files of a folder and its subfolders; json and csv files are opened for their first bytes."""
+    """Count the files of a folder and its subfolders; only the first bytes of JSON and CSV files are read."""
     contents = Contents()
     for root, folders, names in os.walk(folder):
         folders.sort()
@@ -66,17 +66,17 @@ def look_into(folder: str) -> Contents:
 
 
 def guess_format(folder: str, split: str | None) -> tuple[str, list[str]]:
-    """The format and its parts, as in a full spec, of a folder.
+    """Detect the format of a folder; return it and the parts of its full spec.
 
     Args:
-        folder: exists.
-        split: what stands after the colon; None: nothing does.
+        folder: an existing folder.
+        split: the text after the colon; None if there is no colon.
 
     Returns:
         `("voc", [folder, "train"])`, `("coco", [file])`, `("csv", [file])`, `("yolo", [folder, "train"])`, ...
 
     Raises:
-        UserError: it cannot be told; the message says what is there and which spec works.
+        UserError: the format is ambiguous; the message says what was found and which spec works.
     """
     from zip_keras.data.tfrecord.shards import shard_paths
 
@@ -104,7 +104,7 @@ def guess_format(folder: str, split: str | None) -> tuple[str, list[str]]:
 
 
 def _advice(folder: str, split: str | None, contents: Contents) -> str:
-    """What is there and what to write."""
+    """Text of an error message: the files found and the spec to use."""
     found = f"found {contents}"
     if split not in (None, "all") and contents.xml:
         return (

@@ -1,4 +1,4 @@
-"""The one record type that every reader produces and everything after it consumes."""
+"""The record type that all readers produce."""
 
 import dataclasses
 import hashlib
@@ -13,10 +13,10 @@ from zip_keras.errors import UserError
 
 
 def image_id_of(file: str) -> int | str:
-    """The id that proposal files use for an image: the integer of a numeric file stem, else the stem.
+    """The id of an image in proposal files: an integer if the file stem is numeric, otherwise the stem.
 
-    `image_id_of("000123.jpg") == 123`, `image_id_of("BloodImage_00007.jpg") == "BloodImage_00007"`. Of more than 18
-    digits, which 64 bits may not hold, a stem stays a text.
+    `image_id_of("000123.jpg") == 123`, `image_id_of("BloodImage_00007.jpg") == "BloodImage_00007"`. A stem of more
+    than 18 digits stays a string, because it may not fit into 64 bits.
     """
     stem = PurePath(file).stem
     return int(stem) if stem.isascii() and stem.isdigit() and len(stem) <= 18 else stem
@@ -27,16 +27,16 @@ class ImageRecord:
     """One annotated image.
 
     Attributes:
-        image_id: see `image_id_of`; for COCO the json's own id.
+        image_id: see `image_id_of`; for COCO, the id in the JSON file.
         file: the image file, or the TFRecord shard that holds it.
-        offset: first byte to read: 0 for an image file, the serialized `tf.Example`'s position in a shard.
-        length: bytes to read; -1 means the whole file, so the bytes are an encoded image, not a `tf.Example`.
-        height, width: pixels of the image as decoders return it (EXIF rotation not applied).
+        offset: first byte to read: 0 for an image file, the position of the serialized `tf.Example` in a shard.
+        length: number of bytes to read; -1 for the whole file, which is then an encoded image, not a `tf.Example`.
+        height, width: size in pixels of the decoded image, without EXIF rotation.
         boxes: float32 `[M, 4]`, `[y1, x1, y2, x2]` in pixels, continuous coordinates.
         classes: int32 `[M]`, index into `Dataset.class_names`.
-        difficult: bool `[M]`, neither positive nor negative in training, ignored by VOC measures.
-        crowd: bool `[M]`, a region of many objects (COCO `iscrowd`), ignored likewise.
-        area: float32 `[M]`, the object's area in square pixels where the annotation gives one (COCO), else the box's.
+        difficult: bool `[M]`, neither positive nor negative in training, ignored by VOC metrics.
+        crowd: bool `[M]`, a region of many objects (COCO `iscrowd`), ignored in the same way.
+        area: float32 `[M]`, area in square pixels: the annotation's if it gives one (COCO), otherwise the box area.
     """
 
     image_id: int | str
@@ -62,10 +62,10 @@ class Dataset:
     """Records and the class names that their `classes` index.
 
     Attributes:
-        spec: how the user named it, for messages and run logs.
+        spec: the spec that the user gave, for messages and run logs.
         class_names: in index order.
-        records: in the order of the split file (VOC), of the json (COCO), or of the shards.
-        skipped: defects left out or repaired under an explicit policy, counted by kind.
+        records: in the order of the split file (VOC), the JSON file (COCO) or the shards.
+        skipped: number of defects of each kind that were skipped or repaired under an explicit policy.
     """
 
     spec: str
@@ -77,10 +77,10 @@ class Dataset:
         return len(self.records)
 
     def without_classes(self, names: Sequence[str]) -> "Dataset":
-        """The data set as if the objects of these classes were not annotated; images and class names stay.
+        """The dataset without the objects of these classes; images and class names are kept.
 
         Raises:
-            UserError: a name is no class of the data set.
+            UserError: a name is not a class of the dataset.
         """
         for name in names:
             if name not in self.class_names:
@@ -96,7 +96,7 @@ class Dataset:
         return dataclasses.replace(self, records=tuple(records))
 
     def digest(self) -> str:
-        """Differs when the images, their order, objects or classes do; not when the files lie elsewhere."""
+        """A hash of the images, their order, objects and classes; it does not depend on file paths."""
         content = hashlib.sha256(json.dumps(self.class_names).encode())
         for r in self.records:
             content.update(json.dumps([r.image_id, r.height, r.width]).encode())

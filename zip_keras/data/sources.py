@@ -1,4 +1,4 @@
-"""Data sets by name: `open_dataset("data/voc07:val")`, the same spec for every command."""
+"""Datasets by spec: `open_dataset("data/voc07:val")`. All commands take the same specs."""
 
 import dataclasses
 import hashlib
@@ -31,35 +31,35 @@ def open_dataset(
     need_images: bool = True,
     log: DefectLog | None = None,
 ) -> Dataset:
-    """Reads the annotations of a data set; images are not decoded, and opened only where a size is not written.
+    """Read the annotations of a dataset. Images are not decoded; headers are read only if no size is stated.
 
     Args:
         spec: one of
-            `voc:DIR:SPLIT[:IMAGE_DIR]` or plain `DIR:SPLIT`: a devkit, or XML files in folders of any names beside or
-            among the images, with the split `all` or the name of a subfolder;
+            `voc:DIR:SPLIT[:IMAGE_DIR]` or plain `DIR:SPLIT`: a devkit, or XML files in any folders beside or among the
+            images, with the split `all` or the name of a subfolder;
             `coco:FILE.json[:IMAGE_DIR]` or plain `FILE.json`;
             `csv:FILE.csv[:IMAGE_DIR]` or plain `FILE.csv`, of TensorFlow Object Detection or OpenImages;
             `imagenet:DIR:SPLIT[:IMAGE_DIR]`;
-            `yolo:DIR[:SPLIT[:IMAGE_DIR]]`, darknet or ultralytics layout, split `train` when not given;
-            `records:DIR[:PREFIX]` or plain `DIR` with TFRecord shards, of which PREFIX picks those so named;
+            `yolo:DIR[:SPLIT[:IMAGE_DIR]]`, darknet or ultralytics layout, split `train` by default;
+            `records:DIR[:PREFIX]` or plain `DIR` with TFRecord shards; PREFIX selects shards by the start of the name;
             `tfds:NAME:SPLIT`, for example `tfds:voc/2007:train`.
-            A plain `DIR` or `DIR:SPLIT` is looked into, and read in the format that is found there.
-            `SPEC@0.8` is a random share of 80 % of the images, `SPEC@0.8-1` the rest; `,seed=N` behind it draws another
-            one. Class names are those of the whole.
-            Several specs with ` + ` in between, `data/voc07:train + data/voc12:train`, are one data set: their images
-            one after the other, with the class names of all.
-        classes: class names in index order. None: the names of the data set, all its splits taken together.
-        on_defect: what to do with a bad box: `error`, `skip` it, or `clip` it to the image.
-        on_bad_image: what to do with a missing or broken file: `error` or `skip` it; None follows `on_defect`.
-            The error names all missing images together.
-        pixels: what the files' coordinates count. `continuous` takes them as edges in every format, as the TF Object
-            Detection API and TFDS do, so that one data set has the same boxes in whatever form. VOC's devkit says that
-            it counts pixels from 1, the last one included: `one_based` subtracts 1 from xmin and ymin.
-        need_images: whether a missing image is a defect; ground truth for evaluation needs none.
-        log: where defects are judged and noted, instead of by `on_defect` and `on_bad_image`.
+            The format of a plain `DIR` or `DIR:SPLIT` is detected from the files in it.
+            `SPEC@0.8` is a random 80 % of the images and `SPEC@0.8-1` the rest; append `,seed=N` for another draw. The
+            class names are those of the whole dataset.
+            Specs joined by ` + `, such as `data/voc07:train + data/voc12:train`, are concatenated into one dataset
+            with the class names of all parts.
+        classes: class names in index order. None: the names found in all splits of the dataset.
+        on_defect: policy for a bad box: `error`, `skip` it, or `clip` it to the image.
+        on_bad_image: policy for a missing or broken file: `error` or `skip` it; None follows `on_defect`.
+            The error lists all missing images together.
+        pixels: meaning of the coordinates. `continuous` takes them as edges in every format, as the TF Object
+            Detection API and TFDS do, so a dataset has the same boxes in all formats. The VOC devkit documents
+            inclusive pixel numbers that start at 1; `one_based` subtracts 1 from xmin and ymin.
+        need_images: whether a missing image is a defect; ground truth for evaluation needs no images.
+        log: judges and records defects in place of `on_defect` and `on_bad_image`.
 
     Returns:
-        The data set; its `skipped` counts the defects that the policy passed over.
+        The dataset; its `skipped` counts the defects that the policy accepted.
 
     Raises:
         UserError: the spec, a file or an annotation is wrong; the message names file, object and fix.
@@ -74,7 +74,7 @@ def open_dataset(
 def _open(
     spec: str, classes: Sequence[str] | None, pixels: PixelConvention, need_images: bool, log: DefectLog
 ) -> Dataset:
-    """`open_dataset`, with missing images left to `DefectLog.check_missing`."""
+    """`open_dataset` without the final `DefectLog.check_missing`."""
     options: dict[str, Any] = {"classes": classes, "pixels": pixels, "need_images": need_images, "log": log}
     if JOIN in spec:
         return _join(spec, [_open(part.strip(), **options) for part in spec.split(JOIN)], classes, log)
@@ -101,14 +101,14 @@ def _open(
 
 
 def is_compound(spec: str) -> bool:
-    """Whether a spec names a share of a data set, or several."""
+    """Whether a spec names a share of a dataset or joins several datasets."""
     return JOIN in spec or _SHARE.fullmatch(spec) is not None
 
 
 def _share(spec: str, whole: Dataset, log: DefectLog, first: str, last: str | None, seed: str | None) -> Dataset:
-    """The images whose place in a random order lies between two fractions of their number.
+    """The images between two fractions of a random order.
 
-    The order depends on the seed and on the image ids alone, so it is the same on every machine.
+    The order depends only on the seed and the image ids, so it is the same on every machine.
     """
     start, end = (0.0, float(first)) if last is None else (float(first), float(last))
     if not 0 <= start < end <= 1:
@@ -126,7 +126,7 @@ def _share(spec: str, whole: Dataset, log: DefectLog, first: str, last: str | No
 
 
 def _join(spec: str, datasets: Sequence[Dataset], classes: Sequence[str] | None, log: DefectLog) -> Dataset:
-    """Several data sets as one; no image id may be in two of them."""
+    """Concatenate datasets; image ids must be unique across them."""
     names = tuple(classes or dict.fromkeys(name for dataset in datasets for name in dataset.class_names))
     number = {name: index for index, name in enumerate(names)}
     records: list[ImageRecord] = []
@@ -144,7 +144,7 @@ def _join(spec: str, datasets: Sequence[Dataset], classes: Sequence[str] | None,
 
 
 def split_spec(spec: str) -> tuple[str, list[str]]:
-    """`"voc:data/voc07:val"` -> `("voc", ["data/voc07", "val"])`; the plain forms get their format by what is there.
+    """`"voc:data/voc07:val"` -> `("voc", ["data/voc07", "val"])`; the format of plain forms is detected from the files.
 
     Raises:
         UserError: no format matches.
@@ -220,7 +220,7 @@ def _open_records(
 
 
 def _renumbered(record: ImageRecord, names: Sequence[str], classes: Sequence[str], log: DefectLog) -> ImageRecord:
-    """The record with its classes numbered as in `classes`; objects of other classes are defects."""
+    """The record with class indices into `classes`; objects of other classes are defects."""
     number = {name: i for i, name in enumerate(classes)}
     kept = []
     for position, index in enumerate(record.classes):
@@ -244,7 +244,7 @@ def _class_names(spec: str, found: Sequence[str], given: Sequence[str] | None) -
 
 
 def _with_size(annotation: ImageAnnotation, log: DefectLog) -> ImageAnnotation | None:
-    """The annotation with the image's size, from its header where the file does not state one."""
+    """The annotation with the image size, read from the image header if the annotation states none."""
     if annotation.image_file is None or (annotation.height is not None and annotation.width is not None):
         return annotation
     if not os.path.isfile(annotation.image_file):
@@ -254,7 +254,7 @@ def _with_size(annotation: ImageAnnotation, log: DefectLog) -> ImageAnnotation |
 
 
 def _size_of(file: str, log: DefectLog) -> tuple[int, int] | None:
-    """Height and width of an image file as viewers show it; None when it is broken, or turned, and skipped."""
+    """Height and width of an image file with EXIF rotation applied; None if it is broken or rotated and skipped."""
     from zip_keras.data.checks.images import inspect_file
 
     try:

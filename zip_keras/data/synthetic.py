@@ -1,8 +1,8 @@
-"""Scenes rendered by the project, written as a VOC devkit, for the demo and for tests: no download, seconds to make.
+"""Rendered scenes, written as a VOC devkit, for the demo and the tests. They need no download and render in seconds.
 
-Objects of six classes with sides from about 12 to 500 pixels on textured backgrounds with clutter, hiding one another.
-Sizes are spread evenly over their logarithm, so that all three levels of anchors matter. A box is that of an object's
-visible part. Scene `i` of a seed is the same whatever the number of scenes or processes.
+Scenes hold objects of six classes, about 12 to 500 pixels in size, on textured backgrounds with clutter and occlusion.
+Sizes are log-uniform, so all three anchor levels are used. A box encloses the visible part of an object. Scene `i` of
+a seed does not depend on the number of scenes or processes.
 """
 
 import os
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from zip_keras.errors import UserError
 
 CLASS_NAMES = ("arrow", "cross", "disc", "ring", "slab", "star")
-SMALLEST, LARGEST = 12.0, 500.0  # pixels, square root of an object's area before anything hides it
+SMALLEST, LARGEST = 12.0, 500.0  # pixels, square root of an object's area before occlusion
 SPLITS = (("train", 0.8), ("val", 0.1), ("test", 0.1))
 
 
@@ -29,7 +29,7 @@ class SceneObject:
     Attributes:
         name: one of `CLASS_NAMES`.
         box: `(y1, x1, y2, x2)` of its visible pixels, whole numbers, continuous coordinates.
-        visible: share of its pixels that nothing hides and that lie in the image.
+        visible: fraction of its pixels that are inside the image and not occluded.
     """
 
     name: str
@@ -38,30 +38,30 @@ class SceneObject:
 
     @property
     def difficult(self) -> bool:
-        """Whether so little is visible that neither finding nor missing it should count."""
+        """Whether too little is visible for the object to count in training and evaluation."""
         return self.visible < 0.3
 
 
 @dataclass(frozen=True)
 class Scene:
-    """`image` uint8 `[height, width, 3]` and its objects, from the hindmost to the foremost."""
+    """`image` uint8 `[height, width, 3]` and its objects from back to front."""
 
     image: np.ndarray
     objects: tuple[SceneObject, ...]
 
 
 def render_scene(seed: int, index: int) -> Scene:
-    """Renders one scene, 384 to 640 pixels wide and high.
+    """Render one scene, 384 to 640 pixels wide and high.
 
     Args:
-        seed: of the data set.
-        index: of the scene.
+        seed: random seed of the dataset.
+        index: number of the scene.
     """
     rng = np.random.default_rng([seed, index])
     height, width = (int(side) for side in rng.integers(384, 641, 2))
     canvas = _background(rng, height, width)
-    owner = np.zeros((height, width), np.uint8)  # the object seen at each pixel, counted from 1
-    shapes: list[tuple[str, int]] = []  # name and number of pixels, also those outside the image
+    owner = np.zeros((height, width), np.uint8)  # the object visible at each pixel, counted from 1
+    shapes: list[tuple[str, int]] = []  # name and number of pixels, including those outside the image
     for size in _sizes(rng, min(height, width)):
         name = str(rng.choice(CLASS_NAMES))
         mask = _mask(rng, name, size)
@@ -92,13 +92,13 @@ def write_devkit(
     workers: int = 1,
     progress: Callable[[int], None] = lambda scenes: None,
 ) -> None:
-    """Writes scenes as a VOC devkit with the splits `train` (80 %), `val` and `test` (10 % each).
+    """Write scenes as a VOC devkit with the splits `train` (80 %), `val` and `test` (10 % each).
 
     Args:
-        folder: must not exist, or be empty.
-        scenes: how many, at least 10.
-        seed: of the data set.
-        workers: processes.
+        folder: must be empty or not exist.
+        scenes: number of scenes, at least 10.
+        seed: random seed of the dataset.
+        workers: number of processes.
         progress: called with the number of scenes done since the last call.
 
     Raises:
@@ -109,7 +109,7 @@ def write_devkit(
     try:
         if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
             raise UserError(f"{folder}: is there already; give another folder or remove it")
-        partial_folder = f"{os.path.normpath(folder)}.partial"  # an interrupted run leaves no half devkit
+        partial_folder = f"{os.path.normpath(folder)}.partial"  # an interrupted run leaves no partial devkit
         shutil.rmtree(partial_folder, ignore_errors=True)
         for name in ("JPEGImages", "Annotations", os.path.join("ImageSets", "Main")):
             os.makedirs(os.path.join(partial_folder, name))
@@ -143,7 +143,7 @@ def _write_scene(folder: str, seed: int, index: int) -> None:
 
 
 def voc_xml(scene: Scene, filename: str) -> str:
-    """The scene's annotation in VOC's XML, coordinates as edges."""
+    """The scene's annotation as VOC XML; coordinates are continuous edges."""
     height, width = scene.image.shape[:2]
     lines = [
         "<annotation>",
@@ -162,7 +162,7 @@ def voc_xml(scene: Scene, filename: str) -> str:
 
 
 def _sizes(rng: np.random.Generator, short_side: int) -> list[float]:
-    """Square roots of areas, even over the logarithm, roughly from large to small so that the small lie in front."""
+    """Square roots of areas, log-uniform, roughly from large to small so that small objects are in front."""
     count = int(rng.integers(3, 13))
     logs = rng.uniform(np.log(SMALLEST), np.log(min(LARGEST, 0.95 * short_side)), count)
     order = np.argsort(-(logs + rng.normal(0, 0.35, count)))
@@ -193,7 +193,7 @@ def _mask(rng: np.random.Generator, name: str, size: float) -> np.ndarray:
 
 
 def _outline(rng: np.random.Generator, name: str) -> np.ndarray:
-    """Corners `[n, 2]` (x, y) of a turned shape in its own units."""
+    """Corners `[n, 2]` (x, y) of a rotated shape in its own units."""
     if name == "star":
         angle = np.arange(10) * np.pi / 5
         radius = np.where(np.arange(10) % 2, rng.uniform(0.38, 0.5), 1.0)
@@ -214,7 +214,7 @@ def _outline(rng: np.random.Generator, name: str) -> np.ndarray:
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Cloudy colours of several grain sizes with clutter (lines, faint blots) that is no object; float32."""
+    """Noise of several grain sizes with clutter (lines, faint blots) that is not annotated; float32 `[h, w, 3]`."""
     canvas = np.empty((height, width, 3), np.float32)
     canvas[:] = rng.uniform(60, 190, 3)
     for cells, strength in ((4, 55), (14, 25), (50, 14)):
@@ -236,7 +236,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def _surface(rng: np.random.Generator, behind: np.ndarray) -> np.ndarray:
-    """Colours of an object, float32 of the shape of `behind`, of which its mean differs clearly."""
+    """Texture of an object, float32 in the shape of `behind`, with a clearly different mean colour."""
     height, width = behind.shape[:2]
     around = behind.mean((0, 1))
     colour = rng.uniform(0, 255, 3)
@@ -269,7 +269,7 @@ def _plane(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _enlarged(grid: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A coarse grid, `[h, w]` or `[h, w, 3]`, smoothly enlarged; float32 `[height, width, 1 or 3]`."""
+    """Upsample a coarse grid, `[h, w]` or `[h, w, 3]`, bilinearly to float32 `[height, width, 1 or 3]`."""
     planes = grid[:, :, None] if grid.ndim == 2 else grid
     big = [
         np.asarray(
@@ -281,7 +281,7 @@ def _enlarged(grid: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _visible_object(owner: np.ndarray, number: int, name: str, pixels: int) -> SceneObject | None:
-    """The object as far as it is seen; None when next to nothing is."""
+    """The visible part of an object; None if almost nothing is visible."""
     seen = owner == number
     rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
     count = int(seen.sum())

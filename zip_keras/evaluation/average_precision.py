@@ -1,4 +1,4 @@
-"""Average precision of detections from their verdicts: COCO's twelve numbers, classes, curves. Without pycocotools."""
+"""Average precision from verdicts, without pycocotools: COCO's twelve metrics, per-class metrics, operating points."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.evaluation.protocols import AP_NAMES, AREA_RANGES, DETECTION_LIMIT, IOU_THRESHOLDS, RECALL_LEVELS
 from zip_keras.predictions.container import Predictions
 
-BUDGETS = (1, 10, DETECTION_LIMIT)  # detections of a class in an image, for AR@1, AR@10, AR@100
+BUDGETS = (1, 10, DETECTION_LIMIT)  # detections per class and image, for AR@1, AR@10, AR@100
 
 
 def fast_average_precision(ground_truth: GroundTruth, detections: Predictions) -> dict[str, float]:
-    """COCO AP with classes: the numbers of `pycoco.coco_average_precision` to the last bit, without pycocotools.
+    """COCO AP with classes: bit-identical to `pycoco.coco_average_precision`, without pycocotools.
 
     Returns:
-        `AP AP50 AP75 AP-S AP-M AP-L AR@1 AR@10 AR@100 AR@100-S AR@100-M AR@100-L`; NaN where no object is in range.
+        `AP AP50 AP75 AP-S AP-M AP-L AR@1 AR@10 AR@100 AR@100-S AR@100-M AR@100-L`; NaN if no object is in the range.
     """
     return twelve_numbers(match_detections(ground_truth, detections, ranges=AREA_RANGES))
 
 
 def twelve_numbers(matches: Sequence[ClassMatches]) -> dict[str, float]:
-    """COCO's twelve numbers.
+    """COCO's twelve metrics.
 
     Args:
         matches: from `match_detections` with COCO's thresholds and `AREA_RANGES`.
     """
-    matches = sorted(matches, key=lambda of_class: of_class.category)  # the order in which pycocotools takes the mean
+    matches = sorted(matches, key=lambda of_class: of_class.category)  # pycocotools averages in this order
     precision = np.stack([precision_at_recall_levels(of_class) for of_class in matches], axis=-1)  # [ranges, T, R, C]
     recall = np.stack([_recall(of_class) for of_class in matches], axis=-1)  # [ranges, T, budgets, C]
     rows = [int(np.argmin(np.abs(IOU_THRESHOLDS - threshold))) for threshold in (0.5, 0.75)]
@@ -58,7 +58,7 @@ def class_numbers(matches: Sequence[ClassMatches]) -> dict[str, dict[str, float]
 def group_numbers(
     by_class: Mapping[str, Mapping[str, float]], groups: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, float]]:
-    """The numbers of `class_numbers` for groups of classes: objects are added, AP is the mean over classes."""
+    """The metrics of `class_numbers` for groups of classes: objects are summed, AP is averaged over classes."""
     result = {}
     for group, names in groups.items():
         rows = [by_class[name] for name in names]
@@ -69,11 +69,11 @@ def group_numbers(
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Detections from one score on, of all classes together.
+    """Metrics of the detections of all classes above a score threshold.
 
     Attributes:
-        score: the least score that is kept.
-        precision, recall, f1: of what is kept.
+        score: minimum score of the kept detections.
+        precision, recall, f1: metrics of the kept detections.
     """
 
     score: float
@@ -83,7 +83,7 @@ class OperatingPoint:
 
 
 def best_operating_point(matches: Sequence[ClassMatches]) -> OperatingPoint | None:
-    """The score at which F1 is greatest at the first threshold of `matches`; None where nothing is right."""
+    """The score threshold with the greatest F1, at the first IoU threshold; None if no detection is right."""
     scores = np.concatenate([of_class.scores for of_class in matches])
     verdicts = np.concatenate([of_class.verdicts[0, 0] for of_class in matches])
     order = np.argsort(-scores, kind="stable")
@@ -100,7 +100,7 @@ def best_operating_point(matches: Sequence[ClassMatches]) -> OperatingPoint | No
 
 
 def precision_at_recall_levels(of_class: ClassMatches) -> np.ndarray:
-    """float64 `[ranges, T, 101]`: the greatest precision at `RECALL_LEVELS` or above; NaN without objects."""
+    """Interpolated precision at `RECALL_LEVELS`, float64 `[ranges, T, 101]`; NaN without objects."""
     result = np.full((*of_class.verdicts.shape[:2], len(RECALL_LEVELS)), np.nan)
     for number, objects in enumerate(of_class.objects.sum(axis=1)):
         if objects:
@@ -110,11 +110,11 @@ def precision_at_recall_levels(of_class: ClassMatches) -> np.ndarray:
 
 
 def interpolated_precision(right: np.ndarray, wrong: np.ndarray, objects: float) -> np.ndarray:
-    """float64 `[101]`: COCO's precision at `RECALL_LEVELS` of one list.
+    """float64 `[101]`: COCO's interpolated precision at `RECALL_LEVELS` for one list of detections.
 
     Args:
         right, wrong: bool `[n]`, or the weight of each detection, best first.
-        objects: counted ones, above 0.
+        objects: number of counted objects, above 0.
     """
     rights, wrongs = np.cumsum(right, dtype=np.float64), np.cumsum(wrong, dtype=np.float64)
     precision = rights / (wrongs + rights + np.spacing(1))
@@ -123,13 +123,13 @@ def interpolated_precision(right: np.ndarray, wrong: np.ndarray, objects: float)
 
 
 def mean_of_defined(values: np.ndarray) -> float:
-    """The mean over what is not NaN; NaN if nothing is."""
+    """The mean of the values that are not NaN; NaN if there are none."""
     defined = values[~np.isnan(values)]
     return float(np.mean(defined)) if defined.size else float("nan")
 
 
 def _recall(of_class: ClassMatches) -> np.ndarray:
-    """float64 `[ranges, T, budgets]`; NaN without objects."""
+    """Recall float64 `[ranges, T, budgets]`; NaN without objects."""
     objects = of_class.objects.sum(axis=1).astype(np.float64)[:, None, None]
     right = of_class.verdicts == RIGHT
     found = np.stack([(right & (of_class.ranks < budget)).sum(axis=-1) for budget in BUDGETS], axis=-1)

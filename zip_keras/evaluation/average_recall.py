@@ -1,4 +1,4 @@
-"""Average recall of proposals: one door for the protocols."""
+"""Average recall of proposals under all protocols."""
 
 from zip_keras.data.records import Dataset
 from zip_keras.evaluation.ground_truth import GroundTruth, from_dataset
@@ -18,18 +18,18 @@ def average_recall(
 ) -> dict[str, float]:
     """Class-agnostic average recall over IoU .5 to .95 (`hosang`: to 1).
 
-    An image without proposals still counts its objects.
+    The objects of images without proposals are counted as missed.
 
     Args:
         ground_truth: objects; crowd and difficult ones are ignored.
-        proposals: every image's, in pixels of the original image; images not in `ground_truth` are left out.
-        protocol: `coco` is pycocotools itself; `fast` gives the same numbers to the last bit without it; `hosang` is
-            one-to-one, best IoU first, AR = 2 * integral of recall.
-        budgets: numbers of proposals an image; the sizes are always told apart at 100.
+        proposals: proposals in pixels of the original images; images not in `ground_truth` are ignored.
+        protocol: `coco` runs pycocotools; `fast` is bit-identical without it; `hosang` matches one-to-one, best IoU
+            first, with AR = 2 * integral of recall.
+        budgets: numbers of proposals per image; metrics by object size always use 100.
 
     Returns:
-        `AR@10 AR@100 AR@500 AR@1000 AR@100-S AR@100-M AR@100-L` between 0 and 1; NaN where the data has no object
-        of that size.
+        `AR@10 AR@100 AR@500 AR@1000 AR@100-S AR@100-M AR@100-L` between 0 and 1; NaN if the data has no object of
+        that size.
 
     Raises:
         ValueError: unknown protocol, or a budget below 1.

@@ -1,4 +1,4 @@
-"""Whether a proposal file fits its ground truth: every doubt is an error that names it, or counted under an option."""
+"""Checks that a prediction file fits its ground truth. Problems raise errors or, under an option, are counted."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,13 +13,14 @@ from zip_keras.predictions.formats import ReadOptions, read_predictions
 
 @dataclass(frozen=True)
 class Policy:
-    """What happens to proposals that cannot be right: `error` stops, `skip` leaves them out and counts them.
+    """What to do with invalid proposals: `error` raises, `skip` drops and counts them.
 
     Attributes:
-        bad_box: a NaN or infinite coordinate or score, or width or height not above 0. Any finite score is good:
-            methods score in ranges of their own, and only the order matters.
-        unknown_image: an image id that the ground truth does not hold.
-        outside: the box's centre lies outside the image, as when boxes were made at another image size. `keep` too.
+        bad_box: a coordinate or score is NaN or infinite, or width or height is not above 0. Any finite score is
+            valid, because only the order matters.
+        unknown_image: an image id is not in the ground truth.
+        outside: the centre of a box is outside the image, for example after detection at another image size. `keep` is
+            also allowed.
     """
 
     bad_box: str = "error"
@@ -29,7 +30,7 @@ class Policy:
 
 @dataclass
 class Checked:
-    """Proposals that passed, in the ground truth's image ids, and what was left out, counted by kind."""
+    """The valid proposals, and the number of dropped ones of each kind."""
 
     proposals: Predictions
     skipped: Counter[str] = field(default_factory=Counter)
@@ -39,10 +40,10 @@ class Checked:
 def load_predictions(
     file: str, ground_truth: GroundTruth, policy: Policy = Policy(), options: ReadOptions | None = None
 ) -> Checked:
-    """Reads a proposal file and checks it; see `check_predictions`.
+    """Read a prediction file and check it; see `check_predictions`.
 
     Raises:
-        UserError: the file is missing or broken, or holds what the policy does not let pass.
+        UserError: the file is missing or broken, or violates the policy.
     """
     return check_predictions(read_predictions(file, options), ground_truth, policy, consume=True)
 
@@ -50,13 +51,16 @@ def load_predictions(
 def check_predictions(
     proposals: Predictions, ground_truth: GroundTruth, policy: Policy, consume: bool = False
 ) -> Checked:
-    """Checks boxes, scores and image ids against the images that were annotated.
+    """Check boxes, scores and image ids against the ground truth.
 
     Args:
-        consume: empty `proposals` image by image, so that they and the checked ones are not both in memory.
+        proposals: predictions to check.
+        ground_truth: annotated images.
+        policy: what to do with invalid predictions.
+        consume: empty `proposals` image by image to save memory.
 
     Raises:
-        UserError: something that the policy does not let pass, or no image in common at all.
+        UserError: a violation of the policy, or no image in common.
     """
     size_of = dict(zip(ground_truth.image_ids, ground_truth.sizes, strict=True))
     result = Checked(Predictions(proposals.name))
@@ -74,20 +78,21 @@ def check_predictions(
         if image_id in size_of:
             kept = _checked(part, size_of[image_id], proposals.name, policy, result.skipped)
             result.proposals.add_xywh(kept.image_id, kept.xywh, kept.scores, kept.categories, kept.levels)
-    result.skipped += Counter()  # drops the kinds that never happened
+    result.skipped += Counter()  # drops kinds with a count of zero
     result.images_without_proposals = sum(not len(result.proposals[i]) for i in ground_truth.image_ids)
     return result
 
 
 def check_categories(checked: Checked, ground_truth: GroundTruth, on_unknown: str = "error") -> None:
-    """Checks that the classes of detections are those of the ground truth.
+    """Check that the classes of detections are those of the ground truth.
 
     Args:
         checked: from `load_predictions`; changed in place.
-        on_unknown: `error`, or `skip` detections of other classes, which are counted.
+        ground_truth: defines the classes.
+        on_unknown: `error`, or `skip` to drop and count detections of other classes.
 
     Raises:
-        UserError: a category id that the ground truth lacks.
+        UserError: a category id is not in the ground truth.
     """
     source, kept = checked.proposals, Predictions(checked.proposals.name)
     for image_id in source.image_ids:
@@ -109,7 +114,7 @@ def check_categories(checked: Checked, ground_truth: GroundTruth, on_unknown: st
 
 
 def _shortly(ids: tuple[int, ...]) -> str:
-    """The first ten."""
+    """The ten smallest ids as text."""
     return ", ".join(map(str, sorted(ids)[:10])) + (", ..." if len(ids) > 10 else "")
 
 

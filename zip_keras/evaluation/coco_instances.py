@@ -1,4 +1,4 @@
-"""Objects of a COCO instances json with the json's own doubles, as pycocotools measures them."""
+"""Objects of a COCO instances JSON file in its own double precision, as pycocotools evaluates them."""
 
 from typing import Any
 
@@ -10,15 +10,16 @@ from zip_keras.evaluation.ground_truth import GroundTruth
 
 
 def read_instances(file: str, spec: str, skip_bad_objects: bool = False) -> GroundTruth:
-    """Reads images and annotations; segmentations and image files are not looked at.
+    """Read images and annotations; segmentations and image files are ignored.
 
     Args:
-        spec: how messages and results name the data.
-        skip_bad_objects: leave annotations that are no box out and count them, instead of an error. A box without
-            width or height is counted, and missed, as by pycocotools.
+        file: path of the JSON file.
+        spec: name of the data in messages and results.
+        skip_bad_objects: skip and count invalid annotations instead of raising an error. A box without width or height
+            is kept as an object that is always missed, as in pycocotools.
 
     Raises:
-        UserError: the file is missing or broken; names the entry.
+        UserError: the file is missing or broken; the message names the entry.
     """
     content = read_coco_json(file)
     images, annotations = content.images, content.annotations
@@ -71,7 +72,7 @@ def _is_good(annotation: dict, file: str, skip: bool) -> bool:
 
 
 def _category_names(content: CocoJson, annotations: list[dict]) -> dict[int, str]:
-    """`{category id: name}`, the names distinct; proposals are measured without a list of categories too."""
+    """`{category id: name}` with distinct names; categories that the file does not list are named by their id."""
     names: dict[int, str] = {}
     for category in content.categories:
         name = str(category.get("name", category["id"]))

@@ -1,4 +1,4 @@
-"""Recall against IoU and against the number of proposals (paper Figure 7), by groups of objects, over images."""
+"""Recall against IoU and against the number of proposals (paper Figure 7), by groups of objects, and per image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from zip_keras.evaluation.protocols import BUDGETS, IOU_THRESHOLDS, in_ranges
 from zip_keras.predictions.container import Predictions
 
 FINE_THRESHOLDS = np.linspace(0.5, 1.0, 51)
-FINE_THRESHOLDS[:46:5] = IOU_THRESHOLDS  # the thresholds of AR, to the last bit
+FINE_THRESHOLDS[:46:5] = IOU_THRESHOLDS  # bit-identical to the thresholds of AR
 NUMBERS = np.unique(np.geomspace(1, 2000, 60).round().astype(int))
-_RANKS = 32_000_000  # numbers of 4 bytes in memory at once: hundreds of classes of a large data set come in parts
+_RANKS = 32_000_000  # 4-byte elements in memory at once; many classes of a large dataset are processed in parts
 FIGURE_7_BUDGETS, FIGURE_7_THRESHOLDS = (300, 1500), (0.5, 0.8)
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Recall of one proposal set, matched as protocol `coco` does, over all objects.
+    """Recall of one proposal set over all objects, matched as in protocol `coco`.
 
     Attributes:
-        name: of the method, for legends and tables.
-        ranks: int32 `[51, G]`: the proposal that takes an object at each of `FINE_THRESHOLDS`; `NEVER` if none.
-        objects: counted objects.
+        name: name of the method, for legends and tables.
+        ranks: int32 `[51, G]`, rank of the proposal that takes an object at each of `FINE_THRESHOLDS`; `NEVER` if none.
+        objects: number of counted objects.
     """
 
     name: str
@@ -34,11 +34,11 @@ class Curves:
     objects: int
 
     def against_iou(self, budget: int) -> np.ndarray:
-        """float64 `[51]`: recall at `FINE_THRESHOLDS` with so many proposals an image."""
+        """float64 `[51]`: recall at `FINE_THRESHOLDS` with `budget` proposals per image."""
         return (self.ranks < budget).sum(axis=1) / self.objects
 
     def against_number(self, threshold: float) -> np.ndarray:
-        """float64 `[len(NUMBERS)]`: recall at one IoU with 1 to 2000 proposals an image."""
+        """float64 `[len(NUMBERS)]`: recall at one IoU threshold with 1 to 2000 proposals per image."""
         row = int(np.argmin(np.abs(FINE_THRESHOLDS - threshold)))
         return self._cumulated[row] / self.objects
 
@@ -53,7 +53,7 @@ class Curves:
 
 
 def recall_curves(ground_truth: GroundTruth, proposals: Predictions, name: str | None = None) -> Curves:
-    """Matches once for every curve of `Curves`; `ground_truth` must hold a counted object."""
+    """Match proposals once for all curves of `Curves`; `ground_truth` must contain a counted object."""
     everything = np.ones((1, len(ground_truth.xywh)), bool)
     ranks = match_ranks(ground_truth, proposals, int(NUMBERS[-1]), FINE_THRESHOLDS, everything)[0]
     return Curves(name or proposals.name, ranks, int(ground_truth.counted.sum()))
@@ -65,13 +65,16 @@ def recall_of_groups(
     groups: dict[str, np.ndarray],
     budgets: tuple[int, ...] = BUDGETS,
 ) -> dict[str, dict[int, float]]:
-    """Average recall of groups of objects, `{group: {budget: AR}}`; the other objects are ignored, as in S, M, L.
+    """Average recall of groups of objects; for each group the other objects are ignored.
 
     Args:
+        ground_truth: objects.
+        proposals: proposals of the images.
         groups: name -> bool `[G]`; see `class_groups`, `groups_of_classes`, `size_groups`.
+        budgets: numbers of proposals per image.
 
     Returns:
-        NaN where a group has no counted object.
+        `{group: {budget: AR}}`; NaN if a group has no counted object.
     """
     at_once = max(_RANKS // (len(IOU_THRESHOLDS) * max(len(ground_truth.xywh), 1)), 1)
     result = {}
@@ -87,12 +90,12 @@ def recall_of_groups(
 
 
 def size_groups(ground_truth: GroundTruth) -> dict[str, np.ndarray]:
-    """`all`, `S`, `M`, `L`."""
+    """The groups `all`, `S`, `M` and `L`, bool `[G]` each."""
     return dict(zip(("all", "S", "M", "L"), in_ranges(ground_truth.areas), strict=True))
 
 
 def class_groups(ground_truth: GroundTruth) -> dict[str, np.ndarray]:
-    """One group a class."""
+    """One group per class, bool `[G]` each."""
     return {name: ground_truth.classes == index for index, name in enumerate(ground_truth.class_names)}
 
 
@@ -100,10 +103,11 @@ def split_classes(ground_truth: GroundTruth, seen: Sequence[str], unseen: Sequen
     """Class names `all`, `seen` in training and `unseen` (paper Table 5), in the order of the ground truth.
 
     Args:
-        seen, unseen: one of them names classes, the other is empty and gets the rest.
+        ground_truth: defines the classes.
+        seen, unseen: one of them names classes; the other is empty and gets the rest.
 
     Raises:
-        UserError: a name is no class of the ground truth.
+        UserError: a name is not a class of the ground truth.
     """
     names = ground_truth.class_names
     for name in (*seen, *unseen):
@@ -125,10 +129,10 @@ def groups_of_classes(ground_truth: GroundTruth, groups: Mapping[str, Sequence[s
 def found_per_image(
     ground_truth: GroundTruth, proposals: Predictions, budget: int = 100, thresholds: np.ndarray = IOU_THRESHOLDS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What an image contributes to AR: objects found, as a mean over thresholds, and objects counted.
+    """Contribution of each image to AR: objects found, averaged over thresholds, and counted objects.
 
     Returns:
-        float64 `[I]` and int64 `[I]`; AR is the sum of the first over the sum of the second.
+        float64 `[I]` and int64 `[I]`; AR is the sum of the first divided by the sum of the second.
     """
     everything = np.ones((1, len(ground_truth.xywh)), bool)
     ranks = match_ranks(ground_truth, proposals, budget, thresholds, everything)[0]

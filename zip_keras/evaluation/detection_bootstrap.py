@@ -1,7 +1,7 @@
-"""How sure average precision is: bootstrap over images, and the paired comparison of two detection files.
+"""Confidence intervals of average precision: bootstrap over images, and the paired comparison of two detection files.
 
-A draw takes images with replacement, so each detection counts as often as its image was drawn. AP is computed anew for
-every draw, because precision is not a mean over images.
+Images are sampled with replacement, and each detection counts as often as its image was drawn. AP is recomputed for
+every sample, because precision is not a mean over images.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,16 +12,19 @@ from zip_keras.evaluation.average_precision import interpolated_precision, mean_
 from zip_keras.evaluation.bootstrap import Comparison, Interval, interval_of
 from zip_keras.evaluation.detection_matching import RIGHT, WRONG, ClassMatches
 
-METRICS = {"AP50": slice(1), "AP": slice(None)}  # which of COCO's ten thresholds, for `ClassMatches.at`
+METRICS = {"AP50": slice(1), "AP": slice(None)}  # selection of COCO's ten thresholds, for `ClassMatches.at`
 
 
 def average_precision_interval(
     matches: Sequence[ClassMatches], draws: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """AP over all areas with its bootstrap bounds (percentiles over draws of images with replacement).
+    """AP over all areas with its bootstrap confidence interval (percentiles over samples of images with replacement).
 
     Args:
         matches: from `match_detections`; AP is the mean over their thresholds and classes.
+        draws: number of bootstrap samples.
+        confidence: confidence level, between 0 and 1.
+        seed: random seed.
     """
     return interval_of(_value(matches), _drawn([matches], draws, seed)[0], confidence)
 
@@ -33,9 +36,10 @@ def compare_average_precision(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """Paired comparison: both sets are drawn on the same images, so what makes an image hard for both cancels.
+    """Paired comparison: both sets are resampled on the same images, so the difficulty of an image cancels.
 
-    The bounds are bootstrap percentiles; p comes from swapping A and B at random in each image (a permutation test).
+    The interval is made of bootstrap percentiles. The p-value is from a permutation test that swaps A and B at random
+    in each image.
     """
     drawn_a, drawn_b = _drawn([matches_a, matches_b], draws, seed)
     value = _value(matches_a) - _value(matches_b)
@@ -58,7 +62,7 @@ def _value(matches: Sequence[ClassMatches]) -> float:
 
 
 def _drawn(sets: Sequence[Sequence[ClassMatches]], draws: int, seed: int) -> np.ndarray:
-    """float64 `[sets, draws]`: AP of every set on the same draws; a draw without objects is left out."""
+    """float64 `[sets, draws]`: AP of every set on the same samples; samples without objects are dropped."""
     shortened = [[_without_tail(of_class) for of_class in matches] for matches in sets]
     rng = np.random.default_rng(seed)
     images = sets[0][0].objects.shape[1]
@@ -73,7 +77,7 @@ def _drawn(sets: Sequence[Sequence[ClassMatches]], draws: int, seed: int) -> np.
 def _average_precision(
     matches: Sequence[ClassMatches], times: np.ndarray, chosen: Sequence[np.ndarray] | None = None
 ) -> float:
-    """AP where image i counts `times[i]` times, float64 `[I]`, with the `chosen` detections of each class alone."""
+    """AP where image i counts `times[i]` times, float64 `[I]`, with only the `chosen` detections of each class."""
     values: list[float] = []
     for number, of_class in enumerate(matches):
         objects = float(of_class.objects[0] @ times)
@@ -90,13 +94,13 @@ def _of_thresholds(of_class: ClassMatches, weight: np.ndarray, objects: float) -
 
 
 def _without_tail(of_class: ClassMatches) -> ClassMatches:
-    """Without the detections after the last one that is right: they change no AP, and there may be many."""
+    """Drop the detections after the last right one; they do not change AP and may be many."""
     right = np.flatnonzero((of_class.verdicts[0] == RIGHT).any(axis=0))
     return of_class.take(np.arange(right[-1] + 1 if len(right) else 0))
 
 
 def _both(of_a: ClassMatches, of_b: ClassMatches) -> tuple[ClassMatches, np.ndarray]:
-    """The detections of A and B as one list, best first, and which are of B, bool `[n]`."""
+    """Merge the detections of A and B, best first; return them and which are of B, bool `[n]`."""
     of_a, of_b = _without_tail(of_a), _without_tail(of_b)
     together = ClassMatches(
         of_a.name,

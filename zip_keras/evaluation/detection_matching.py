@@ -1,10 +1,10 @@
-"""COCO's matching of detections with classes, in NumPy: pycocotools' verdict on every detection.
+"""COCO's matching of detections with classes, in NumPy, with the same verdict on every detection as pycocotools.
 
-For each image, class, area range and IoU threshold, COCOeval walks the detections from the best score down. Each takes
-the free object of its class that it overlaps most, a counted one before an ignored one. A detection is neither right
-nor wrong if it takes an ignored object, or takes none and its own area is outside the range.
+For each image, class, area range and IoU threshold, COCOeval visits the detections in order of decreasing score. Each
+takes the free object of its class that it overlaps most, a counted one before an ignored one. A detection is ignored if
+it takes an ignored object, or takes none and its own area is outside the range.
 
-Numbers, curves and bootstrap draws come from these verdicts.
+Metrics, curves and bootstrap samples are computed from these verdicts.
 """
 
 import dataclasses
@@ -25,15 +25,15 @@ ALL_AREAS = {"all": AREA_RANGES["all"]}
 
 @dataclass(frozen=True)
 class ClassMatches:
-    """The detections of one class over all images, best first; equal scores by image id, then as they came.
+    """The detections of one class over all images, best first; ties by image id, then by input order.
 
     Attributes:
-        name, category: of the class, and its category id.
+        name, category: name and category id of the class.
         scores: float64 `[n]`.
-        images: int64 `[n]`, numbers of images in the ground truth.
+        images: int64 `[n]`, image indices in the ground truth.
         ranks: int64 `[n]`, 0 for the best detection of this class in its image.
         verdicts: int8 `[ranges, T, n]`: `RIGHT`, `WRONG` or `IGNORED`.
-        objects: int64 `[ranges, I]`, counted objects of each image.
+        objects: int64 `[ranges, I]`, number of counted objects of each image.
     """
 
     name: str
@@ -45,12 +45,12 @@ class ClassMatches:
     objects: np.ndarray
 
     def take(self, places: np.ndarray) -> "ClassMatches":
-        """The detections at these places, in their order; the objects stay."""
+        """The detections at these indices, in the order of `places`; the objects are unchanged."""
         columns = (self.scores[places], self.images[places], self.ranks[places])
         return ClassMatches(self.name, self.category, *columns, self.verdicts[:, :, places], self.objects)
 
     def at(self, rows: slice) -> "ClassMatches":
-        """The verdicts over objects of the first range, at some of the thresholds alone."""
+        """The verdicts for the first area range only, at some of the thresholds."""
         return dataclasses.replace(self, verdicts=self.verdicts[:1, rows], objects=self.objects[:1])
 
 
@@ -64,10 +64,11 @@ def match_detections(
     """The verdicts for every class of the ground truth, in its order.
 
     Args:
-        detections: with category ids as in `ground_truth.category_ids`; others are left out.
-        thresholds: float64 `[T]`, IoU from which on a detection is right.
-        ranges: areas in square pixels of the objects that count, both bounds included.
-        limit: the best detections of a class in an image that are looked at.
+        ground_truth: objects to match.
+        detections: detections with category ids of `ground_truth.category_ids`; others are ignored.
+        thresholds: float64 `[T]`, minimum IoU of a right detection.
+        ranges: area ranges of counted objects in square pixels, both bounds included.
+        limit: maximum number of detections per class and image.
     """
     order = places_by_id(ground_truth)
     parts = [detections[ground_truth.image_ids[number]] for number in order]
@@ -98,7 +99,7 @@ def _of_class(
     limits: np.ndarray,
     bounds: np.ndarray,
 ) -> ClassMatches:
-    """The verdicts on the detections of class `index`, which come image by image, each image's best first."""
+    """The verdicts on the detections of class `index`, which are grouped by image, best first in each image."""
     objects = np.flatnonzero(ground_truth.classes == index)
     areas = ground_truth.areas[objects]
     counted = ground_truth.counted[objects] & (areas >= bounds[:, :1]) & (areas <= bounds[:, 1:])  # [ranges, g]
@@ -130,13 +131,14 @@ def _of_class(
 
 
 def _match(found: np.ndarray, counted: np.ndarray, crowd: np.ndarray, limits: np.ndarray, verdicts: np.ndarray) -> None:
-    """Writes the verdicts `[ranges, T, n]` on the detections that take an object of their image.
+    """Set the verdicts `[ranges, T, n]` of the detections of one image that take an object.
 
     Args:
         found: float64 `[n, g]`, overlaps.
         counted: bool `[ranges, g]`; the other objects are ignored.
-        crowd: bool `[g]`; these take any number of detections.
-        limits: float64 `[T]`.
+        crowd: bool `[g]`; crowds match any number of detections.
+        limits: float64 `[T]`, IoU thresholds.
+        verdicts: int8 `[ranges, T, n]`, changed in place.
     """
     free = np.ones((len(counted), len(limits), len(crowd)), bool)
     for number in np.flatnonzero(found.max(axis=1) >= limits.min()):
@@ -145,7 +147,7 @@ def _match(found: np.ndarray, counted: np.ndarray, crowd: np.ndarray, limits: np
         right = regular.any(axis=-1)
         pool = np.where(right[..., None], regular, fits)
         taken = pool.any(axis=-1)
-        # Reversed, because of equal overlaps COCOeval takes the last object and argmax the first.
+        # Reversed, because COCOeval takes the last of several objects with equal overlap, and argmax the first.
         best = len(crowd) - 1 - np.argmax(np.where(pool, found[number], -1.0)[..., ::-1], axis=-1)
         verdicts[taken, number] = np.where(right[taken], RIGHT, IGNORED)
         range_number, threshold = np.nonzero(taken & ~crowd[best])

@@ -1,17 +1,17 @@
-"""What kinds of error cost a detector average precision, after TIDE (Bolya et al., ECCV 2020, arXiv 2008.08115).
+"""Costs of detection errors in average precision, after TIDE (Bolya et al., ECCV 2020, arXiv 2008.08115).
 
-Every detection that is wrong has one kind, the first that fits:
+Every wrong detection has one kind, the first that applies:
 
-- localisation: it overlaps an object of its class by the background threshold at least, and not enough to be right.
-- classification: it overlaps an object of another class enough.
-- duplicate: it overlaps an object of its class enough, which a better detection has taken.
-- background: it overlaps no object by more than the background threshold.
-- both: the rest. Class and place are wrong.
+- localisation: its IoU with an object of its class is between the background threshold and the IoU threshold.
+- classification: its IoU with an object of another class reaches the IoU threshold.
+- duplicate: its IoU with an object of its class reaches the IoU threshold, but a better detection has taken the object.
+- background: its IoU with every object is at most the background threshold.
+- both: all others. Class and location are wrong.
 
-An object is missed if no detection takes it, and none would after its class or place is corrected. The cost of a kind
-is how much AP grows if its errors are corrected and the others stay. A localisation or classification error becomes
-right if it is the best one of a free object, else it is removed. Errors of the other kinds are removed. A missed object
-is not asked for any more. The costs do not add up to 1 - AP.
+An object is missed if no detection takes it, and none would take it after its class or location is corrected. The cost
+of a kind is the increase of AP if only its errors are corrected. A localisation or classification error becomes right
+if it is the best detection of a free object; otherwise it is removed. Errors of the other kinds are removed. Missed
+objects are removed from the ground truth. The costs do not add up to 1 - AP.
 """
 
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ from zip_keras.evaluation.protocols import DETECTION_LIMIT
 from zip_keras.predictions.container import ImagePredictions, Predictions
 
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
-CORRECTED = ("classification", "localisation")  # these may become right; the other kinds are removed
+CORRECTED = ("classification", "localisation")  # these may become right; errors of other kinds are removed
 
 
 @dataclass(frozen=True)
 class ErrorKinds:
-    """What errors cost.
+    """Costs and numbers of errors.
 
     Attributes:
-        ap: average precision at one IoU, mean over the classes that have objects.
-        cost: by kind, how much AP grows without its errors, at least 0.
-        counts: by kind, errors.
-        false_alarms: how much AP grows if every wrong detection comes after every right one.
-        all_missed: how much AP grows if the objects that were not found are not asked for.
+        ap: average precision at one IoU threshold, mean over the classes that have objects.
+        cost: increase of AP without the errors of each kind, at least 0.
+        counts: number of errors of each kind.
+        false_alarms: increase of AP if all wrong detections are ranked after all right ones.
+        all_missed: increase of AP if all objects that were not found are removed from the ground truth.
     """
 
     ap: float
@@ -52,12 +52,12 @@ class JudgedImage:
     """The detections and the objects of one image.
 
     Attributes:
-        xywh, scores: float64 `[n, 4]` and `[n]`, the detections that were looked at, best first.
-        classes: int64 `[n]`, class numbers.
-        verdicts: n of "right", "ignored" and the kinds of error.
-        corrected: int64 `[n]`, the class of an error that becomes right when it is corrected; -1: it is removed.
-        rows: int64 `[g]`, the counted objects, rows of the ground truth.
-        taken: int64 `[n]`, the number in `rows` of the object that a right detection takes; -1.
+        xywh, scores: float64 `[n, 4]` and `[n]`, the evaluated detections, best first.
+        classes: int64 `[n]`, class indices.
+        verdicts: for each detection, "right", "ignored" or the kind of error.
+        corrected: int64 `[n]`, the class of an error that becomes right when it is corrected; -1 for all others.
+        rows: int64 `[g]`, rows of the counted objects in the ground truth.
+        taken: int64 `[n]`, index in `rows` of the object that a right detection takes; -1 for all others.
         missed: bool `[g]`, objects that neither a right nor a corrected detection finds.
     """
 
@@ -78,16 +78,16 @@ def error_kinds(
     background: float = 0.1,
     limit: int = DETECTION_LIMIT,
 ) -> ErrorKinds:
-    """Tells the errors apart and measures what each kind costs.
+    """Classify the errors and compute the cost of each kind.
 
-    Difficult objects and crowds are ignored as in COCO AP: what is found on them is no error.
+    Difficult objects and crowds are ignored as in COCO AP: detections of them are not errors.
 
     Args:
-        ground_truth: must hold a counted object.
-        detections: with category ids as in `ground_truth.category_ids`; others are left out.
-        threshold: IoU from which on a detection is right.
-        background: IoU up to which a detection is of the background.
-        limit: the best detections of an image, over all classes, that are looked at.
+        ground_truth: objects, at least one of them counted.
+        detections: detections with category ids of `ground_truth.category_ids`; others are ignored.
+        threshold: minimum IoU of a right detection.
+        background: maximum IoU of a background detection.
+        limit: maximum number of detections per image, over all classes.
     """
     images = [
         judge_image(ground_truth, number, detections, threshold, background, limit)
@@ -120,7 +120,7 @@ def error_kinds(
         )
         cost[kind] = max(after - before, 0.0)
     counts = {kind: int((verdicts == kind).sum()) for kind in KINDS[:-1]} | {"missed": int(missed.sum())}
-    false_alarms = ap(right, np.zeros_like(wrong)) - before  # behind all that is right, they change nothing
+    false_alarms = ap(right, np.zeros_like(wrong)) - before  # ranked after all right detections, they do not change AP
     return ErrorKinds(before, cost, counts, false_alarms, ap(right, wrong, count(classes[right])) - before)
 
 
@@ -132,7 +132,7 @@ def judge_image(
     background: float = 0.1,
     limit: int = DETECTION_LIMIT,
 ) -> JudgedImage:
-    """Matches the detections of image number `image` and tells their errors apart; arguments as of `error_kinds`."""
+    """Match the detections of image number `image` and classify their errors; other arguments as in `error_kinds`."""
     number = {category: index for index, category in enumerate(ground_truth.category_ids)}
     found = detections[ground_truth.image_ids[image]]
     found = found.choose(np.flatnonzero(np.isin(found.categories, list(number)))[:limit])
@@ -160,7 +160,7 @@ def judge_image(
 
 
 def _assign(iou: np.ndarray, threshold: float) -> np.ndarray:
-    """int64 `[n]`: the free object that each detection, best first, overlaps most; -1 below the threshold."""
+    """int64 `[n]`: the free object that each detection, best first, overlaps most; -1 if below the threshold."""
     taken = np.full(len(iou), -1, np.int64)
     free = iou.copy()
     for place in np.flatnonzero(iou.max(axis=1, initial=0.0) >= threshold):
@@ -179,7 +179,7 @@ def _on_ignored(
     open_: np.ndarray,
     threshold: float,
 ) -> np.ndarray:
-    """bool `[n]`: `open_` detections that an ignored object (`rows`) of their class takes; crowds take any number."""
+    """bool `[n]`: `open_` detections that match an ignored object (`rows`) of their class; crowds match any number."""
     if not len(rows) or not len(found):
         return np.zeros(len(found), bool)
     same = classes[:, None] == ground_truth.classes[rows]
@@ -191,10 +191,12 @@ def _on_ignored(
 
 
 def _kind(iou: np.ndarray, same: np.ndarray, used: np.ndarray, threshold: float, background: float) -> tuple[str, int]:
-    """The kind of a wrong detection, and the object that it belongs to; 0 where that does not matter.
+    """The kind of a wrong detection, and the index of the object it would match; 0 if the kind has none.
 
     Args:
-        iou, same, used: `[g]`: overlap with each object of the image, of its class?, taken by a right detection?
+        iou, same, used: `[g]` each: overlap with each object of the image, whether the object is of the same class, and
+            whether a right detection takes it.
+        threshold, background: as in `error_kinds`.
     """
     if not len(iou):
         return "background", 0
@@ -216,13 +218,14 @@ def _mean_ap(
     objects: np.ndarray,
     asked: np.ndarray,
 ) -> float:
-    """AP over 101 recall levels, mean over the classes that are `asked` for.
+    """AP over 101 recall levels, mean over the classes in `asked`.
 
-    A class of which no object is left has AP 0 where detections of it are left, else it is left out.
+    A class without objects has AP 0 if it has detections; otherwise it is excluded.
 
     Args:
-        classes, scores, right, wrong: `[n]`, the detections; some are neither right nor wrong.
-        objects: int64 `[C]`.
+        classes, scores, right, wrong: `[n]` each, the detections; ignored ones are neither right nor wrong.
+        objects: int64 `[C]`, number of objects of each class.
+        asked: indices of the classes to average.
     """
     values = []
     for number in asked:

@@ -1,4 +1,4 @@
-"""What proposals are measured against: the objects of a data set as flat arrays."""
+"""Ground truth: the objects of a dataset as flat arrays."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -16,18 +16,18 @@ class GroundTruth:
     """Objects of images; those of image `i` are the rows `starts[i] : starts[i + 1]`.
 
     Attributes:
-        spec: how the user named it.
-        class_names: index order of `classes`.
-        category_ids: COCO category id of each class; index + 1 for data that has none.
-        image_ids: one per image, distinct.
-        sizes: float64 `[I, 2]`, height and width in pixels, NaN where the file does not say.
+        spec: the spec that the user gave.
+        class_names: names in the index order of `classes`.
+        category_ids: COCO category id of each class; index + 1 for data without category ids.
+        image_ids: unique id of each image.
+        sizes: float64 `[I, 2]`, height and width in pixels; NaN if the file does not state them.
         starts: int64 `[I + 1]`.
-        xywh: float64 `[G, 4]`, `[x, y, width, height]` in pixels, as a COCO json states them (see `ImagePredictions`).
-        areas: float64 `[G]`, square pixels, by which an object is small, medium or large.
-        classes: int32 `[G]`.
-        crowd: bool `[G]`, ignored; in COCO AP a crowd takes any number of detections.
-        difficult: bool `[G]`, ignored: neither missed when not found nor a false alarm when found.
-        skipped: annotations left out under an explicit option, counted by kind.
+        xywh: float64 `[G, 4]`, `[x, y, width, height]` in pixels, as in a COCO JSON file (see `ImagePredictions`).
+        areas: float64 `[G]`, square pixels, which classify objects as small, medium or large.
+        classes: int32 `[G]`, class indices.
+        crowd: bool `[G]`, ignored; in COCO AP a crowd matches any number of detections.
+        difficult: bool `[G]`, ignored: neither missed if not found nor a false positive if found.
+        skipped: number of annotations of each kind skipped under an explicit option.
     """
 
     spec: str
@@ -45,26 +45,26 @@ class GroundTruth:
 
     @property
     def counted(self) -> np.ndarray:
-        """bool `[G]`: the objects that a measure asks for."""
+        """bool `[G]`: the objects that are neither crowd nor difficult."""
         return ~(self.crowd | self.difficult)
 
     @property
     def image_of(self) -> np.ndarray:
-        """int64 `[G]`: the image number of each object."""
+        """int64 `[G]`: the image index of each object."""
         return np.repeat(np.arange(len(self.image_ids)), np.diff(self.starts))
 
     def rows(self) -> Iterator[tuple[ImageId, slice]]:
-        """Image ids with the slice of their objects."""
+        """Yield each image id with the slice of its objects."""
         for number, image_id in enumerate(self.image_ids):
             yield image_id, slice(int(self.starts[number]), int(self.starts[number + 1]))
 
     def __len__(self) -> int:
-        """Images."""
+        """Number of images."""
         return len(self.image_ids)
 
 
 def from_dataset(dataset: Dataset) -> GroundTruth:
-    """The objects of a data set that a reader of `zip_keras.data` gave.
+    """The objects of a dataset as ground truth.
 
     Raises:
         UserError: two images have the same id.
@@ -94,7 +94,7 @@ def from_dataset(dataset: Dataset) -> GroundTruth:
 
 
 def refuse_duplicates(ids: tuple[ImageId, ...], source: str) -> None:
-    """Raises UserError where two images have one id."""
+    """Raise `UserError` if two images have the same id."""
     if len(set(ids)) < len(ids):
         seen: set[ImageId] = set()
         twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
@@ -102,7 +102,7 @@ def refuse_duplicates(ids: tuple[ImageId, ...], source: str) -> None:
 
 
 def numbered_categories(ground_truth: GroundTruth) -> GroundTruth:
-    """The same objects with category ids 1, 2, ... in the order of the old ones, as `zip-keras detect` numbers them."""
+    """The objects with category ids renumbered 1, 2, ... in increasing order, as `zip-keras detect` writes them."""
     number = {category: place for place, category in enumerate(sorted(ground_truth.category_ids), 1)}
     return dataclasses.replace(
         ground_truth, category_ids=tuple(number[category] for category in ground_truth.category_ids)
@@ -110,11 +110,11 @@ def numbered_categories(ground_truth: GroundTruth) -> GroundTruth:
 
 
 def places_by_id(ground_truth: GroundTruth) -> np.ndarray:
-    """int64 `[I]`: the numbers of the images in the order of `sorted_ids`, in which COCOeval visits them."""
+    """int64 `[I]`: image indices in the order of `sorted_ids`, which is the order of COCOeval."""
     place = {image_id: number for number, image_id in enumerate(ground_truth.image_ids)}
     return np.array([place[image_id] for image_id in sorted_ids(ground_truth.image_ids)], np.int64)
 
 
 def sorted_ids(ids: Iterable[ImageId]) -> list[ImageId]:
-    """Integers in order, then texts."""
+    """Sorted image ids: integers first, then strings."""
     return sorted(ids, key=lambda image_id: (isinstance(image_id, str), image_id))

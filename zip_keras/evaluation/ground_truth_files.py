@@ -1,4 +1,4 @@
-"""Ground truth from files: a COCO json with its own doubles, any other data set as `open_dataset` reads it."""
+"""Ground truth from files: COCO JSON in its own double precision, all other datasets through `open_dataset`."""
 
 from typing import Literal
 
@@ -12,16 +12,16 @@ from zip_keras.evaluation.ground_truth import GroundTruth, from_dataset
 def read_ground_truth(
     spec: str, on_bad_object: Literal["error", "skip", "clip"] = "error", pixels: PixelConvention = "continuous"
 ) -> GroundTruth:
-    """Reads the objects that a data set spec names; image files are not needed for a COCO json.
+    """Read the objects of a dataset spec; image files are not needed for a COCO JSON file.
 
-    A COCO json is read here, not through `open_dataset`, because records hold float32 corners and protocol `coco` is
-    defined on the json's own doubles.
+    A COCO JSON file is not read through `open_dataset`, because records hold float32 corners and protocol `coco` is
+    defined on the double-precision numbers of the file.
 
     Args:
         spec: `DEVKIT:SPLIT`, `instances.json` or any other spec of `zip_keras.data.sources.open_dataset`.
-        on_bad_object: what to do with an annotation that is no box; objects left out are neither missed nor counted.
-            A COCO json's boxes without width or height are counted, and missed, as by pycocotools.
-        pixels: what coordinates count, see `open_dataset`; a COCO json's are edges in any case.
+        on_bad_object: policy for invalid boxes; skipped objects are not part of the ground truth. Boxes of a COCO JSON
+            file without width or height are kept as objects that are always missed, as in pycocotools.
+        pixels: meaning of the coordinates, see `open_dataset`; those of a COCO JSON file are always edges.
 
     Raises:
         UserError: the data is missing or broken.

@@ -1,7 +1,7 @@
 """Protocol `hosang`: one-to-one matching, best IoU first, recall integrated over IoU .5 to 1.
 
 Hosang, Benenson, Dollar, Schiele, "What makes for effective detection proposals?", PAMI 2016, section 4. Their code
-measures IoU between inclusive pixel boxes; here coordinates are continuous, as everywhere in this project.
+computes IoU between inclusive pixel boxes; here coordinates are continuous, as everywhere in this project.
 """
 
 import numpy as np
@@ -13,13 +13,13 @@ from zip_keras.predictions.container import Predictions
 
 
 def best_overlaps(ground_truth: GroundTruth, proposals: Predictions, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:
-    """IoU of each object with the proposal that is its own.
+    """IoU of each object with the proposal assigned to it.
 
-    Of the first n proposals of an image, the pair with the greatest IoU is taken out, then the greatest of the rest,
-    and so on; of equal pairs the one with the better proposal.
+    Among the first n proposals of an image, the pair with the greatest IoU is assigned first, then the greatest of the
+    rest, and so on. Among equal pairs, the one with the better proposal is first.
 
     Returns:
-        float64 `[budgets, G]`; 0 for an object left without a proposal, NaN for ignored objects.
+        float64 `[budgets, G]`; 0 for an object without a proposal, NaN for ignored objects.
     """
     result = np.full((len(budgets), len(ground_truth.xywh)), np.nan)
     for image_id, rows in zip(ground_truth.image_ids, counted_rows(ground_truth), strict=True):
@@ -30,10 +30,10 @@ def best_overlaps(ground_truth: GroundTruth, proposals: Predictions, budgets: tu
 
 
 def hosang_recall(overlap: np.ndarray, ground_truth: GroundTruth) -> np.ndarray:
-    """Average recall `[1, 4 area ranges, budgets]` from `best_overlaps`; NaN where no object is in the range.
+    """Average recall `[1, 4 area ranges, budgets]` from `best_overlaps`; NaN if no object is in the range.
 
-    AR = 2 * integral of recall(o) from .5 to 1. Recall is a step function of the objects' overlaps, so the integral
-    is the mean of `max(overlap - .5, 0)`, exactly.
+    AR = 2 * integral of recall(o) from .5 to 1. Recall is a step function of the overlaps, so the integral is exactly
+    the mean of `max(overlap - .5, 0)`.
     """
     gain = 2 * np.maximum(overlap - 0.5, 0)  # [budgets, G]
     ranges = in_ranges(ground_truth.areas) & ground_truth.counted
@@ -42,7 +42,7 @@ def hosang_recall(overlap: np.ndarray, ground_truth: GroundTruth) -> np.ndarray:
 
 
 def _best_first(found: np.ndarray) -> np.ndarray:
-    """float64 `[g]`: the IoU that each column keeps when pairs are taken greatest first."""
+    """float64 `[g]`: the IoU of the pair assigned to each column when pairs are taken greatest first."""
     kept = np.zeros(found.shape[1])
     rows = np.flatnonzero((found > 0).any(axis=1))
     left = found[rows]

@@ -1,14 +1,15 @@
-"""pycocotools' matching of proposals to objects in NumPy: the same answers to the last bit, many times faster.
+"""pycocotools' matching of proposals to objects in NumPy: bit-identical results, many times faster.
 
-COCOeval walks, for each image, area range (here: group of objects) and IoU threshold, the proposals from the best score
-down; each takes the free object that it overlaps most, if by at least the threshold. Python visits every pair.
-Three facts make it fast and keep it exact:
+For each image, area range (here: group of objects) and IoU threshold, COCOeval visits the proposals in order of
+decreasing score. Each takes the free object that it overlaps most, if the overlap reaches the threshold. COCOeval loops
+over all pairs in Python. Three properties allow a faster exact computation:
 
-- An ignored object never takes a proposal away from a counted one, so recall needs counted objects only.
-- A proposal that overlaps no object by 0.5 takes part in nothing: a few per cent of all proposals are left.
-- Images, groups and thresholds are independent: one step matches the k-th candidate of many images at once.
+- An ignored object never takes a proposal from a counted one, so recall needs only counted objects.
+- A proposal that overlaps no object by 0.5 matches nothing. Only a few per cent of all proposals remain.
+- Images, groups and thresholds are independent, so one step matches the k-th candidate of many images at once.
 
-A proposal's fate does not depend on those after it, so the rank at which an object is taken answers every budget.
+The match of a proposal does not depend on later proposals, so the rank at which an object is taken gives the recall for
+every budget.
 """
 
 import itertools
@@ -22,7 +23,7 @@ from zip_keras.evaluation.protocols import BUDGETS, IOU_THRESHOLDS, in_ranges
 from zip_keras.predictions.container import ImagePredictions, Predictions
 
 NEVER = np.iinfo(np.int32).max
-_BLOCK = 2_000_000  # numbers in an array of a block of images; 16 MB each bounds the working memory
+_BLOCK = 2_000_000  # elements per array of a block of images; 16 MB per array limit the working memory
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ImageOverlaps:
 
     Attributes:
         rows: int64 `[g]`, the objects' rows in the `GroundTruth`, in pycocotools' order.
-        ranks: int64 `[k]`, increasing: 0 for the best proposal of the image.
+        ranks: int64 `[k]`, increasing; 0 for the best proposal of the image.
         overlaps: float64 `[k, g]`, IoU.
     """
 
@@ -41,13 +42,13 @@ class ImageOverlaps:
 
 
 def overlaps(boxes: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """IoU as pycocotools computes it: float64, in the same order of operations.
+    """IoU in float64 with the same order of operations as pycocotools.
 
     Args:
         boxes, objects: float64 `[n, 4]` and `[g, 4]`, `[x, y, width, height]`.
 
     Returns:
-        float64 `[n, g]`; 0 where boxes do not overlap, also for boxes without area.
+        float64 `[n, g]`; 0 for boxes that do not overlap or have no area.
     """
     x, y, width, height = (column[:, None] for column in boxes.T)
     object_x, object_y, object_width, object_height = objects.T
@@ -59,7 +60,7 @@ def overlaps(boxes: np.ndarray, objects: np.ndarray) -> np.ndarray:
 
 
 def crowd_shares(boxes: np.ndarray, crowds: np.ndarray) -> np.ndarray:
-    """The share of each box that lies in a crowd, float64 `[n, g]`, as pycocotools compares boxes with crowds."""
+    """The fraction of each box inside a crowd, float64 `[n, g]`, which pycocotools uses as overlap with crowds."""
     x, y, width, height = (column[:, None] for column in boxes.T)
     crowd_x, crowd_y, crowd_width, crowd_height = crowds.T
     across = np.minimum(x + width, crowd_x + crowd_width) - np.maximum(x, crowd_x)
@@ -78,13 +79,15 @@ def match_ranks(
     """The rank of the proposal that takes each object, for every group of objects and IoU threshold.
 
     Args:
-        limit: proposals of an image beyond this rank are not looked at.
-        thresholds: float64 `[T]`.
-        groups: bool `[groups, G]`, each measured as if the other objects were ignored; None: the four area ranges.
+        ground_truth: objects to match.
+        proposals: proposals of the images.
+        limit: maximum number of proposals per image.
+        thresholds: float64 `[T]`, IoU thresholds.
+        groups: bool `[groups, G]`; for each group the other objects are ignored. None: the four area ranges.
 
     Returns:
-        int32 `[groups, T, G]`; `NEVER` where no proposal takes the object, where the object is not in the group and
-        where it is ignored. Recall with n proposals an image is the share of objects with rank < n.
+        int32 `[groups, T, G]`; `NEVER` if no proposal takes the object, or the object is ignored or not in the group.
+        Recall with n proposals per image is the fraction of objects with rank < n.
     """
     groups = in_ranges(ground_truth.areas) if groups is None else groups
     ranks = np.full((len(groups), len(thresholds), len(ground_truth.xywh)), NEVER, np.int32)
@@ -101,7 +104,7 @@ def recall_at(
     budgets: tuple[int, ...] = BUDGETS,
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """float64 `[T, groups, budgets]` recall from `match_ranks` with the same `groups`; NaN where a group is empty."""
+    """Recall float64 `[T, groups, budgets]` from `match_ranks` with the same `groups`; NaN for an empty group."""
     groups = in_ranges(ground_truth.areas) if groups is None else groups
     objects = (groups & ground_truth.counted).sum(axis=1)
     taken = np.stack([(ranks < budget).sum(axis=2) for budget in budgets], axis=-1)  # [groups, T, budgets]
@@ -111,7 +114,7 @@ def recall_at(
 
 
 def ranked_boxes(image: ImagePredictions, limit: int) -> np.ndarray:
-    """float64 `[n, 4]` xywh, n at most `limit`; equal scores by category, then as they came, as in COCOeval."""
+    """The best boxes, float64 `[n, 4]` xywh, n <= `limit`; ties by category, then by input order, as in COCOeval."""
     categories = image.categories
     if len(categories) and (categories != categories[0]).any():
         by_category = np.argsort(categories, kind="stable")
@@ -120,7 +123,7 @@ def ranked_boxes(image: ImagePredictions, limit: int) -> np.ndarray:
 
 
 def counted_rows(ground_truth: GroundTruth) -> list[np.ndarray]:
-    """For each image, int64 rows of its counted objects, in the order in which COCOeval visits them: by category."""
+    """For each image, int64 rows of its counted objects in the order of COCOeval, by category."""
     category = np.array([*ground_truth.category_ids, 0])[ground_truth.classes]
     order = np.lexsort((category, ground_truth.image_of))
     order = order[ground_truth.counted[order]]
@@ -141,7 +144,7 @@ def _image_overlaps(
 
 
 def _blocks(candidates: Iterator[ImageOverlaps], problems: int) -> Iterator[list[ImageOverlaps]]:
-    """Images whose overlaps, padded to one shape, and whose objects in each problem stay below `_BLOCK` numbers."""
+    """Yield blocks of images whose padded arrays have at most `_BLOCK` elements."""
     block: list[ImageOverlaps] = []
     most = widest = 0
     for image in candidates:
@@ -155,7 +158,7 @@ def _blocks(candidates: Iterator[ImageOverlaps], problems: int) -> Iterator[list
 
 
 def _match_block(block: list[ImageOverlaps], groups: np.ndarray, limits: np.ndarray, ranks: np.ndarray) -> None:
-    """Matches all images of a block, candidate by candidate, and writes into `ranks` `[groups, T, G]`."""
+    """Match all images of a block, candidate by candidate, and write into `ranks` `[groups, T, G]`."""
     block = sorted(block, key=lambda image: -len(image.ranks))  # images with a k-th candidate come first
     lengths = np.array([len(image.ranks) for image in block])
     images, most, widest = len(block), lengths[0], max(len(image.rows) for image in block)
@@ -165,7 +168,7 @@ def _match_block(block: list[ImageOverlaps], groups: np.ndarray, limits: np.ndar
     free = np.zeros((images, len(groups), len(limits), widest), bool)
     for i, image in enumerate(block):
         g = len(image.rows)
-        # Reversed, because of equal overlaps COCOeval takes the last object and argmax the first.
+        # Reversed, because COCOeval takes the last of several objects with equal overlap, and argmax the first.
         padded[: lengths[i], i, :g] = image.overlaps[:, ::-1]
         rank[: lengths[i], i] = image.ranks
         row[i, :g] = image.rows[::-1]

@@ -1,4 +1,4 @@
-"""What each level of the network adds to a list of proposals: how much of it, and what it finds alone."""
+"""Contribution of each level of the network to a list of proposals: its share, and its recall alone."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ LEVEL_BUDGETS = (10, 100, 1000)
 
 
 def refuse_without_levels(proposals: Predictions) -> None:
-    """Raises `UserError` if no proposal has a level."""
+    """Raise `UserError` if no proposal has a level."""
     if not has_levels(proposals):
         raise UserError(
             f"{proposals.name}: no proposal says which level it comes from; write it anew with zip-keras propose as "
@@ -22,17 +22,17 @@ def refuse_without_levels(proposals: Predictions) -> None:
 def per_level(
     ground_truth: GroundTruth, proposals: Predictions, protocol: str = "fast", budgets: tuple[int, ...] = LEVEL_BUDGETS
 ) -> dict[int, dict[str, float]]:
-    """The numbers of every level that occurs, fine to coarse.
+    """Metrics of every level that occurs, from fine to coarse.
 
     Args:
-        ground_truth: objects; proposals of other images are left out.
-        proposals: with `levels`; boxes of no known level make a row of their own under 0.
-        protocol: of `average_recall`; `coco` is measured by `fast`, which gives the same numbers to the last bit.
-        budgets: numbers of proposals an image.
+        ground_truth: objects; proposals of other images are ignored.
+        proposals: proposals with `levels`; boxes of unknown level form a separate row under 0.
+        protocol: protocol of `average_recall`; `coco` is computed by `fast`, which is bit-identical.
+        budgets: numbers of proposals per image.
 
     Returns:
-        `{level: {"share@N": of all images' first N proposals together, those of this level, "AR@N": average recall when
-        an image's list is this level's best N proposals alone, "AR@100-S", "-M", "-L": the same by object size}}`.
+        `{level: {"share@N": fraction of the first N proposals of all images that are of this level, "AR@N": average
+        recall with only the best N proposals of this level per image, "AR@100-S", "-M", "-L": by object size}}`.
 
     Raises:
         UserError: no proposal has a level.
@@ -49,16 +49,16 @@ def per_level(
 
 
 def share_of_level(ground_truth: GroundTruth, proposals: Predictions, level: int, budget: int) -> float:
-    """Of the first `budget` proposals of every image, all images together, the share that is of this level."""
+    """Fraction of the first `budget` proposals of every image, over all images, that are of this level."""
     first = np.concatenate([proposals[image_id].levels[:budget] for image_id in ground_truth.image_ids])
     return float((first == level).mean()) if len(first) else float("nan")
 
 
 def has_levels(proposals: Predictions) -> bool:
-    """Whether any proposal says which level it comes from."""
+    """Whether any proposal has a known level."""
     return any(level > 0 for level in proposals.levels)
 
 
 def level_name(level: int) -> str:
-    """What tables call a level."""
+    """Name of a level in tables."""
     return f"level {level}" if level else "not known"

@@ -1,21 +1,21 @@
-"""The constants of the protocols, as pycocotools writes them, and the names under which results are stored."""
+"""Constants of the protocols, as in pycocotools, and the names of the metrics."""
 
 import numpy as np
 
-# COCOeval's Params, digit for digit: an object of exactly 32 x 32 counts as small and as medium there.
+# Identical to the Params of COCOeval: an object of exactly 32 x 32 counts as both small and medium.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10, endpoint=True)
 AREA_RANGES = {"all": (0.0, 1e10), "S": (0.0, 32.0**2), "M": (32.0**2, 96.0**2), "L": (96.0**2, 1e10)}
 BUDGETS = (10, 100, 500, 1000)
-SIZE_BUDGET = 100  # the number of proposals at which AR is told apart by object size
+SIZE_BUDGET = 100  # number of proposals for AR by object size
 
-# Of detections: the best of a class in an image that are looked at, and the twelve numbers of COCOeval.summarize().
+# Maximum number of detections per class and image, and the twelve metrics of COCOeval.summarize().
 DETECTION_LIMIT = 100
 AP_NAMES = ("AP", "AP50", "AP75", "AP-S", "AP-M", "AP-L", "AR@1", "AR@10", "AR@100", "AR@100-S", "AR@100-M", "AR@100-L")
 RECALL_LEVELS = np.linspace(0.0, 1.0, 101)
 
 
 def in_ranges(areas: np.ndarray) -> np.ndarray:
-    """bool `[4, G]`: which of `AREA_RANGES` hold objects of these areas `[G]`; both bounds are included."""
+    """bool `[4, G]`: which of `AREA_RANGES` contain these areas `[G]`; both bounds are included."""
     bounds = np.array(list(AREA_RANGES.values()))
     return (areas >= bounds[:, :1]) & (areas <= bounds[:, 1:])
 
@@ -24,8 +24,8 @@ def named_averages(recall: np.ndarray, budgets: tuple[int, ...]) -> dict[str, fl
     """Mean recall over the first axis under the names `AR@10` ... `AR@100-S`.
 
     Args:
-        recall: float64 `[thresholds, 4 area ranges, budgets]`, NaN where no object is in the range.
-        budgets: must hold `SIZE_BUDGET`.
+        recall: float64 `[thresholds, 4 area ranges, budgets]`, NaN if no object is in the range.
+        budgets: numbers of proposals; must contain `SIZE_BUDGET`.
     """
     averages = {f"AR@{budget}": float(recall[:, 0, m].mean()) for m, budget in enumerate(budgets)}
     at = budgets.index(SIZE_BUDGET)

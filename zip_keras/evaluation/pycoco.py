@@ -1,4 +1,4 @@
-"""Protocols that pycocotools computes: class-agnostic average recall, and COCO average precision."""
+"""Protocols computed by pycocotools: class-agnostic average recall and COCO average precision."""
 
 import contextlib
 import io
@@ -15,11 +15,11 @@ from zip_keras.utils.optional import optional_import
 def coco_recall(ground_truth: GroundTruth, proposals: Predictions, budgets: tuple[int, ...] = BUDGETS) -> np.ndarray:
     """Class-agnostic recall by pycocotools (`useCats=0`), read from `eval["recall"]`.
 
-    `COCOeval.summarize()` is wrong for these budgets and is not called. For recall it makes no difference how an
-    object is ignored: a proposal goes to an ignored object only when no counted one is left for it.
+    `COCOeval.summarize()` is wrong for these budgets and is not called. Ignored objects do not affect recall, because a
+    proposal matches an ignored object only if no counted one is left for it.
 
     Returns:
-        float64 `[10 IoU thresholds, 4 area ranges, budgets]`; NaN where no object is in the range.
+        float64 `[10 IoU thresholds, 4 area ranges, budgets]`; NaN if no object is in the range.
     """
     evaluator = _evaluator(ground_truth, proposals)
     evaluator.params.useCats = 0
@@ -36,13 +36,13 @@ def coco_recall(ground_truth: GroundTruth, proposals: Predictions, budgets: tupl
 
 
 def coco_average_precision(ground_truth: GroundTruth, detections: Predictions) -> dict[str, float]:
-    """COCO AP with classes: the twelve numbers of `COCOeval.summarize()` with its default parameters.
+    """COCO AP with classes: the twelve metrics of `COCOeval.summarize()` with its default parameters.
 
-    A difficult object is ignored as objects outside an area range are: the one detection it takes is neither right nor
-    wrong. (A crowd takes any number, and by the share of the detection that lies in it.)
+    Difficult objects are ignored like objects outside an area range: the one detection that matches such an object is
+    ignored. A crowd matches any number of detections, by the fraction of the detection inside it.
 
     Returns:
-        `AP AP50 AP75 AP-S AP-M AP-L AR@1 AR@10 AR@100 AR@100-S AR@100-M AR@100-L`; NaN where no object is in range.
+        `AP AP50 AP75 AP-S AP-M AP-L AR@1 AR@10 AR@100 AR@100-S AR@100-M AR@100-L`; NaN if no object is in the range.
     """
     evaluator = _evaluator(ground_truth, detections)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -56,9 +56,10 @@ def coco_average_precision(ground_truth: GroundTruth, detections: Predictions) -
 
 
 def _evaluator(ground_truth: GroundTruth, proposals: Predictions) -> Any:
-    """A `COCOeval` over images numbered from 1; annotation ids too, for an id of 0 counts as missed there.
+    """A `COCOeval` with image and annotation ids that start at 1, because it counts an annotation of id 0 as missed.
 
-    Images are numbered in the order of their ids: AP depends on it where detections of two images have equal scores.
+    Images are numbered in the order of their ids, because AP depends on it if detections of two images have equal
+    scores.
     """
     COCO = optional_import("pycocotools.coco", "this protocol", "train").COCO
     COCOeval = optional_import("pycocotools.cocoeval", "this protocol", "train").COCOeval
@@ -85,7 +86,7 @@ def _evaluator(ground_truth: GroundTruth, proposals: Predictions) -> Any:
     truth.dataset = {"images": images, "categories": categories, "annotations": annotations}
 
     class Evaluator(COCOeval):  # type: ignore[misc, valid-type]
-        """pycocotools overwrites `ignore` by `iscrowd`; this puts difficult objects back."""
+        """A COCOeval that also ignores difficult objects; pycocotools overwrites `ignore` by `iscrowd`."""
 
         def _prepare(self) -> None:
             super()._prepare()

@@ -1,4 +1,4 @@
-"""PASCAL VOC average precision of detections, as the development kit defines it."""
+"""PASCAL VOC average precision of detections, as in the development kit."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ RECALL_LEVELS = np.linspace(0, 1, 11)
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """A class's curve: precision and recall float64 `[n]` after each detection that is right or wrong."""
+    """Curve of one class: precision and recall float64 `[n]` after each detection that is not ignored."""
 
     precision: np.ndarray
     recall: np.ndarray
@@ -36,10 +36,10 @@ def voc_average_precision(
     """AP of each class, and their mean under `mAP`.
 
     Args:
-        ground_truth: difficult and crowd objects are ignored: missing them costs nothing, nor does finding them.
-        detections: with category ids as in `ground_truth.category_ids`.
-        points: `eleven` or `every`.
-        threshold: IoU from which on a detection is right.
+        ground_truth: objects; difficult and crowd objects are ignored, whether they are found or not.
+        detections: detections with category ids of `ground_truth.category_ids`.
+        points: `eleven` or `every`, see `PrecisionRecall.average_precision`.
+        threshold: minimum IoU of a right detection.
 
     Returns:
         `{class name: AP, ..., "mAP": mean over the classes that have objects}`; NaN for a class without objects.
@@ -59,8 +59,8 @@ def precision_recall(
 ) -> PrecisionRecall:
     """The curve of one class over all images.
 
-    Detections come in order of score; each belongs to the object it overlaps most, whether or not another detection
-    took that object before: then it is a false alarm.
+    Detections are visited in order of decreasing score. Each is assigned to the object that it overlaps most; if
+    another detection has taken that object, it is a false positive.
     """
     category = ground_truth.category_ids[class_index]
     counted = ground_truth.counted
@@ -81,7 +81,7 @@ def precision_recall(
 
 
 def _verdicts(found: np.ndarray, counted: np.ndarray, threshold: float) -> np.ndarray:
-    """int8 `[n]` for detections in order of score: 1 right, -1 wrong, 0 on an ignored object."""
+    """int8 `[n]` for detections in order of score: 1 right, -1 wrong, 0 if assigned to an ignored object."""
     verdicts = np.full(len(found), -1, np.int8)
     if not found.size:
         return verdicts

@@ -1,1 +1,1 @@
-"""A table of configs trained and measured under one budget with several seeds. Without TensorFlow."""
+"""Tables of configs, trained and evaluated with one budget and several seeds. Without TensorFlow."""

@@ -1,4 +1,4 @@
-"""One finished run as one file: `result.json` holds how it was made, what it reaches and what it costs."""
+"""Evaluation of a finished run: `result.json` holds its config, accuracy and cost."""
 
 import json
 import statistics
@@ -42,23 +42,23 @@ def measure_run(
     progress: Progress = lambda items, total: items,
     prepare: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Measures a run on a data set: average recall of its proposals or AP of its detections, and what it costs.
+    """Evaluate a run on a dataset: average recall of its proposals or AP of its detections, and its cost.
 
     Writes `result.json`, and `proposals.npz` or `detections.npz`. A second stage that was trained on a proposal file
     classifies the proposals of `data.val_proposals`.
 
     Args:
-        run_dir: a trained run; its `best.keras` is measured, else its `last.keras`.
-        data: spec of the data set; its defects are treated as the run's `data.on_defect` says.
-        size: height and width at which cost is measured; None: the config's `data.short_side` x `data.long_side`.
-        repeats: forward passes that are timed.
-        progress: wraps the records, of which the number is given, in a progress bar.
-        prepare: called when the paths and files were checked, before TensorFlow is used.
+        run_dir: folder of a trained run; `best.keras` is evaluated if it exists, otherwise `last.keras`.
+        data: spec of the dataset; the run's `data.on_defect` applies to its defects.
+        size: height and width in pixels for the cost; None: the config's `data.short_side` x `data.long_side`.
+        repeats: number of timed forward passes.
+        progress: wraps the records in a progress bar; its second argument is their number.
+        prepare: called after paths and files are checked, before TensorFlow is used.
 
     Returns:
-        What `result.json` holds: `config`, `seed`, `data`, `protocol`, `accuracy` (its numbers; None where the data
-        has no object of a size), `images`, `objects`, `boxes`, `max_boxes`, `model`, `short_sides` (of the scales),
-        `digests`, `cost` (of one scale, without a second stage's head), `training`, `date`, `machine`, `versions`.
+        The content of `result.json`: `config`, `seed`, `data`, `protocol`, `accuracy` (metrics; None if the data has no
+        object of a size), `images`, `objects`, `boxes`, `max_boxes`, `model`, `short_sides` (of the scales), `digests`,
+        `cost` (of one scale, without the head of a second stage), `training`, `date`, `machine`, `versions`.
 
     Raises:
         UserError: the run or the data is missing or broken, or the model was calibrated on some of these images.
@@ -127,7 +127,7 @@ def _proposals(file: Path, records: Sequence[ImageRecord], progress: Progress) -
 def _detections(
     config: ExperimentConfig, file: Path, data: str, progress: Progress
 ) -> tuple[Any, Predictions, GroundTruth]:
-    """The ground truth has the classes by the model's numbers, which those of a split may lack."""
+    """Detect on a dataset; the returned ground truth uses the model's classes, which a split may lack."""
     from zip_keras.inference.detectors import compile_detector, detect_records, load_keras_detector
     from zip_keras.inference.given_proposals import given_proposals_of
 
@@ -142,14 +142,14 @@ def _detections(
 
 
 def training_speed(run_dir: str | Path, batch_size: int) -> dict[str, float]:
-    """How long a run's steps took, from its `metrics.jsonl`.
+    """Training speed of a run, from its `metrics.jsonl`.
 
     Returns:
-        `{"steps", "images_per_second", "seconds"}`: the median speed of its log lines, and what all steps take at that
-        speed. So neither building and tracing the network nor interruptions and evaluations are in it.
+        `{"steps", "images_per_second", "seconds"}`: the median speed of the log lines, and the time of all steps at
+        that speed. Building and tracing the network, interruptions and evaluations are excluded.
 
     Raises:
-        UserError: the file is missing, or holds no line of training.
+        UserError: the file is missing, or contains no line of training.
     """
     lines = read_metrics(run_dir)
     speeds = [float(line["images_per_second"]) for line in lines if "images_per_second" in line]
@@ -162,7 +162,7 @@ def training_speed(run_dir: str | Path, batch_size: int) -> dict[str, float]:
 
 
 def read_result(run_dir: str | Path) -> dict[str, Any] | None:
-    """What `measure_run` wrote into a run folder; None where it has not.
+    """Read the result of `measure_run` from a run folder; None if it does not exist.
 
     Raises:
         UserError: the file is broken.

@@ -1,4 +1,4 @@
-"""The table of what was run: `table.md` for people, `table.json` for programs, `table.png` to look at."""
+"""Report of a table: `table.md` to read, `table.json` for programs, and the figure `table.png`."""
 
 import dataclasses
 import json
@@ -21,13 +21,13 @@ SHOWN = ("accuracy", "cost", "training", "date", "machine", "versions", "model",
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-    """What a table of one kind of model tells of a run.
+    """Metrics that a table shows for one kind of model.
 
     Attributes:
-        columns: by name of a number, its head in the table.
-        compared: the numbers in the picture and in `table.json`'s differences.
-        main: the number whose differences the table states.
-        protocol, sizes: for the reader.
+        columns: metric name -> column head in the table.
+        compared: metrics in the figure and in the differences of `table.json`.
+        main: the metric whose differences the table shows.
+        protocol, sizes: descriptions in the header of the table.
     """
 
     columns: dict[str, str]
@@ -61,18 +61,18 @@ DETECTIONS = Measures(
 
 
 def measures_of(table: AblationTable) -> Measures:
-    """Those of proposals or of detections."""
+    """The metrics of a table: `DETECTIONS` or `PROPOSALS`."""
     return DETECTIONS if of_detectors(table) else PROPOSALS
 
 
 @dataclasses.dataclass(frozen=True)
 class RowReport:
-    """What is known of a row.
+    """The runs of a row.
 
     Attributes:
-        row: of the table.
-        finished: its measured runs, by seed.
-        unfinished: the others that have a folder.
+        row: row of the table.
+        finished: evaluated runs by seed.
+        unfinished: other runs that have a folder.
     """
 
     row: Row
@@ -80,22 +80,22 @@ class RowReport:
     unfinished: tuple[Run, ...]
 
     def accuracy(self, name: str) -> dict[int, float]:
-        """A recall or AP by seed; seeds whose data has no object of that size are left out."""
+        """A metric by seed; seeds for which it is undefined are skipped."""
         found = {seed: _result(run)["accuracy"].get(name) for seed, run in self.finished.items()}
         return {seed: value for seed, value in found.items() if value is not None}
 
     def spread(self, section: str, name: str) -> Spread | None:
-        """A number of `result.json` over the seeds, such as `("cost", "gflops")`."""
+        """Spread over the seeds of a number in `result.json`, such as `("cost", "gflops")`; None without values."""
         values = [_result(run)[section][name] for run in self.finished.values()]
         values = [value for value in values if value is not None]
         return spread(values) if values else None
 
 
 def collect(table: AblationTable, output: str | Path) -> list[RowReport]:
-    """All rows of a table with what their folders hold.
+    """All rows of a table with their runs.
 
     Raises:
-        UserError: a folder holds a run with another config than the table says, or a broken result.
+        UserError: a folder holds a run with a config that differs from the table, or a broken result.
     """
     return [
         RowReport(
@@ -108,10 +108,10 @@ def collect(table: AblationTable, output: str | Path) -> list[RowReport]:
 
 
 def write_report(table: AblationTable, output: str | Path) -> str:
-    """Writes `table.md`, `table.json` and `table.png` into `output`; returns the Markdown.
+    """Write `table.md`, `table.json` and `table.png` into `output` and return the Markdown.
 
     Raises:
-        UserError: as `collect`, no run is there at all, or matplotlib is missing.
+        UserError: as `collect`, or there are no runs, or matplotlib is missing.
     """
     output = Path(output)
     reports = collect(table, output)
@@ -135,7 +135,7 @@ def write_report(table: AblationTable, output: str | Path) -> str:
 
 
 def differences(table: AblationTable, reports: Iterable[RowReport], name: str) -> dict[str, SeedDifference]:
-    """By row, its number minus the reference's, paired by seed; empty without a reference or its results."""
+    """Difference of a metric to the reference by row, paired by seed; empty without a reference or its results."""
     by_name = {report.row.name: report for report in reports}
     if table.reference not in by_name:
         return {}
@@ -149,7 +149,7 @@ def differences(table: AblationTable, reports: Iterable[RowReport], name: str) -
 
 
 def markdown(table: AblationTable, reports: list[RowReport]) -> str:
-    """The whole `table.md`."""
+    """The content of `table.md`."""
     parts = [f"# {table.name}", "\n".join(f"- {line}" for line in _header(table, reports)), _numbers(table, reports)]
     main = measures_of(table).main
     of_reference = differences(table, reports, main)
@@ -163,7 +163,7 @@ def markdown(table: AblationTable, reports: list[RowReport]) -> str:
 
 
 def as_json(table: AblationTable, reports: list[RowReport]) -> dict[str, Any]:
-    """The whole `table.json`."""
+    """The content of `table.json`."""
     measures = measures_of(table)
     rows = []
     for report in reports:
@@ -298,5 +298,5 @@ def _line(*cells: str) -> str:
 
 
 def _each(texts: Iterable[str]) -> str:
-    """Different texts, in order: results of one table may come from several machines."""
+    """Join distinct texts in order; results of one table may come from several machines."""
     return " and ".join(dict.fromkeys(texts))

@@ -1,7 +1,7 @@
-"""Runs a table: every row with every seed, each an ordinary run folder made by ordinary commands.
+"""Execution of a table: one run of `zip-keras train` and `zip-keras measure` for every row and seed.
 
 OUTPUT/ROW/seed-N    run folder of `zip-keras train`, with result.json and boxes of `zip-keras measure`,
-                     log.txt (what the commands printed) and failed.json (why the last try failed)
+                     log.txt (output of the commands) and failed.json (why the last attempt failed)
 """
 
 import json
@@ -30,13 +30,13 @@ class Run:
     """One row with one seed.
 
     Attributes:
-        row, seed: which.
-        folder: its run folder.
-        config: what the table says it must be.
-        state: "finished", trained but "to measure" (anew, when the table's test data or size changed), interrupted and
-            "to go on", or "to start".
-        error: why its last try failed, if it did.
-        result: what `measure_run` wrote, when finished.
+        row, seed: row and seed of the run.
+        folder: run folder.
+        config: config that the table defines.
+        state: "finished", "to measure" (trained, but the table's test data or size changed), "to go on" (without a
+            result for this config), or "to start".
+        error: why the last attempt failed, if it did.
+        result: result of `measure_run`, if finished.
     """
 
     row: Row
@@ -49,10 +49,10 @@ class Run:
 
 
 def find_run(table: AblationTable, output: str | Path, row: Row, seed: int) -> Run:
-    """What is there of a run.
+    """Find the state of a run.
 
     Raises:
-        UserError: its folder holds a run with another config than the table says, or a broken result.
+        UserError: its folder holds a run with a config that differs from the table, or a broken result.
     """
     folder = Path(output) / row.slug / f"seed-{seed}"
     config = table.config(row, seed)
@@ -74,7 +74,7 @@ def find_run(table: AblationTable, output: str | Path, row: Row, seed: int) -> R
 
 
 def plan(table: AblationTable, output: str | Path) -> list[Run]:
-    """All runs of a table; seeds are the outer loop, so that every row has one result before any has two.
+    """All runs of a table. Seeds are the outer loop, so every row has one result before any row has two.
 
     Raises:
         UserError: as `find_run`.
@@ -83,7 +83,7 @@ def plan(table: AblationTable, output: str | Path) -> list[Run]:
 
 
 def found_runs(table: AblationTable, output: str | Path) -> dict[str, list[Run]]:
-    """By row of the table, the runs that have a folder, whatever their seed.
+    """The runs that have a folder, with any seed, by name of the row.
 
     Raises:
         UserError: as `find_run`.
@@ -95,7 +95,7 @@ def found_runs(table: AblationTable, output: str | Path) -> dict[str, list[Run]]
 
 
 def commands(table: AblationTable, run: Run) -> list[list[str]]:
-    """The words after `zip-keras` that a run still needs."""
+    """The remaining commands of a run, as arguments of `zip-keras`."""
     height, width = table.cost_size()
     measure = ["measure", str(run.folder), "--data", table.test, "--size", str(height), str(width)]
     train = ["train", "--config", str(table.base), "--run-dir", str(run.folder), "--resume"]
@@ -110,24 +110,24 @@ def run_table(
     say: Callable[[str], None],
     program: Sequence[str] = PROGRAM,
 ) -> list[Run]:
-    """Does what is still to do of a table; a run that fails is noted in its folder and the others go on.
+    """Run the remaining runs of a table. A failure is recorded in the run's folder, and the other runs continue.
 
     Args:
         table: rows and seeds to run.
-        output: folder of the run folders.
+        output: parent of the run folders.
         after_run: called after every run, finished or failed.
-        say: takes a line for the user.
-        program: what stands before a command's words; tests put a stand-in here.
+        say: called with each message for the user.
+        program: prefix of every command; tests replace it.
 
     Returns:
         The runs that failed.
 
     Raises:
-        UserError: a folder holds another run (before anything is started), or another process is at work in `output`.
-        KeyboardInterrupt: interrupted; the child has saved what it had.
+        UserError: a folder holds another run (checked before the first run), or another process uses `output`.
+        KeyboardInterrupt: interrupted; the subprocess has saved its work.
     """
     failed = []
-    # A child keeps the lock open while it lives, also when this process is killed.
+    # A subprocess inherits the lock and holds it even if this process is killed.
     with FolderLock(output) as lock, Subprocesses(program, keep_open=[lock]) as children:
         runs = plan(table, output)
         for number, run in enumerate(runs, 1):
@@ -138,7 +138,7 @@ def run_table(
             if run.state != "to measure":
                 (run.folder / RESULT_FILE).unlink(missing_ok=True)
             errors = (children.run(command, run.folder / LOG_FILE) for command in words)
-            error = next((line for line in errors if line is not None), None)  # the first stops the rest
+            error = next((line for line in errors if line is not None), None)  # a failure skips the remaining commands
             _note(run.folder, error)
             if error is not None:
                 say(f"failed: {run.row.name}, seed {run.seed}: {error}")

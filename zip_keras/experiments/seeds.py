@@ -1,4 +1,4 @@
-"""What repeating a training with other seeds says: the spread of a number, and the paired difference of two."""
+"""Statistics over training seeds: the spread of a metric, and paired differences."""
 
 import math
 import statistics
@@ -10,12 +10,12 @@ from zip_keras.utils.optional import optional_import
 
 @dataclass(frozen=True)
 class Spread:
-    """A number over seeds.
+    """Mean and standard deviation of a metric over seeds.
 
     Attributes:
-        n: seeds.
-        mean: over them.
-        deviation: standard deviation of one seed's number (n - 1 in the denominator); None of a single seed.
+        n: number of seeds.
+        mean: mean over the seeds.
+        deviation: sample standard deviation (n - 1 in the denominator); None for a single seed.
     """
 
     n: int
@@ -28,13 +28,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class SeedDifference:
-    """How much greater A's number is than B's with the same seed.
+    """Difference of a metric between A and B, paired by seed.
 
     Attributes:
-        n: seeds that both have.
-        mean: of the differences A - B.
-        error: standard error of that mean; None of a single seed.
-        low, high: 95 % interval of the mean, by Student's t; None of a single seed.
+        n: number of common seeds.
+        mean: mean of the differences A - B.
+        error: standard error of that mean; None for a single seed.
+        low, high: 95 % confidence interval of the mean, by Student's t; None for a single seed.
     """
 
     n: int
@@ -45,7 +45,7 @@ class SeedDifference:
 
     @property
     def verdict(self) -> str:
-        """Whether the interval leaves out 0."""
+        """Text that says whether the interval excludes 0."""
         if self.low is None or self.high is None:
             return "one seed: the noise is not known"
         return "within the noise" if self.low <= 0 <= self.high else "larger than the noise"
@@ -57,14 +57,14 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> SeedDifference | None:
-    """A - B over the seeds that both have; None when there is none.
+    """A - B over the common seeds; None if there are none.
 
-    Pairs, because a seed may fix the same for both (weights at the start; order and augmentation of images that are
-    resized alike): what that makes easy or hard for both cancels. The interval takes differences as normal; it is made
-    for each pair alone, so of twenty differences that are nothing one is expected to be called larger than the noise.
+    Differences are paired because a seed may fix the same initial weights, image order and augmentation for both, and
+    their effect cancels. The interval assumes normal differences. It is not corrected for multiple comparisons: of
+    twenty differences with true value 0, one is expected to be reported as larger than the noise.
 
     Args:
-        a, b: number by seed.
+        a, b: metric by seed.
 
     Raises:
         UserError: there are several seeds and SciPy is not installed.

@@ -1,4 +1,4 @@
-"""Child processes, one at a time: shown, logged, interrupted with their parent, and told apart from it by memory."""
+"""Subprocesses, one at a time: their output is shown and logged, and interrupts are forwarded to them."""
 
 import os
 import re
@@ -14,18 +14,18 @@ from typing import Any
 import zip_keras
 
 PROGRAM = (sys.executable, "-m", "zip_keras")
-_TAIL = 8000  # last characters of what a child printed, in which its error is looked for
+_TAIL = 8000  # last characters of the output, which are searched for the error
 
 
 class Subprocesses:
-    """Runs commands in processes of their own; use it as a context manager in the main thread.
+    """Runs commands in subprocesses; use it as a context manager in the main thread.
 
-    SIGINT and SIGTERM that reach this process are handed to the child, which may save its work; `run` raises
-    KeyboardInterrupt once it has ended.
+    SIGINT and SIGTERM are forwarded to the subprocess, which may save its work. `run` raises `KeyboardInterrupt` after
+    the subprocess has ended.
 
     Args:
-        program: what stands before every command's words.
-        keep_open: file descriptors that a child holds too, for a lock that must outlive a killed parent.
+        program: prefix of every command.
+        keep_open: file descriptors that subprocesses inherit, for a lock that must outlive a killed parent.
     """
 
     def __init__(self, program: Sequence[str] = PROGRAM, keep_open: Sequence[int] = ()):
@@ -44,10 +44,10 @@ class Subprocesses:
             signal.signal(number, handler)
 
     def run(self, words: Sequence[str], log: Path) -> str | None:
-        """Runs one command to its end, shows its output on standard error and appends it to `log`.
+        """Run one command, show its output on standard error and append it to `log`.
 
         Returns:
-            None, or the line that says why it failed.
+            None, or the reason why the command failed.
 
         Raises:
             KeyboardInterrupt: this process was interrupted.
@@ -56,7 +56,7 @@ class Subprocesses:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as stream:
             stream.write(f"$ zip-keras {shlex.join(words)}\n")
-            # A session of its own: a terminal's Ctrl-C reaches the child once, by us, not twice.
+            # A new session, so that Ctrl-C in a terminal reaches the subprocess only once, through this process.
             with subprocess.Popen(
                 [*self.program, *words],
                 stdin=subprocess.DEVNULL,
@@ -67,7 +67,7 @@ class Subprocesses:
                 env=_environment(),
             ) as process:
                 self._process = process
-                if self._received is not None:  # between the check above and now
+                if self._received is not None:  # received after the check above
                     process.send_signal(self._received)
                 tail = self._show(process, stream)
                 code = process.wait()
@@ -98,14 +98,14 @@ class Subprocesses:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with this very package first on the child's path."""
+    """The environment of this process, with this package first in PYTHONPATH."""
     package = str(Path(zip_keras.__file__).parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "ZIP_KERAS_LAZY": "1"}
 
 
 def _reason(code: int, tail: str) -> str:
-    """The last `error: ...` line, else the last line: a traceback ends with its exception."""
+    """The last `error: ...` line, otherwise the last line, which is the exception of a traceback."""
     lines = [line.strip() for line in re.split(r"[\r\n]+", tail) if line.strip()]
     if code < 0:
         name = signal.Signals(-code).name

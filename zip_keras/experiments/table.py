@@ -1,13 +1,13 @@
-"""The table file: which experiments are compared, under which budget, with which seeds, on which data.
+"""The table file: the experiments to compare, their budget, seeds and test data.
 
 ```yaml
 base: ../bccd.yaml            # config of every row, relative to this file
-overrides:                    # of every row: the budget
+overrides:                    # for every row: the budget
   - train.steps=150
 seeds: [0, 1, 2]
-test: data/bccd:test          # what is measured
-reference: ZIP                # optional: the row against which differences are stated
-input_size: [256, 352]        # optional: height and width of GFLOPs and time; default short and long side
+test: data/bccd:test          # evaluation data
+reference: ZIP                # optional: row that the other rows are compared with
+input_size: [256, 352]        # optional: height and width for GFLOPs and time; default short and long side
 rows:
   - name: ZIP
     overrides: [model.merge=conv]
@@ -39,8 +39,8 @@ class Row:
     """One experiment of a table.
 
     Attributes:
-        name: as in the table.
-        overrides: `section.key=value` on top of the table's own; they win.
+        name: name in the table.
+        overrides: `section.key=value`; they take precedence over the overrides of the table.
     """
 
     name: str
@@ -48,20 +48,20 @@ class Row:
 
     @property
     def slug(self) -> str:
-        """The name as a folder: `ZIP + MAD` is `zip-mad`."""
+        """The folder name of the row: `zip-mad` for `ZIP + MAD`."""
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
 @dataclass(frozen=True)
 class AblationTable:
-    """A table file, checked; see the module.
+    """A checked table file; see the module docstring.
 
     Attributes:
-        file: where it came from.
+        file: path of the table file.
         base: config file of every row.
-        overrides: of every row.
+        overrides: overrides of every row.
         rows, seeds, test, reference: as in the file; `reference` is the name of a row, or None.
-        input_size: height and width, or None.
+        input_size: height and width in pixels, or None.
     """
 
     file: Path
@@ -78,14 +78,14 @@ class AblationTable:
         return self.file.stem
 
     def config_overrides(self, row: Row, seed: int) -> tuple[str, ...]:
-        """What a run replaces in the base config, in the order in which it counts."""
+        """The overrides of a run in order; later ones take precedence."""
         return (*self.overrides, *row.overrides, f"train.seed={seed}")
 
     def config(self, row: Row, seed: int) -> ExperimentConfig:
-        """The whole experiment of a run.
+        """The config of a run.
 
         Raises:
-            UserError: the base config or an override is wrong, or `data.val` is what the table measures.
+            UserError: the base config or an override is wrong, or `data.val` is the test data of the table.
         """
         try:
             config = read_config(self.base, self.config_overrides(row, seed))
@@ -99,17 +99,17 @@ class AblationTable:
         return config
 
     def cost_size(self) -> tuple[int, int]:
-        """Height and width at which every row's GFLOPs and time are taken."""
+        """Height and width in pixels at which GFLOPs and time of every row are measured."""
         if self.input_size:
             return self.input_size
         data = read_config(self.base, self.overrides).data
         return data.short_side, data.long_side
 
     def select(self, names: Sequence[str] | None, seeds: Sequence[int] | None) -> "AblationTable":
-        """The table with some of its rows, in its own order, and other seeds; None keeps all.
+        """The table with some of its rows, in table order, and other seeds; None keeps all.
 
         Raises:
-            UserError: it has no row of that name, or a seed is given twice or negative.
+            UserError: no row has that name, or a seed is duplicate or negative.
         """
         for name in names or ():
             if name not in self.names:
@@ -124,10 +124,11 @@ class AblationTable:
 
 
 def read_table(file: str | Path) -> AblationTable:
-    """Reads a table file; the rows' configs are not looked at yet.
+    """Read a table file; the configs of the rows are not checked.
 
     Raises:
-        UserError: missing, broken, an unknown key (the nearest name is suggested), no rows, or two of one name.
+        UserError: the file is missing or broken, or has an unknown key (the nearest name is suggested), no rows, or two
+            rows whose names give the same folder.
     """
     path = Path(file)
     content = _content(path)
@@ -156,10 +157,10 @@ def read_table(file: str | Path) -> AblationTable:
 
 
 def of_detectors(table: AblationTable) -> bool:
-    """Whether the rows are detectors, which are measured by AP, or proposers, by recall.
+    """Whether the rows are detectors, which are evaluated by AP, or proposers, which are evaluated by recall.
 
     Raises:
-        UserError: some are and some are not, or a row's config is wrong.
+        UserError: some rows are detectors and some are not, or the config of a row is wrong.
     """
     kinds = {row.name: table.config(row, table.seeds[0]).detector.kind for row in table.rows}
     found = {kind != "none" for kind in kinds.values()}
@@ -169,10 +170,10 @@ def of_detectors(table: AblationTable) -> bool:
 
 
 def refuse_equal_configs(table: AblationTable) -> None:
-    """Two rows that are the same experiment would measure nothing but noise.
+    """Check that no two rows are the same experiment, whose difference would be only noise.
 
     Raises:
-        UserError: two rows have the same config, or a row's config is wrong.
+        UserError: two rows have the same config, or the config of a row is wrong.
     """
     seen: dict[ExperimentConfig, str] = {}
     for row in table.rows:

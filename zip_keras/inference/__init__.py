@@ -1,1 +1,1 @@
-"""Prediction: images to proposals in original pixels."""
+"""Inference: models that map images to proposals or detections in original pixels."""

@@ -1,6 +1,6 @@
-"""Proposals without training: what a network has to beat.
+"""Proposal baselines without training.
 
-Selective Search needs OpenCV's contrib modules (the extra `baselines`); the windows and anchors need nothing.
+Selective Search needs OpenCV's contrib modules (the extra `baselines`). The other methods need no extra.
 """
 
 import ctypes
@@ -15,21 +15,21 @@ from zip_keras.errors import UserError
 Proposer = Callable[[np.ndarray], np.ndarray]
 """uint8 `[H, W, 3]` RGB -> float32 `[n, 4]` `[y1, x1, y2, x2]` in pixels, best first."""
 
-_SPACING = 0.35  # of a window's side from one window to the next: neighbours overlap by IoU .48
+_SPACING = 0.35  # step between windows as a fraction of their side: neighbours have IoU .48
 _RATIOS = (0.5, 1.0, 2.0)  # height / width
-_SMALLEST = 12.0  # pixels: the smallest window's side
+_SMALLEST = 12.0  # side of the smallest window, in pixels
 
 
 def selective_search(image: np.ndarray, mode: str = "fast", longest_side: int = 500) -> np.ndarray:
-    """Selective Search (Uijlings et al., IJCV 2013) by OpenCV; its own order is the ranking.
+    """Run OpenCV's Selective Search (Uijlings et al., IJCV 2013) and keep its ranking.
 
-    The order holds random numbers of the C library, which are seeded for every image: an image's answer does not depend
-    on those before it.
+    The ranking uses random numbers of the C library. They are seeded for every image, so the result does not depend on
+    earlier images.
 
     Args:
         image: uint8 `[H, W, 3]` RGB.
         mode: `fast` or `quality`, the names of the paper's two settings.
-        longest_side: larger images are reduced to it, as usual with this method; boxes are in the original's pixels.
+        longest_side: larger images are downscaled to it, as is usual for this method. Boxes are in original pixels.
 
     Raises:
         UserError: the installed OpenCV has no Selective Search.
@@ -50,10 +50,10 @@ def selective_search(image: np.ndarray, mode: str = "fast", longest_side: int = 
 
 
 def sliding_windows(image: np.ndarray, count: int = 1000, seed: int = 0) -> np.ndarray:
-    """Windows of three shapes on a regular grid, from the whole image down, in random order within a size.
+    """Windows of three aspect ratios on a regular grid, from the whole image down, shuffled within each size.
 
-    The spacing grows with the window, so a size has four times the windows of the next larger but one: large objects,
-    which fill a photograph, need few windows, and a small budget covers them first.
+    The spacing is proportional to the window, so halving the side gives four times as many windows. A small budget
+    therefore covers large objects first.
     """
     height, width = image.shape[:2]
     rng = np.random.default_rng(seed)
@@ -67,7 +67,7 @@ def sliding_windows(image: np.ndarray, count: int = 1000, seed: int = 0) -> np.n
 
 
 def random_anchors(image: np.ndarray, count: int = 1000, seed: int = 0) -> np.ndarray:
-    """The 30 anchors of the network on their grids, clipped, in random order: what an untrained network would say."""
+    """The network's 30 anchors on their grids, clipped and shuffled, like the output of an untrained network."""
     from zip_keras.config import AnchorConfig
     from zip_keras.ops.anchors import anchors_of_image
 
@@ -87,12 +87,12 @@ METHODS: dict[str, Proposer] = {
 
 
 def scores_of(count: int) -> np.ndarray:
-    """float64 `[count]`: 1, 1/2, 1/3 ...: scores for methods that only rank."""
+    """Scores 1, 1/2, 1/3, ... for methods that only rank: float64 `[count]`."""
     return 1.0 / np.arange(1, count + 1)
 
 
 def _grid(height: float, width: float, window_height: float, window_width: float) -> np.ndarray:
-    """Windows of one size that lie in the image, evenly spread from edge to edge; none when it does not fit."""
+    """Windows of one size, spread evenly from edge to edge of the image; empty if the window does not fit."""
     if window_height > height or window_width > width:
         return np.zeros((0, 4), np.float32)
     starts = []
@@ -104,10 +104,10 @@ def _grid(height: float, width: float, window_height: float, window_width: float
 
 
 def _contrib():
-    """OpenCV with its contrib modules, on one thread: `zip-keras baseline` runs one process a core.
+    """Import OpenCV with its contrib modules, limited to one thread: `zip-keras baseline` runs one process per core.
 
-    `opencv-python-headless`, which tf-models-official brings, writes the same folder `cv2` as the contrib package: the
-    one installed last wins, and contrib holds all that the other has.
+    `opencv-python-headless`, a dependency of tf-models-official, installs into the same `cv2` folder as the contrib
+    package. The package installed last wins; contrib is a superset of the other.
     """
     try:
         import cv2

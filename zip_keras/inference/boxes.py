@@ -1,4 +1,4 @@
-"""The result of one image: proposals, or objects with their classes."""
+"""The results for one image: proposals or detections."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """The boxes of one image, best first; as NumPy arrays of one length n.
+    """The boxes of one image as NumPy arrays of the same length n, best first.
 
     Attributes:
-        boxes: float32 `[n, 4]`: y1, x1, y2, x2 in pixels of the image, continuous: a box around the whole image is
-            0, 0, height, width.
-        scores: float32 `[n]`, decreasing. They order the boxes of one image; they are no calibrated probabilities.
-        levels: int32 `[n]`, the level that found each box: 1, 2, 3 for strides 8, 16, 32.
+        boxes: float32 `[n, 4]`: y1, x1, y2, x2 in continuous pixel coordinates of the image. A box around the whole
+            image is 0, 0, height, width.
+        scores: float32 `[n]`, decreasing. They rank the boxes of one image and are not calibrated probabilities.
+        levels: int32 `[n]`, the level of each box: 1, 2, 3 for strides 8, 16, 32.
 
     >>> import numpy as np
     >>> found = Boxes(np.float32([[0, 0, 40, 60], [5, 5, 9, 9]]), np.float32([0.9, 0.2]), np.int32([3, 1]))
@@ -41,22 +41,22 @@ class Boxes:
         return f"Boxes(n={len(self)}{best})"
 
     def head(self, count: int | None) -> Self:
-        """The best `count` boxes; all of them for None."""
+        """The best `count` boxes; None returns all."""
         return self.take(slice(count))
 
     def take(self, places: np.ndarray | slice) -> Self:
-        """The boxes at these places of the list."""
+        """The boxes at the given indices or slice."""
         columns = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         arrays = {name: value[places] for name, value in columns.items() if isinstance(value, np.ndarray)}
         return dataclasses.replace(self, **arrays)
 
     @classmethod
     def of_batch(cls, outputs: Mapping[str, np.ndarray], index: int = 0) -> "Boxes":
-        """The valid boxes of image `index` in what a `Proposer` or an exported signature returns for a batch.
+        """The valid boxes of one image in the batch output of a `Proposer` or an exported signature.
 
         Args:
             outputs: `boxes [B, n, 4]`, `scores [B, n]`, `valid [B, n]`, `levels [B, n]`.
-            index: of the image.
+            index: index of the image in the batch.
         """
         valid = np.asarray(outputs["valid"])[index]
         names = [field.name for field in dataclasses.fields(cls)]
@@ -65,12 +65,12 @@ class Boxes:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Detections(Boxes):
-    """The objects of one image, best first.
+    """The detections of one image, best first.
 
     Attributes:
-        boxes, scores, levels: as of `Boxes`.
-        classes: int32 `[n]`, numbers in `class_names`.
-        class_names: of the model.
+        boxes, scores, levels: see `Boxes`.
+        classes: int32 `[n]`, indices into `class_names`.
+        class_names: class names of the model.
 
     >>> import numpy as np
     >>> boxes, scores = np.float32([[0, 0, 40, 60], [5, 5, 9, 9]]), np.float32([0.9, 0.2])
@@ -90,5 +90,5 @@ class Detections(Boxes):
 
     @property
     def names(self) -> list[str]:
-        """The name of each box's class."""
+        """The class name of each box."""
         return [self.class_names[number] for number in self.classes]

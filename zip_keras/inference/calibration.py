@@ -1,7 +1,7 @@
-"""Biases of the levels by cross-validation: what a level's scores are worth against the others'. Paper section 5.
+"""Score biases of the three levels, chosen by cross-validation. Paper section 5.
 
-The three levels are trained apart, so equal scores need not mean equal chances. The biases are chosen on a few images
-that serve no other purpose; the model remembers these images by their bytes and refuses to propose on them.
+The three levels are trained separately, so equal scores need not mean equal probabilities. The biases are chosen on a
+few images that serve no other purpose. The model stores digests of these images and refuses to propose on them.
 """
 
 import dataclasses
@@ -23,20 +23,20 @@ from zip_keras.predictions.container import Predictions
 
 Bias = tuple[float, float, float]
 UNBIASED: Bias = (0.0, 0.0, 0.0)
-STEPS = (0.2, 0.1, 0.05, 0.02)  # of the search, coarse to fine; scores are probabilities
+STEPS = (0.2, 0.1, 0.05, 0.02)  # step sizes of the search, coarse to fine, for scores in 0..1
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibration found.
+    """The result of a calibration.
 
     Attributes:
-        bias: of the three levels; level 3's is 0, since only differences matter.
-        before, after: AR at `budget` on all calibration images without and with `bias`; the second is too good, having
-            been chosen there.
-        held_out: AR of biases chosen on the other folds: what to expect on new images.
-        budget: proposals an image.
-        images: calibration images.
+        bias: biases of the three levels. Level 3 has bias 0, since only differences matter.
+        before, after: AR at `budget` on all calibration images without and with `bias`. `after` is optimistic, because
+            `bias` was chosen on the same images.
+        held_out: AR of each fold with biases chosen on the other folds: an estimate for new images.
+        budget: proposals per image.
+        images: number of calibration images.
     """
 
     bias: Bias
@@ -54,17 +54,17 @@ def calibrate(
     folds: int = 4,
     progress: Callable = lambda items: items,
 ) -> Calibration:
-    """Chooses the biases that give the highest average recall; zero where that does not hold on held-out folds.
+    """Choose the biases with the highest average recall; zero biases if recall does not improve on held-out folds.
 
     Args:
-        proposer: its own biases are not looked at.
-        dataset: calibration images, apart from those that the model was trained on and will be measured on.
-        budget: proposals an image at which recall is to be highest.
-        folds: parts of the cross-validation.
+        proposer: the model; its own biases are ignored.
+        dataset: calibration images, separate from the training and test images.
+        budget: proposals per image at which recall is maximized.
+        folds: number of cross-validation folds, at least 2.
         progress: wraps an iterable in a progress bar.
 
     Raises:
-        UserError: fewer images than folds, no object in them, or an image cannot be read.
+        UserError: there are fewer images than folds, they contain no object, or an image cannot be read.
     """
     if folds < 2 or len(dataset.records) < folds:
         raise UserError(f"{dataset.spec}: {len(dataset.records)} images are too few for {folds} folds")
@@ -85,7 +85,7 @@ def calibrate(
 
 
 def calibrated(proposer: Proposer, dataset: Dataset, result: Calibration) -> Proposer:
-    """The proposer with the biases of a calibration, and with the memory of its images."""
+    """The proposer with the biases of a calibration and the digests of its images."""
     return proposer.with_options(
         postprocess=dataclasses.replace(proposer.postprocess_config, level_bias=result.bias),
         calibration={
@@ -98,7 +98,7 @@ def calibrated(proposer: Proposer, dataset: Dataset, result: Calibration) -> Pro
 
 
 class _RecallOfBias:
-    """Average recall as a function of bias and images; every bias is tried once."""
+    """Average recall as a function of bias and images; results are cached per bias."""
 
     def __init__(self, proposer: Proposer, dataset: Dataset, truth: GroundTruth, budget: int, progress: Callable):
         config = proposer.postprocess_config
@@ -116,11 +116,11 @@ class _RecallOfBias:
         self.objects = found_per_image(truth, Predictions(), budget)[1]
 
     def __call__(self, bias: Bias, images: np.ndarray) -> float:
-        """AR on the images of these numbers; 0 where they hold no object."""
+        """AR on the images with these indices; 0 if they contain no object."""
         return float(self.found(bias)[images].sum() / max(self.objects[images].sum(), 1))
 
     def found(self, bias: Bias) -> np.ndarray:
-        """Objects found in every image, mean over IoU thresholds."""
+        """Number of objects found in each image, mean over IoU thresholds."""
         if bias not in self._found:
             proposals = Predictions()
             for image_id, (boxes, scores, levels) in zip(self._ids, self._level_candidates, strict=True):
@@ -131,12 +131,12 @@ class _RecallOfBias:
         return self._found[bias]
 
     def _list(self, boxes, scores, levels, bias):
-        """`merge` with biases that are not known when it is traced."""
+        """`merge` with the biases as a tensor, so that one trace serves all of them."""
         return merge(biased(Candidates(boxes, scores, levels), bias), self.config)
 
 
 def _search(recall: Callable[[Bias, np.ndarray], float], images: np.ndarray) -> Bias:
-    """Pattern search over the biases of levels 1 and 2: the best neighbour a step away, until none is better."""
+    """Pattern search over the biases of levels 1 and 2: move to the best neighbour until none is better."""
     best, value = UNBIASED, recall(UNBIASED, images)
     for step in STEPS:
         while True:

@@ -1,4 +1,4 @@
-"""The images on which a model was calibrated, by their bytes. Without TensorFlow."""
+"""Digests of the images on which a model was calibrated. Without TensorFlow."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from zip_keras.inference.inputs import EncodedImage
 
 
 def image_digest(image: EncodedImage) -> str:
-    """Tells images apart by their encoded bytes, whatever their names: 16 hexadecimal digits."""
+    """Digest of an image's encoded bytes, independent of its name: 16 hexadecimal digits."""
     encoded = read_encoded(image.file, image.offset, image.length)
     return hashlib.blake2b(encoded, digest_size=8).hexdigest()
 
 
 def refuse_calibration_images(calibration: dict | None, images: Sequence[EncodedImage]) -> None:
-    """Raises `UserError` if the biases were chosen on one of these images: a measure on it would be too good."""
+    """Raise `UserError` if the biases were chosen on one of these images: a measurement on it would be optimistic."""
     digests = set((calibration or {}).get("digests", ()))
     if not digests:
         return
@@ -23,7 +23,7 @@ def refuse_calibration_images(calibration: dict | None, images: Sequence[Encoded
     for image in images:
         try:
             known = image_digest(image) in digests
-        except UserError:  # whoever reads the image reports it
+        except UserError:  # reported later, when the image is read
             continue
         if known:
             raise UserError(

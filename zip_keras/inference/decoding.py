@@ -1,6 +1,7 @@
-"""Encoded images to pixels inside a TensorFlow graph, for prediction, export and serving.
+"""Image decoding inside a TensorFlow graph, for inference, export and serving.
 
-TensorFlow's default JPEG decoder rounds differently from build to build; the accurate one gives one answer everywhere.
+TensorFlow's default JPEG decoder rounds differently from build to build. The accurate one gives the same pixels
+everywhere.
 """
 
 from collections.abc import Callable
@@ -10,26 +11,26 @@ import tensorflow as tf
 from zip_keras.data.image_headers import FILLER, MAX_PIXELS
 
 _JPEG, _PNG, _GIF, _BMP, _WEBP = b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF"
-_MAX_SEGMENTS = 100_000  # of a JPEG
+_MAX_SEGMENTS = 100_000  # per JPEG
 _ACCURATE = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}
-_EVEN = 4.0  # brightness differs by less, of 255: rounding
+_EVEN = 4.0  # of 255: smaller differences in brightness are rounding errors
 
 
 def decode_in_graph(encoded: tf.Tensor) -> tf.Tensor:
-    """JPEG, PNG, GIF (first frame), BMP or WebP bytes, a string scalar, to uint8 `[H, W, 3]` RGB.
+    """Decode a string scalar of JPEG, PNG, GIF (first frame), BMP or WebP bytes to uint8 `[H, W, 3]` RGB.
 
-    Grayscale is repeated, transparency dropped, EXIF orientation not applied.
+    Grayscale is repeated, transparency is dropped, and EXIF orientation is not applied.
 
     Raises:
         tf.errors.InvalidArgumentError: the bytes are no such image, the image data end early, or the header states more
-            than `MAX_PIXELS`, which is found out before anything is decoded.
+            than `MAX_PIXELS`. The header is checked before anything is decoded.
     """
     pixels = stated_pixels(encoded)
     checks = [
         tf.debugging.assert_positive(pixels, "not the header of a JPEG, PNG, GIF, BMP or WebP image"),
         tf.debugging.assert_less_equal(pixels, tf.constant(MAX_PIXELS, tf.int64), f"more than {MAX_PIXELS:,} pixels"),
     ]
-    with tf.control_dependencies([check for check in checks if check is not None]):  # None where run eagerly
+    with tf.control_dependencies([check for check in checks if check is not None]):  # None in eager mode
         encoded = tf.identity(encoded)
     image = tf.cond(
         tf.io.is_jpeg(encoded),
@@ -40,14 +41,14 @@ def decode_in_graph(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def decode_or_blank(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`decode_in_graph` that does not fail: the image and True, or uint8 `[0, 0, 3]` and False."""
+    """Like `decode_in_graph`, but does not fail: returns the image and True, or uint8 `[0, 0, 3]` and False."""
     return _or_blank(decode_in_graph, encoded)
 
 
 def decode_example_or_blank(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`decode_or_blank` of the feature `image/encoded` of a serialized `tf.train.Example`, a string scalar.
+    """Apply `decode_or_blank` to the feature `image/encoded` of a serialized `tf.train.Example`, a string scalar.
 
-    Bytes that are no Example, or one without this feature, are no readable image.
+    Bytes that are no Example, or an Example without this feature, give the blank result.
     """
 
     def decode(serialized: tf.Tensor) -> tf.Tensor:
@@ -58,7 +59,7 @@ def decode_example_or_blank(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _or_blank(decode: Callable[[tf.Tensor], tf.Tensor], content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A graph has no `try`; a data set of one element has, and it is part of every TensorFlow runtime."""
+    """Decode inside a one-element `tf.data` pipeline: graphs have no `try`, but every runtime has `ignore_errors`."""
     attempt = tf.data.Dataset.from_tensors(content).map(decode).ignore_errors()
     blank = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
     image = tf.ensure_shape(attempt.concatenate(blank).take(1).get_single_element(), [None, None, 3])
@@ -66,7 +67,7 @@ def _or_blank(decode: Callable[[tf.Tensor], tf.Tensor], content: tf.Tensor) -> t
 
 
 def stated_pixels(encoded: tf.Tensor) -> tf.Tensor:
-    """Height times width as the image's header states them, int64; 0 for bytes of no known kind.
+    """Height times width as stated in the image header, int64; 0 for unknown formats.
 
     The fields are those of `zip_keras.data.image_headers.stated_size`.
     """
@@ -110,14 +111,16 @@ def stated_pixels(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    """Pixels of a JPEG whose data are all there.
+    """Decode a JPEG and fail if its data are incomplete.
 
-    Without an end marker the decoder refuses data that end early. Before one it fills what is missing with gray and
-    says nothing. So the image is decoded again with a few bytes before that marker: after complete data they are passed
-    over, in place of missing data they show. libjpeg warns of such bytes on standard error when it comes to the end
-    marker. Cropped by a line, a baseline image is not read up to there. A progressive one is read whole before the
-    first line, so it is decoded again only where its last block is even, as filled ones are; if its first pass is
-    complete and a later one is not, it has less detail and passes.
+    The decoder rejects incomplete data only if the end marker is missing too. Otherwise it fills the missing part with
+    gray without an error. Therefore the image is decoded a second time with filler bytes before the end marker. The
+    decoder skips them after complete data; after incomplete data they change the pixels.
+
+    libjpeg warns of such bytes on standard error when it reaches the end marker. The second decoding of a baseline
+    image is cropped by one line and does not reach it. A progressive image is read completely before the first line is
+    output, so it is decoded again only if its last block is even, as filled blocks are. A progressive image with a
+    complete first scan and an incomplete later one has less detail and is accepted.
     """
     end, progressive = _jpeg_end(encoded)
     filled = tf.strings.join([tf.strings.substr(encoded, 0, end), FILLER, b"\xff\xd9"])
@@ -136,7 +139,7 @@ def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _last_block_is_even(image: tf.Tensor) -> tf.Tensor:
-    """Whether the last block of 8 x 8 pixels is of one brightness; its colours may run into it from its neighbours."""
+    """Whether the last 8 x 8 block has uniform brightness. Colours are ignored: neighbours may bleed into the block."""
     height, width = tf.shape(image)[0], tf.shape(image)[1]
     block = tf.cast(image[(height - 1) // 8 * 8 :, (width - 1) // 8 * 8 :], tf.float32)
     brightness = tf.tensordot(block, tf.constant([0.299, 0.587, 0.114]), 1)
@@ -144,15 +147,15 @@ def _last_block_is_even(image: tf.Tensor) -> tf.Tensor:
 
 
 def _jpeg_end(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The position of the marker that ends a JPEG (its length without one) and whether it is progressive.
+    """The position of a JPEG's end marker (the length of the data if there is none) and whether it is progressive.
 
-    As `image_headers.jpeg_layout` finds them.
+    Equivalent to `image_headers.jpeg_layout`.
     """
     content = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
     size = tf.size(content)
     second = content[1:]
     is_marker = (content[:-1] == 0xFF) & (second != 0) & (second != 0xFF) & ~((second >= 0xD0) & (second <= 0xD7))
-    markers = tf.cast(tf.where(is_marker)[:, 0], tf.int32)  # those inside segments too
+    markers = tf.cast(tf.where(is_marker)[:, 0], tf.int32)  # includes those inside segments
 
     def next_marker(position: tf.Tensor) -> tf.Tensor:
         place = tf.searchsorted(markers, position[None])[0]

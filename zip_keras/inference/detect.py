@@ -1,4 +1,4 @@
-"""`zip_keras.detect`: images in any form to objects with their classes, for notebooks and scripts."""
+"""`zip_keras.detect`: detection for notebooks and scripts."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,17 +22,18 @@ def detect(
     long_side: int | None = None,
     flip: bool | None = None,
 ) -> list[Detections]:
-    """Finds the objects of one or more images and says their classes.
+    """Detect and classify objects in one or more images.
 
-    The last four models stay loaded, so that repeated calls are fast; a model whose files changed is loaded again.
+    The four most recently used models stay loaded, so repeated calls are fast. A model is reloaded when its files
+    change.
 
     Args:
         model: a `Detector`, or the name or path of one: a preset, a run folder, a `.keras` file, an export.
-        images: as of `propose`: a path, a Pillow image, a uint8 array `[H, W, 3]` (RGB), or a list of them.
-        max_detections: boxes an image at most; the model's own limit by default.
-        score_threshold: boxes with a lower score are left out; the model's own by default.
-        short_sides: scales of the image, pixels of its short side; as trained by default.
-        long_side: cap of the longer side at every scale.
+        images: as in `propose`: a path, a Pillow image, a uint8 array `[H, W, 3]` (RGB), or a list of them.
+        max_detections: maximum number of boxes per image; default: the model's own limit.
+        score_threshold: boxes with a lower score are dropped; default: the model's own threshold.
+        short_sides: image scales, as the short side in pixels; default: as trained.
+        long_side: maximum of the longer side in pixels at every scale.
         flip: flip test-time augmentation.
 
     Returns:
@@ -40,8 +41,8 @@ def detect(
         float32 `[n]` in descending order, `classes` int32 `[n]`, `names`, and `levels` int32 `[n]`.
 
     Raises:
-        UserError: no such model, it is no detector, an image cannot be read, an array is not uint8 `[H, W, 3]`, or a
-            value that cannot be; the message says what it is.
+        UserError: the model does not exist or is no detector, an image cannot be read, an array is not uint8
+            `[H, W, 3]`, or an option has an invalid value. The message states the reason.
 
     >>> import zip_keras
     >>> from zip_keras.data.synthetic import render_scene  # any uint8 [H, W, 3] array, a path or a Pillow image does

@@ -1,4 +1,4 @@
-"""Detectors by name: a run folder, a `.keras` file, an exported SavedModel, a preset, or a file of another runtime."""
+"""Load and run detectors from a run folder, a `.keras` file, an export, a preset, or a file of another runtime."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,10 +27,10 @@ from zip_keras.predictions.container import ImageId, Predictions, to_xywh
 
 
 def load_keras_detector(model: str | Path) -> Detector:
-    """The `Detector` of a run folder, a `.keras` file or a preset, or of the `.keras` file that an export carries.
+    """Load the `Detector` of a run folder, a `.keras` file, a preset, or an export's `.keras` file.
 
     Raises:
-        UserError: no such model, it cannot be loaded, or it is a proposer.
+        UserError: the model does not exist, cannot be loaded, or is a proposer.
     """
     missing = "it holds no detector; `zip-keras propose` runs proposers"
     otherwise = "`zip-keras propose` runs proposers, and detector.kind=two_stage trains a detector"
@@ -45,15 +45,16 @@ def with_detection_options(
     long_side: int | None = None,
     flip: bool | None = None,
 ) -> Detector:
-    """The same network with other options; None keeps what the detector has.
+    """The same network with other options; None keeps the detector's value.
 
     Args:
-        max_detections, score_threshold: see `DetectionConfig`. More pairs of box and class enter the NMS where as many
-            detections are asked for.
-        short_sides, long_side, flip: see `Detector`. Without a long side, new short sides keep the old proportion.
+        max_detections, score_threshold: see `DetectionConfig`. `pre_nms_top_n` is raised to `max_detections` if it is
+            smaller.
+        short_sides, long_side, flip: see `Detector`. If only `short_sides` is given, the long side is scaled in
+            proportion.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: a value is invalid.
     """
     config = detector.postprocess_config
     if max_detections is not None:
@@ -88,7 +89,7 @@ _GIVEN_SPECS = [
 
 @dataclasses.dataclass(frozen=True)
 class DetectionOptions:
-    """Changes to a detector's answer, see `with_detection_options`; None keeps what it has."""
+    """Changes to a detector's options, see `with_detection_options`; None keeps the detector's value."""
 
     max_detections: int | None = None
     score_threshold: float | None = None
@@ -98,14 +99,15 @@ class DetectionOptions:
 
 
 class DetectorRunner:
-    """A detector as a function of one image: uint8 `[H, W, 3]` RGB -> its valid places, `boxes [n, 4]`, `scores [n]`,
-    `classes [n]`, `levels [n]`.
+    """A detector as a function of one image.
+
+    It maps uint8 `[H, W, 3]` RGB to the valid detections: `boxes [n, 4]`, `scores [n]`, `classes [n]`, `levels [n]`.
 
     Args:
-        runtime: uint8 `[1, H, W, 3]` -> what a `Detector` returns.
-        class_names: in the order of their numbers.
-        shorter: what is left out of the runtime's answer: `max_detections` and `score_threshold`.
-        detector: behind the runtime; None where it has none in Keras. With `GivenProposals` it classifies these.
+        runtime: maps uint8 `[1, H, W, 3]` to the outputs of a `Detector`.
+        class_names: class names in the order of the class numbers.
+        shorter: `max_detections` and `score_threshold`, applied to the outputs of the runtime.
+        detector: the Keras model, which classifies `GivenProposals`; None if the runtime has no Keras model.
     """
 
     def __init__(
@@ -130,16 +132,16 @@ class DetectorRunner:
     def _of_given(self, image: np.ndarray, given: GivenProposals) -> Mapping[str, Any]:
         if self._classify is None:
             raise UserError("proposals of a file need a run folder, .keras file, preset or SavedModel of a detector")
-        missing = int(not len(given))  # one place without an area: networks need a box
+        missing = int(not len(given))  # an empty box as padding: the network needs at least one
         boxes, levels = np.pad(given.boxes, ((0, missing), (0, 0))), np.pad(given.levels, (0, missing))
         return self._classify(*(tf.convert_to_tensor(x[None]) for x in (image, boxes, levels)))
 
 
 def open_detector(model: Detector | str | Path, options: DetectionOptions | None = None) -> DetectorRunner:
-    """A detector, or what is stored of one: preset, run, `.keras` file, export or its `.onnx`, `.xml`, `.tflite` file.
+    """Open a detector: a `Detector`, preset, run, `.keras` file, export, or its `.onnx`, `.xml` or `.tflite` file.
 
     Raises:
-        UserError: no such model, it cannot be loaded, it is a proposer, or its file does not take the options.
+        UserError: the model does not exist, cannot be loaded, is a proposer, or does not support the options.
     """
     options = options or DetectionOptions()
     path = None if isinstance(model, Detector) else find_model(model)
@@ -163,7 +165,7 @@ def open_detector(model: Detector | str | Path, options: DetectionOptions | None
 
 
 def compile_detector(detector: Detector) -> DetectorRunner:
-    """A detector as a TensorFlow graph, traced once for all sizes. Its weights may change afterwards."""
+    """Compile a detector to a TensorFlow graph, traced once for all image sizes. Later weight updates take effect."""
     traced = tf.function(
         lambda images: detector(images, training=False),
         input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)],
@@ -178,11 +180,11 @@ def detect_records(
     name: str = "detections",
     proposals: Sequence[GivenProposals] | None = None,
 ) -> Predictions:
-    """The detections of every record, in pixels of its image.
+    """Detect on every record; boxes are in pixels of its image.
 
     Args:
-        detect: what `compile_detector` returns.
-        proposals: of each record, instead of the network's.
+        detect: a function as returned by `compile_detector`.
+        proposals: proposals of each record, used instead of the network's.
 
     Raises:
         UserError: an image is missing or broken.
@@ -197,6 +199,6 @@ def detect_records(
 
 
 def add_detections(detections: Predictions, image_id: ImageId, found: dict[str, np.ndarray]) -> None:
-    """Adds what `compile_detector`'s function found on an image; the category ids are the class numbers + 1."""
+    """Add the output of a `DetectorRunner` for one image; category ids are class numbers + 1."""
     categories = np.asarray(found["classes"], np.int64) + 1
     detections.add_xywh(image_id, to_xywh(found["boxes"]), found["scores"], categories, found["levels"])

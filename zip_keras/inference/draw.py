@@ -1,4 +1,4 @@
-"""`zip_keras.draw`: proposals or detections on their image."""
+"""`zip_keras.draw`: draw proposals or detections on an image."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,26 +25,26 @@ def draw(
     scores: bool = False,
     min_score: float = LABELLED_SCORE,
 ) -> "Image":
-    """Draws the best boxes on their image. Needs Pillow.
+    """Draw the best boxes on their image. Needs Pillow.
 
-    Proposals are coloured by level, with a legend below. Detections are coloured by class, with class and score beside
-    each.
+    Proposals are coloured by level, with a legend below. Detections are coloured by class and labelled with class and
+    score.
 
     Args:
-        image: as in `propose`, one image.
-        found: its boxes, of `propose` or of `detect`.
-        file: where the picture is saved; the suffix names the format (`.jpg`, `.png`, ...).
-        count: of proposals, boxes drawn at most.
-        iou: of proposals, no two drawn boxes overlap by more; 1 draws near-duplicates too.
-        share: of proposals, boxes are drawn that have at least this share of the best score; 0 draws any.
-        scores: of proposals, whether each box's score is written into it.
-        min_score: of detections, the least score of a box that is drawn.
+        image: one image, as in `propose`.
+        found: the boxes returned by `propose` or `detect`.
+        file: output file; the suffix selects the format (`.jpg`, `.png`, ...).
+        count: proposals only: maximum number of boxes.
+        iou: proposals only: maximum IoU of any two drawn boxes; 1 keeps near-duplicates.
+        share: proposals only: minimum score as a fraction of the best score; 0 keeps all.
+        scores: proposals only: whether to write the score into each box.
+        min_score: detections only: minimum score.
 
     Returns:
-        the picture, which a notebook shows.
+        A Pillow image.
 
     Raises:
-        UserError: the image is none, Pillow is missing, or the file cannot be written.
+        UserError: the image is invalid, Pillow is missing, or the file cannot be written.
 
     >>> import zip_keras, numpy as np
     >>> from zip_keras.inference.boxes import Boxes, Detections
@@ -66,7 +66,7 @@ def draw(
         picture = draw_boxes(pixels, shown.boxes, levels=shown.levels, scores=shown.scores if scores else None)
     if file is not None:
         try:
-            picture.save(file, quality=90)  # of JPEG; other formats ignore it
-        except (OSError, ValueError) as error:  # ValueError: a suffix that Pillow does not know
+            picture.save(file, quality=90)  # for JPEG; other formats ignore it
+        except (OSError, ValueError) as error:  # ValueError: unknown suffix
             raise UserError(f"{file}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
     return picture

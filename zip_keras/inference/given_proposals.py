@@ -1,4 +1,4 @@
-"""Proposal files of any method, read for the second stage of a detector. Paper, Table 7."""
+"""Read proposal files of any method as input to a detector's second stage. Paper, Table 7."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,19 +11,19 @@ from zip_keras.errors import UserError
 from zip_keras.predictions.container import ImageId
 from zip_keras.predictions.formats import read_predictions
 
-_NAMED = 5  # missing images that an error names
+_NAMED = 5  # number of missing images listed in an error
 
 
 def read_given_proposals(file: str, image_ids: Iterable[ImageId], count: int) -> list[GivenProposals]:
-    """The best `count` proposals of each image, in the order of the images; the file may hold others.
+    """Read the best `count` proposals of each image, in the order of `image_ids`. The file may contain other images.
 
     Args:
         file: json, csv, npz or parquet; see `zip_keras.predictions.formats`.
         image_ids: as in `ImageRecord`.
-        count: proposals of an image at most.
+        count: maximum number of proposals per image.
 
     Raises:
-        UserError: the file cannot be read, lacks an image, or holds a box that is none.
+        UserError: the file cannot be read, lacks an image, or contains an invalid box.
     """
     found = read_predictions(file)
     ids = list(image_ids)
@@ -51,7 +51,7 @@ def read_given_proposals(file: str, image_ids: Iterable[ImageId], count: int) ->
 
 
 def check_inside(file: str, image_id: ImageId, size: Sequence[float], given: GivenProposals) -> None:
-    """Raises `UserError` where the centre of a box lies outside the image of `size` (height, width) pixels."""
+    """Raise `UserError` if the centre of a box lies outside the image of `size` (height, width) pixels."""
     centre = (given.boxes[:, :2] + given.boxes[:, 2:]) / 2
     outside = ~np.all((centre >= 0) & (centre <= np.asarray(size)), axis=1)
     if outside.any():
@@ -63,7 +63,7 @@ def check_inside(file: str, image_id: ImageId, size: Sequence[float], given: Giv
 
 
 def given_proposals_of(file: str, dataset: Dataset, count: int) -> list[GivenProposals]:
-    """The best `count` proposals of each record of a data set, in its order.
+    """Read the best `count` proposals of each record of a data set, in the order of its records.
 
     Raises:
         UserError: see `read_given_proposals` and `check_inside`.
@@ -77,7 +77,7 @@ def given_proposals_of(file: str, dataset: Dataset, count: int) -> list[GivenPro
 def open_given_proposals(
     config: ExperimentConfig, train: Dataset, validation: Dataset | None
 ) -> tuple[list[GivenProposals] | None, list[GivenProposals] | None]:
-    """The proposals of training and validation images that the files of a config give; None: those of the network.
+    """Read the training and validation proposals from the files named in a config; None: use the network's proposals.
 
     Raises:
         UserError: see `given_proposals_of`.

@@ -1,4 +1,4 @@
-"""Images as a notebook has them: paths, Pillow images and arrays become uint8 RGB."""
+"""Convert paths, Pillow images and arrays to uint8 RGB."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 ImageLike = Union[str, Path, "Image", np.ndarray]
 
-# What Pillow turns into 8 bits of RGB without loss of range. I, I;16 and F hold more and would be cut off.
+# Modes that Pillow converts to 8-bit RGB without loss of range. I, I;16 and F have a larger range and would be clipped.
 _PIL_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 
 
 def images_of(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    """One image as a list of one; a list, a tuple, a generator or an array `[B, H, W, 3]` as a list of its images."""
+    """A list of images, from one image, a list, a tuple, a generator or an array `[B, H, W, 3]`."""
     if isinstance(images, (str, os.PathLike)) or _is_pil(images):
         return [images]  # type: ignore[list-item]
     if hasattr(images, "__array__") and np.asarray(images).ndim != 4:
@@ -30,23 +30,23 @@ def images_of(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
 
 
 def named_pixels(images: ImageLike | Iterable[ImageLike]) -> Iterator[np.ndarray]:
-    """The images that `images_of` tells apart, each by `as_rgb`; an error names the place in the list."""
+    """Apply `as_rgb` to each of `images_of(images)`; errors name the index in the list."""
     given = images_of(images)
     for place, image in enumerate(given):
         yield as_rgb(image, "image" if len(given) == 1 else f"images[{place}]")
 
 
 def as_rgb(image: ImageLike, name: str = "image") -> np.ndarray:
-    """An image as uint8 `[H, W, 3]` RGB.
+    """Convert an image to uint8 `[H, W, 3]` RGB.
 
     Args:
-        image: the path of a JPEG, PNG, GIF or BMP file; a Pillow image of 8 bits a channel (`L`, `P`, `RGB`, `RGBA`,
-            `CMYK`, ...); or a uint8 array `[H, W, 3]`. Grayscale is repeated, transparency is dropped, EXIF orientation
-            is not applied: the pixels are those that are stored, whichever way the image comes.
-        name: of the image in messages, where it has no path.
+        image: the path of a JPEG, PNG, GIF, BMP or WebP file; a Pillow image with 8 bits per channel (`L`, `P`, `RGB`,
+            `RGBA`, `CMYK`, ...); or a uint8 array `[H, W, 3]`. Grayscale is repeated, transparency is dropped, and EXIF
+            orientation is not applied: all three forms give the stored pixels.
+        name: name of the image in messages if it has no path.
 
     Raises:
-        UserError: a file cannot be read, or an array or a Pillow image has another type or shape.
+        UserError: the file cannot be read, or the array or Pillow image has another type or shape.
     """
     if isinstance(image, (str, os.PathLike)):
         return _of_file(Path(image))
@@ -69,7 +69,7 @@ def as_rgb(image: ImageLike, name: str = "image") -> np.ndarray:
 
 
 def check_channels(shape: Sequence[int | None], name: str = "image") -> None:
-    """Raises `UserError` where a shape is known not to end in `H, W, 3`; None stands for a size that is not known."""
+    """Raise `UserError` if a shape does not end in `H, W, 3`. None is an unknown size."""
     if len(shape) < 3:
         fix = (
             "repeat the channel: np.stack([image] * 3, axis=-1)" if len(shape) == 2 else "add the axes that are missing"
@@ -86,7 +86,7 @@ def check_channels(shape: Sequence[int | None], name: str = "image") -> None:
 
 
 def check_range(array: np.ndarray, name: str = "image") -> None:
-    """Raises `UserError` for floats whose values lie in 0..1: images are 0..255. A black image passes."""
+    """Raise `UserError` for floats in 0..1: images are 0..255. A black image is accepted."""
     if np.issubdtype(array.dtype, np.floating) and array.size and 0 < array.max() <= 1 and array.min() >= 0:
         raise UserError(
             f"{name}: {array.dtype} values from {array.min():.3g} to {array.max():.3g}; images are 0..255: "
@@ -116,5 +116,5 @@ def _of_pil(image: Any, name: str) -> np.ndarray:
 
 
 def _is_pil(image: object) -> bool:
-    """Without importing Pillow, which an application need not have."""
+    """Whether `image` is a Pillow image. Does not import Pillow, which may not be installed."""
     return any(f"{kind.__module__}.{kind.__name__}" == "PIL.Image.Image" for kind in type(image).__mro__)

@@ -1,4 +1,4 @@
-"""What a user wants proposals of: images, folders, lists of images and data sets become one list of images."""
+"""Resolve image files, folders, text lists and data sets to one list of images."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ BadImage = Literal["error", "skip"]
 
 
 class EncodedImage(Protocol):
-    """Where the bytes of an image are: an `ImageRecord` or an `ImageFile`."""
+    """The location of an image's bytes: an `ImageRecord` or an `ImageFile`."""
 
     @property
     def file(self) -> str: ...
@@ -30,13 +30,13 @@ class EncodedImage(Protocol):
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image to propose on.
+    """An input image.
 
     Attributes:
-        image_id: see `image_id_of`; for data sets their own.
-        file, offset, length: where its bytes are, as in `ImageRecord`.
-        boxes: float32 `[M, 4]` `[y1, x1, y2, x2]` in pixels, the objects of a data set's image, without difficult ones
-            and crowds; None: not known.
+        image_id: see `image_id_of`; images of a data set keep their own ids.
+        file, offset, length: location of its bytes, as in `ImageRecord`.
+        boxes: float32 `[M, 4]` `[y1, x1, y2, x2]` in pixels, the ground truth of a data set without difficult objects
+            and crowds; None if unknown.
     """
 
     image_id: int | str
@@ -47,18 +47,19 @@ class ImageFile:
 
 
 def find_images(paths: Sequence[str], on_bad_image: BadImage = "error") -> tuple[list[ImageFile], dict[str, int]]:
-    """The images that `paths` name, in their order.
+    """Find the images named by `paths`, in that order.
 
     Args:
-        paths: each an image file, a folder (searched with its subfolders, sorted by path), a text list of images (one a
+        paths: each is an image file, a folder (searched recursively, sorted by path), a text list of images (one per
             line, relative to the working folder or to the list), or a data set spec such as `data/voc07:val`.
-        on_bad_image: what `skip`s of a data set and of a list: images that are not there.
+        on_bad_image: `skip` leaves out missing images of a list and missing or broken images of a data set; `error`
+            raises.
 
     Returns:
-        the images, and counts of what was passed over by kind.
+        The images, and the number of skipped files by reason.
 
     Raises:
-        UserError: a path names nothing, a folder or list has no image, or two images have the same id.
+        UserError: a path does not exist, a folder or list has no image, or two images have the same id.
     """
     images: list[ImageFile] = []
     passed_over: dict[str, int] = {}
@@ -77,7 +78,7 @@ def _of_path(path: str, on_bad_image: BadImage) -> tuple[list[ImageFile], dict[s
     if os.path.isfile(path) and not path.endswith(".json"):
         if path.lower().endswith(".txt"):
             return _of_list(path, on_bad_image)
-        return _plain([path]), {}  # of any suffix: the decoder decides
+        return _plain([path]), {}  # any suffix: the decoder detects the format
     if not os.path.exists(path) and ":" not in path:
         raise UserError(
             f"{path}: no such image, folder or list; a data set is written like data/voc07:val or records:DIR"
@@ -121,7 +122,7 @@ def _of_list(path: str, on_bad_image: BadImage) -> tuple[list[ImageFile], dict[s
 
 
 def _of_dataset(spec: str, on_bad_image: BadImage) -> tuple[list[ImageFile], dict[str, int]]:
-    """Bad boxes do not matter here; the boxes, of the objects that measures count, serve pictures alone."""
+    """The images of a data set. Defective boxes are skipped: the boxes are only drawn."""
     from zip_keras.data.sources import open_dataset
 
     dataset = open_dataset(spec, on_defect="skip", on_bad_image=on_bad_image)
@@ -142,7 +143,7 @@ def _has_shards(folder: str) -> bool:
 
 
 def _refuse_equal_ids(images: Sequence[ImageFile]) -> None:
-    """A proposal file tells images apart by their ids alone."""
+    """Raise `UserError` for duplicate ids: proposal files identify images by id only."""
     first: dict[int | str, ImageFile] = {}
     for image in images:
         other = first.setdefault(image.image_id, image)

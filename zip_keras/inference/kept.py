@@ -1,4 +1,4 @@
-"""Models that stay loaded between calls, for functions that take a model by name."""
+"""Cache of loaded models for functions that take a model by name."""
 
 import threading
 from collections import OrderedDict
@@ -13,10 +13,10 @@ Runner = TypeVar("Runner")
 
 
 class KeptModels(Generic[Model, Runner]):
-    """What runs the last models, by model, its files and options; a model whose files changed is loaded again.
+    """LRU cache of runners by model and options. A model is reloaded when its files change.
 
     Args:
-        count: models that are kept, the last used ones.
+        count: maximum number of runners in the cache.
     """
 
     def __init__(self, count: int = 4):
@@ -24,15 +24,15 @@ class KeptModels(Generic[Model, Runner]):
         self._runners: OrderedDict[Hashable, Runner] = OrderedDict()
 
     def get(self, model: Model | str | Path, options: Hashable, make: Callable[[Model | Path], Runner]) -> Runner:
-        """The runner of a model with these options.
+        """Return the cached runner of a model with these options, or make it.
 
         Args:
             model: a model, or the name or path of one, see `find_model`.
-            options: what else the runner depends on.
-            make: loads it, from the model or from the path that was found.
+            options: the remaining part of the cache key.
+            make: makes the runner from the model or from its path.
 
         Raises:
-            UserError: no such model.
+            UserError: the model does not exist.
         """
         found: Model | Path = find_model(model).resolve() if isinstance(model, str | Path) else model
         key = (found, _stamp(found) if isinstance(found, Path) else None, options)
@@ -48,6 +48,6 @@ class KeptModels(Generic[Model, Runner]):
 
 
 def _stamp(path: Path) -> tuple:
-    """Changes when a model is written again under its name."""
+    """Names, modification times and sizes of a model's files, to detect changes."""
     files = sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)

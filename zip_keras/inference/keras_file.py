@@ -1,4 +1,4 @@
-"""Keras models by name; a `.keras` file is read within bounds and checked, and written whole or not at all."""
+"""Load and save Keras models. `.keras` files are checked within size limits before loading and written atomically."""
 
 import os
 from pathlib import Path
@@ -16,16 +16,16 @@ Model = TypeVar("Model", bound=keras.Model)
 
 
 def load_keras_model(model: str | Path, kind: type[Model], name: Path, missing: str, otherwise: str) -> Model:
-    """The Keras model of a run folder, a `.keras` file or a preset, or of the `.keras` file that an export carries.
+    """Load the Keras model of a run folder, a `.keras` file, a preset, or an export's `.keras` file.
 
     Args:
         model: see `find_model`.
-        kind: what it has to be.
-        name, missing: of the file in an export, see `keras_file_of`.
-        otherwise: what to do where it is something else, for the message.
+        kind: required class.
+        name, missing: see `keras_file_of`.
+        otherwise: advice in the message if the model has another class.
 
     Raises:
-        UserError: no such model, it cannot be loaded, or it is of another kind.
+        UserError: the model does not exist, cannot be loaded, or has another class.
     """
     path = find_model(model)
     if (path / PRESET_FILE).is_file():
@@ -34,20 +34,20 @@ def load_keras_model(model: str | Path, kind: type[Model], name: Path, missing: 
 
 
 def load_keras_file(file: Path, kind: type[Model], otherwise: str) -> Model:
-    """The model of a `.keras` file.
+    """Load the model of a `.keras` file.
 
     Args:
         file: the file.
-        kind: what it has to hold.
-        otherwise: what to do where it holds something else, for the message.
+        kind: required class.
+        otherwise: advice in the message if the model has another class.
 
     Raises:
-        UserError: it is missing or broken, or holds another kind of model.
+        UserError: the file is missing or broken, or contains a model of another class.
     """
     read_keras_config(file)
     try:
         loaded = keras.models.load_model(file, compile=False)
-    except Exception as error:  # Keras and h5py raise anything on a broken file
+    except Exception as error:  # Keras and h5py raise many types for broken files
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{file}: cannot be loaded ({reason[:200]}); was it written to its end?") from None
     return _of_kind(loaded, kind, file, otherwise)
@@ -60,8 +60,8 @@ def _of_kind(loaded: keras.Model, kind: type[Model], shown: str | Path, otherwis
 
 
 def save_keras_file(model: keras.Model, file: Path) -> None:
-    """Writes `file` whole or not at all; `UserError` when it cannot be written."""
-    unfinished = file.with_name(f".{file.stem}.{os.getpid()}.writing.keras")  # Keras wants the suffix
+    """Write `file` atomically; raise `UserError` if it cannot be written."""
+    unfinished = file.with_name(f".{file.stem}.{os.getpid()}.writing.keras")  # Keras requires the suffix
     try:
         model.save(unfinished)
         os.replace(unfinished, file)
@@ -72,15 +72,15 @@ def save_keras_file(model: keras.Model, file: Path) -> None:
 
 
 def keras_file_of(path: Path, name: Path, missing: str) -> Path:
-    """The `.keras` file of what `find_model` found: the file itself, or the one that a SavedModel carries.
+    """The `.keras` file of a path from `find_model`: the file itself, or the one inside a SavedModel folder.
 
     Args:
-        path: of a `.keras` file or of a SavedModel's folder.
-        name: of the file in such a folder.
-        missing: what it means that the folder has no such file, for the message.
+        path: a `.keras` file or a SavedModel folder.
+        name: path of the `.keras` file inside the folder.
+        missing: explanation in the message if the folder has no such file.
 
     Raises:
-        UserError: the folder has no such file, or one of its files differs from its manifest.
+        UserError: the model is for another runtime, the folder has no such file, or a file differs from the manifest.
     """
     if is_portable(path):
         raise UserError(f"{path}: is no Keras model; name the run, the .keras file or the export that it was made of")

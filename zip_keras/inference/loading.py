@@ -1,4 +1,4 @@
-"""Models by name, the same everywhere: a run folder, a `.keras` file, an exported SavedModel or a preset."""
+"""Load proposers from a run folder, a `.keras` file, an exported SavedModel or a preset."""
 
 import dataclasses
 from pathlib import Path
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 def load_proposer(
     model: str | Path, max_proposals: int | None = None, options: InferenceOptions | None = None
 ) -> "InferenceRunner":
-    """A model as a function of one image, uint8 `[H, W, 3]` RGB, that returns its `Boxes`.
+    """Load a model as a function from one image, uint8 `[H, W, 3]` RGB, to its `Boxes`.
 
     Args:
         model: see `find_model`.
-        max_proposals: boxes an image at most; None: as many as the model lists. A longer list than the model's own
-            is possible, except for a SavedModel, whose NMS is fixed.
-        options: other changes to its prediction; then the `.keras` file inside of a SavedModel is used.
+        max_proposals: maximum number of boxes per image; None: the model's own limit. It may exceed the model's own
+            limit, except for a SavedModel, whose NMS is fixed.
+        options: other changes to inference. They require the `.keras` file inside a SavedModel, which is used instead.
 
     Raises:
-        UserError: no such model, it cannot be loaded, it cannot list as many, or the options do not fit it.
+        UserError: the model does not exist, cannot be loaded, or does not support `max_proposals` or the options.
     """
     from zip_keras.inference.runner import InferenceRunner
 
@@ -36,10 +36,10 @@ def load_proposer(
 
 
 def load_keras_proposer(model: str | Path) -> Proposer:
-    """The `Proposer` of a run folder, a `.keras` file or a preset, or of the `.keras` file that an export carries.
+    """Load the `Proposer` of a run folder, a `.keras` file, a preset, or an export's `.keras` file.
 
     Raises:
-        UserError: no such model, or it cannot be loaded.
+        UserError: the model does not exist, cannot be loaded, or is no proposer.
     """
     missing = "this SavedModel was not made by zip-keras export, or lost a file"
     otherwise = "`zip-keras detect` runs detectors; of a network, save zip_keras.Proposer(network)"

@@ -1,6 +1,6 @@
-"""`assets.extra/manifest.json` of an export: what it was made of, and the SHA-256 of each of its files.
+"""`assets.extra/manifest.json` of an export: its model config, package versions and the SHA-256 of each file.
 
-`{"files": {"saved_model.pb": SHA-256, ...}, "model": config of the model, "versions": of the packages, "time": ...}`
+`{"files": {"saved_model.pb": SHA-256, ...}, "model": model config, "versions": package versions, "time": ...}`
 """
 
 import json
@@ -16,11 +16,11 @@ MANIFEST_FILE = Path("assets.extra") / "manifest.json"
 
 
 def write_manifest(folder: Path, model: dict[str, Any]) -> None:
-    """Lists all files that are in an export's folder.
+    """Write the manifest of an export.
 
     Args:
-        folder: of one version, complete but for this file.
-        model: the model's config, plain values.
+        folder: folder of one version, complete except for the manifest.
+        model: the model's config as plain values.
     """
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / MANIFEST_FILE)
     content = {
@@ -34,10 +34,10 @@ def write_manifest(folder: Path, model: dict[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an export.
+    """Read the manifest of an export.
 
     Raises:
-        UserError: it is missing or not what `write_manifest` writes.
+        UserError: the manifest is missing or damaged.
     """
     file = folder / MANIFEST_FILE
     if not file.is_file():
@@ -53,7 +53,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_manifest(folder: Path) -> dict[str, Any]:
-    """Compares every file of an export with its manifest, and returns the manifest.
+    """Check every file of an export against its manifest and return the manifest.
 
     Raises:
         UserError: a file is missing or differs.

@@ -1,4 +1,4 @@
-"""The files of models: what a model's name stands for, and what its file says. Without TensorFlow."""
+"""Find model files by name and read their metadata. Without TensorFlow."""
 
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,23 @@ from zip_keras.utils.archives import open_zip
 from zip_keras.utils.reading import Budget, parse_json
 
 SAVED_MODEL_FILE = "saved_model.pb"
-KERAS_FILE = Path("assets.extra") / "proposer.keras"  # in a SavedModel folder; TensorFlow Serving leaves it alone
-DETECTOR_FILE = Path("assets.extra") / "detector.keras"  # likewise, of a detector
+KERAS_FILE = Path("assets.extra") / "proposer.keras"  # in a SavedModel folder; TensorFlow Serving ignores it
+DETECTOR_FILE = Path("assets.extra") / "detector.keras"  # the same for a detector
 RUN_FILES = ("best.keras", "last.keras")
 _CONFIG = "config.json"  # in a `.keras` file
 _CONFIG_BUDGET = Budget(bytes=16 << 20, nodes=1_000_000, depth=100)
 
 
 def find_model(model: str | Path) -> Path:
-    """The model file, SavedModel folder or preset folder that a model's name stands for.
+    """Find the model file, SavedModel folder or preset folder of a model.
 
     Args:
         model: a run folder (its `best.keras`, else its `last.keras`), a `.keras` file, a SavedModel folder, a folder of
-            numbered SavedModels, of which the highest number counts, or an export's `.onnx`, `.xml` (OpenVINO) or
-            `.tflite` file; else the name of a preset.
+            numbered SavedModels (the highest number is used), an export's `.onnx`, `.xml` (OpenVINO) or `.tflite` file,
+            or the name of a preset.
 
     Raises:
-        UserError: there is no such model.
+        UserError: the model does not exist.
     """
     path = Path(model)
     if (path.is_file() and path.suffix == ".keras") or is_portable(path):
@@ -54,10 +54,10 @@ def find_model(model: str | Path) -> Path:
 
 
 def stored_calibration(model: str | Path) -> dict[str, Any] | None:
-    """What the model's file says about its calibration, without building the model; None for an uncalibrated one.
+    """Read a model's calibration from its file without building the model; None if it is not calibrated.
 
     Raises:
-        UserError: no such model, or its file is broken.
+        UserError: the model does not exist, or its file is broken.
     """
     path = find_model(model)
     if (path / PRESET_FILE).is_file():
@@ -65,7 +65,7 @@ def stored_calibration(model: str | Path) -> dict[str, Any] | None:
     if is_portable(path):
         return read_description(path).config.get("calibration")
     file = path / KERAS_FILE if path.is_dir() else path
-    if not file.is_file():  # a SavedModel of another make: it says so when it is loaded
+    if not file.is_file():  # not an export of zip-keras: loading reports it
         return None
     calibration = read_keras_config(file)["config"].get("calibration")
     if calibration is not None and not isinstance(calibration, dict):
@@ -74,10 +74,10 @@ def stored_calibration(model: str | Path) -> dict[str, Any] | None:
 
 
 def read_keras_config(file: Path) -> dict[str, Any]:
-    """`config.json` of a `.keras` file, read within bounds before Keras builds anything from it.
+    """Read `config.json` of a `.keras` file within size limits, before Keras builds anything from it.
 
     Raises:
-        UserError: no Keras file, a decompression bomb, or the json describes no model.
+        UserError: it is no Keras file, exceeds the limits (decompression bomb), or its json describes no model.
     """
     try:
         with open_zip(file, "a Keras file") as archive:
@@ -91,10 +91,10 @@ def read_keras_config(file: Path) -> dict[str, Any]:
 
 
 def is_detector(model: str | Path) -> bool:
-    """Whether a model is a detector, by its file and without building it.
+    """Whether a model is a detector, according to its file and without building it.
 
     Raises:
-        UserError: no such model, or its file is broken.
+        UserError: the model does not exist, or its file is broken.
     """
     path = find_model(model)
     if (path / PRESET_FILE).is_file():
@@ -107,12 +107,12 @@ def is_detector(model: str | Path) -> bool:
 
 
 def _versions(folder: Path) -> list[Path]:
-    """Subfolders named by integers, the highest first."""
+    """Subfolders with integer names, highest first."""
     numbered = [entry for entry in folder.iterdir() if entry.name.isascii() and entry.name.isdigit()]
     return sorted(numbered, key=lambda entry: int(entry.name), reverse=True)
 
 
 def next_version(folder: Path) -> int:
-    """One more than the highest version in a folder of exports; 1 where there is none."""
+    """One more than the highest version in a folder of exports; 1 if there is none."""
     taken = _versions(folder) if folder.is_dir() else []
     return int(taken[0].name) + 1 if taken else 1

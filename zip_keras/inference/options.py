@@ -1,4 +1,4 @@
-"""Options of inference with a loaded model: scales, flip, NMS thresholds, number of boxes, level biases."""
+"""Inference options: scales, flip, NMS thresholds, number of boxes, level biases."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,26 +11,26 @@ from zip_keras.errors import UserError
 if TYPE_CHECKING:
     from zip_keras.models.proposer import Proposer
 
-# The paper's scales, short sides of 1000, 750, 500 and 250 pixels, relative to 600 at a single scale.
+# The paper's four scales, short sides of 1000, 750, 500 and 250 pixels, relative to its single scale of 600.
 PAPER_SCALES = (1000 / 600, 750 / 600, 500 / 600, 250 / 600)
 
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """Changes to a model's prediction; None keeps what the model has.
+    """Changes to a model's inference; None keeps the model's value.
 
     Attributes:
-        max_proposals: boxes an image at most.
-        short_sides: scales of the image, pixels of its short side.
-        long_side: cap of the longer side at every scale. None with new short sides: the old cap in proportion to the
-            largest, so that shapes which were not capped before are not now.
-        multi_scale: four scales in the paper's proportions to the model's own (1000, 750, 500, 250 for a model of
+        max_proposals: maximum number of boxes per image.
+        short_sides: image scales, as the short side in pixels.
+        long_side: maximum of the longer side in pixels at every scale. If only `short_sides` is given, the model's
+            value is scaled in proportion to the largest short side, so the same aspect ratios are capped.
+        multi_scale: four scales in the paper's proportions to the model's own scale (1000, 750, 500, 250 for a model of
             scale 600); excludes `short_sides`.
         flip: flip test-time augmentation.
         vote_iou: box voting, see `PostprocessConfig`; 0 switches it off.
-        refinement_steps: how often boxes are fed back and refined, for a network trained with `model.refinement_steps`.
+        refinement_steps: number of refinement steps, for a network trained with `model.refinement_steps`.
         level_bias: added to the scores of the three levels, fine to coarse.
-        postprocess: fields of `PostprocessConfig` by name, before the changes above.
+        postprocess: fields of `PostprocessConfig` by name, applied before the changes above.
     """
 
     max_proposals: int | None = None
@@ -57,14 +57,14 @@ class InferenceOptions:
 
     @property
     def only_length(self) -> bool:
-        """Whether nothing but the length of the list may change: that much a SavedModel can be asked for."""
+        """Whether only `max_proposals` is set, the one option that a SavedModel supports."""
         return self == InferenceOptions(max_proposals=self.max_proposals)
 
     def apply(self, proposer: "Proposer") -> "Proposer":
-        """The same network with these options.
+        """Return the same network with these options.
 
         Raises:
-            UserError: the largest short side is longer than the long side, or the network has not learnt to refine.
+            UserError: the largest short side is longer than the long side, or the network was not trained to refine.
         """
         short, long = self._sides(proposer)
         longest = max((side for side in short if side is not None), default=None)
@@ -99,7 +99,7 @@ class InferenceOptions:
 
     def _postprocess(self, config: PostprocessConfig) -> PostprocessConfig:
         config = _replaced(config, self.postprocess or {})
-        if self.max_proposals is not None:  # the loosest threshold lets as many through
+        if self.max_proposals is not None:  # the loosest threshold must keep as many
             counts = (max(self.max_proposals, config.counts[0]), *config.counts[1:])
             config = dataclasses.replace(config, max_proposals=self.max_proposals, counts=counts)
         if self.vote_iou is not None:

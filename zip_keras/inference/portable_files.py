@@ -1,4 +1,4 @@
-"""Model files of other runtimes, and what stands beside each: `model.onnx` and `model.json`. Without TensorFlow."""
+"""Model files of other runtimes and their descriptions, such as `model.onnx` and `model.json`. Without TensorFlow."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -9,22 +9,22 @@ from zip_keras.errors import UserError
 from zip_keras.utils.digests import check_sha256, sha256
 from zip_keras.utils.reading import Budget, read_json
 
-SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert"}  # suffix: extra of setup.cfg
+SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert"}  # suffix -> extra in setup.cfg
 _BUDGET = Budget(bytes=16 << 20, nodes=1_000_000, depth=100)
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a model file cannot say of itself.
+    """Metadata stored beside a model file.
 
     Attributes:
         kind: "proposer" or "detector".
-        precision: of the weights and of the arithmetic: "float32", "float16 weights", "bfloat16", "int8".
-        output_size: boxes an image at most.
-        class_names: of a detector.
-        size: height and width of the images where they are fixed.
+        precision: precision of weights and arithmetic: "float32", "float16 weights", "bfloat16", "int8".
+        output_size: maximum number of boxes per image.
+        class_names: class names of a detector; empty for a proposer.
+        size: height and width of the images if they are fixed, else None.
         config: `get_config()` of the `Proposer` or `Detector`.
-        sha256: of the model's files, by name.
+        sha256: SHA-256 of the model's files, by name.
     """
 
     kind: Literal["proposer", "detector"]
@@ -37,16 +37,16 @@ class Description:
 
 
 def is_portable(path: Path) -> bool:
-    """Whether a path is that of a model file for another runtime."""
+    """Whether a path is a model file for another runtime."""
     return path.suffix in SUFFIXES and path.is_file()
 
 
 def describe_model(file: Path, model, precision: str = "float32", size: tuple[int, int] | None = None) -> None:
-    """Writes the description of a model file that is complete.
+    """Write the description of a complete model file.
 
     Args:
-        file: what was written; `.xml` has a `.bin` beside it.
-        model: the `Proposer` or `Detector` that it was made of.
+        file: the model file; an `.xml` file has a `.bin` file beside it.
+        model: the exported `Proposer` or `Detector`.
         precision, size: see `Description`.
     """
     names = getattr(model, "class_names", None)
@@ -64,10 +64,10 @@ def describe_model(file: Path, model, precision: str = "float32", size: tuple[in
 
 
 def read_description(file: Path) -> Description:
-    """The description of a model file, whose bytes are compared with it.
+    """Read the description of a model file and check the file's SHA-256.
 
     Raises:
-        UserError: it is missing or damaged, or a file is not the one that was written.
+        UserError: the description is missing or damaged, or a file differs from it.
     """
     beside = file.with_suffix(".json")
     if not beside.is_file():
@@ -89,6 +89,6 @@ def read_description(file: Path) -> Description:
 
 
 class _Images:
-    """Stands for a batch of one image where only its shape is asked for."""
+    """Placeholder for a batch of one image of which only the shape is used."""
 
     shape = (1, None, None, 3)

@@ -1,4 +1,4 @@
-"""Model files of ONNX Runtime, OpenVINO and LiteRT, one class each. See `zip_keras.inference.runtimes`."""
+"""Runtimes for ONNX, OpenVINO and LiteRT model files. See `zip_keras.inference.runtimes`."""
 
 import os
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from zip_keras.models.detector import Detector
 from zip_keras.models.proposer import Proposer
 from zip_keras.utils.optional import optional_import
 
-_OPENVINO_PRECISION = {"bfloat16": "bf16"}  # int8 is in the file; what is left there is float32
+_OPENVINO_PRECISION = {"bfloat16": "bf16"}  # int8 is stored in the file; its remaining operations are float32
 
 
 class OnnxRuntime:
-    """A file with everything inside, NMS too. Takes any batch of images of one size."""
+    """ONNX Runtime. The file contains the whole model, including NMS, and takes any batch of images of one size."""
 
     def __init__(self, file: Path, description: Description):
         self.output_size = description.output_size
@@ -27,7 +27,7 @@ class OnnxRuntime:
         options.intra_op_num_threads = _threads()
         try:
             self._session = library.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its own classes, which derive from RuntimeError or Exception
+        except Exception as error:  # onnxruntime's classes derive from RuntimeError or Exception
             raise _unreadable(file, error) from None
         self._names = [output.name for output in self._session.get_outputs()]
 
@@ -36,10 +36,10 @@ class OnnxRuntime:
 
 
 class OpenVinoRuntime:
-    """A file with the network alone; resizing, decoding of boxes and NMS are those of TensorFlow.
+    """OpenVINO. The file contains only the network; TensorFlow does resizing, box decoding and NMS.
 
     Args:
-        model: what goes around the network, with the options of prediction; its weights are not used.
+        model: provides pre- and postprocessing with the inference options; its weights are not used.
     """
 
     def __init__(self, file: Path, description: Description, model: Proposer | Detector):
@@ -72,10 +72,10 @@ class OpenVinoRuntime:
 
 
 class LiteRtRuntime:
-    """A file with everything inside for images of one size.
+    """LiteRT. The file contains the whole model for images of one size.
 
-    Other images are scaled to fit into that size, filled up with gray at the bottom and right; the boxes are in the
-    pixels of the given image.
+    Other images are scaled to fit into that size and padded with gray at the bottom and right. Boxes are in pixels of
+    the given image.
     """
 
     def __init__(self, file: Path, description: Description):
@@ -110,7 +110,7 @@ class LiteRtRuntime:
         scale = np.array([height / inner[0], width / inner[1]] * 2, np.float32)
         boxes = np.clip(found["boxes"] * scale, 0, np.array([height, width, height, width], np.float32))
         inside = found["valid"] & (np.min(boxes[:, 2:] - boxes[:, :2], axis=1) >= 1)
-        order = np.argsort(~inside, kind="stable")  # valid places first
+        order = np.argsort(~inside, kind="stable")  # valid boxes first
         found = {name: values[order] for name, values in {**found, "boxes": boxes, "valid": inside}.items()}
         return {
             name: np.where(found["valid"].reshape((-1,) + (1,) * (values.ndim - 1)), values, np.zeros([], values.dtype))
@@ -119,15 +119,15 @@ class LiteRtRuntime:
 
 
 def build_around(file: Path, description: Description) -> Proposer | Detector:
-    """The model of a description, with random weights: what an `OpenVinoRuntime` puts around the network.
+    """Build the model of a description with random weights, as pre- and postprocessing for an `OpenVinoRuntime`.
 
     Raises:
-        UserError: the description is not of this version of zip-keras.
+        UserError: this version of zip-keras cannot build the model.
     """
     kind = Proposer if description.kind == "proposer" else Detector
     try:
         return kind.from_config(description.config)
-    except Exception as error:  # Keras raises anything on a config that it does not know
+    except Exception as error:  # Keras raises many types for unknown configs
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
             f"{file.with_suffix('.json')}: no model of this version of zip-keras ({reason[:200]})"
@@ -135,10 +135,10 @@ def build_around(file: Path, description: Description) -> Proposer | Detector:
 
 
 def describe_for(file: Path, kind: str) -> Description:
-    """The description of a model file that has to be a "proposer" or a "detector".
+    """Read the description of a model file that must be of `kind`, "proposer" or "detector".
 
     Raises:
-        UserError: it is the other kind, or the description is missing or damaged.
+        UserError: the model is of the other kind, or the description is missing or damaged.
     """
     description = read_description(file)
     if description.kind != kind:

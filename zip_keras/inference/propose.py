@@ -1,4 +1,4 @@
-"""`zip_keras.propose`: images in any form to boxes, for notebooks and scripts."""
+"""`zip_keras.propose`: object proposals for notebooks and scripts."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -19,24 +19,25 @@ def propose(
     max_proposals: int | None = None,
     options: InferenceOptions | None = None,
 ) -> list[Boxes]:
-    """Predicts class-agnostic boxes for one or more images.
+    """Predict class-agnostic boxes for one or more images.
 
-    The last four models stay loaded, so that repeated calls are fast; a model whose files changed is loaded again.
+    The four most recently used models stay loaded, so repeated calls are fast. A model is reloaded when its files
+    change.
 
     Args:
         model: a `Proposer`, or the name or path of one: a preset, a run folder, a `.keras` file, an export.
         images: a path, a Pillow image, a uint8 array `[H, W, 3]` (RGB), or a list of them; sizes may differ. Grayscale
             and transparent files and Pillow images become RGB; EXIF orientation is not applied.
-        max_proposals: boxes an image at most; the model's own limit by default.
-        options: scales, flip, NMS thresholds and so on; as trained by default.
+        max_proposals: maximum number of boxes per image; default: the model's own limit.
+        options: scales, flip, NMS thresholds and so on; default: as trained.
 
     Returns:
         One `Boxes` for each image: `boxes` float32 `[n, 4]` (y1, x1, y2, x2 in pixels of that image), `scores` float32
         `[n]` in descending order, `levels` int32 `[n]` (1, 2, 3 for strides 8, 16, 32).
 
     Raises:
-        UserError: no such model, an image cannot be read, an array is not uint8 `[H, W, 3]`, or the options do not fit
-            the model; the message says what it is.
+        UserError: the model does not exist, an image cannot be read, an array is not uint8 `[H, W, 3]`, or the model
+            does not support the options. The message states the reason.
 
     >>> import zip_keras
     >>> from zip_keras.data.synthetic import render_scene  # any uint8 [H, W, 3] array, a path or a Pillow image does
@@ -55,7 +56,7 @@ def propose(
 
 
 def _runner(model: Proposer | str | Path, options: InferenceOptions) -> InferenceRunner:
-    """A runner that lists at least `options.max_proposals`; a shorter list needs no model of its own."""
+    """A cached runner with at least `options.max_proposals` boxes. Shorter lists share the model's own runner."""
 
     def runner(options: InferenceOptions) -> InferenceRunner:
         return _RUNNERS.get(model, repr(options), lambda found: InferenceRunner(found, options))

@@ -1,4 +1,4 @@
-"""Runs a model over images."""
+"""Run a proposer over images."""
 
 import re
 from collections import deque
@@ -24,12 +24,12 @@ from zip_keras.predictions.container import Predictions
 
 Item = TypeVar("Item", bound=EncodedImage)
 
-# TensorFlow wraps a reason in the names of its node and operation.
+# TensorFlow puts the names of the node and operation around an error message.
 _WRAPPING = re.compile(r"^\{\{.*?\}\}\s*|\s*\[Op:.*$")
 
 
 def decode_image(encoded: bytes, shown: str) -> np.ndarray:
-    """JPEG, PNG, GIF (first frame), BMP or WebP bytes to uint8 `[H, W, 3]` RGB, the pixels that an export sees too.
+    """Decode JPEG, PNG, GIF (first frame), BMP or WebP bytes to uint8 `[H, W, 3]` RGB, with the decoder of exports.
 
     Raises:
         UserError: the bytes are no such image, or it has more than `MAX_PIXELS`.
@@ -38,26 +38,26 @@ def decode_image(encoded: bytes, shown: str) -> np.ndarray:
         return decode_in_graph(tf.constant(encoded)).numpy()
     except tf.errors.OpError as error:
         raise undecodable(shown, _WRAPPING.sub("", error.message.partition("\n")[0])) from None
-    except UnicodeDecodeError:  # TensorFlow quotes the bytes in its reason
+    except UnicodeDecodeError:  # TensorFlow quotes the bytes in its message
         raise undecodable(shown, "the header is cut short") from None
 
 
 def load_image(record: EncodedImage) -> np.ndarray:
-    """The image of a record, uint8 `[H, W, 3]` RGB, from its file or shard.
+    """Load the image of a record from its file or shard as uint8 `[H, W, 3]` RGB.
 
     Raises:
-        UserError: it is missing or broken.
+        UserError: the image is missing or broken.
     """
     encoded = read_encoded(record.file, record.offset, record.length)
     return decode_image(encoded, describe(record.file, record.offset, record.length))
 
 
 def load_images(records: Iterable[Item], ahead: int = 2) -> Iterator[tuple[Item, np.ndarray | UserError]]:
-    """Each record with its image, or with the error if it is missing or broken; read in other threads.
+    """Iterate over records with their images, or with the error if an image is missing or broken.
 
     Args:
-        records: of which `load_image` reads the images.
-        ahead: images that are read while the caller works on one; they are in memory at once.
+        records: records for `load_image`.
+        ahead: number of images that threads read in advance. They are in memory at the same time.
     """
 
     def load(record: Item) -> np.ndarray | UserError:
@@ -82,17 +82,17 @@ def load_images(records: Iterable[Item], ahead: int = 2) -> Iterator[tuple[Item,
 
 
 class InferenceRunner:
-    """Runs a model image by image, in whatever form it is stored: every command and `zip_keras.propose` use it.
+    """A proposer in any file format as a function of one image, used by all commands and `zip_keras.propose`.
 
     Args:
         model: a `Proposer`, or the name or path of one, see `model_files.find_model`.
-        options: changes to its prediction.
+        options: changes to its inference.
 
     Attributes:
-        output_size: boxes an image at most.
+        output_size: maximum number of boxes per image.
 
     Raises:
-        UserError: no such model, it cannot be loaded, or the options do not fit it.
+        UserError: the model does not exist, cannot be loaded, or does not support the options.
     """
 
     def __init__(self, model: Proposer | str | Path, options: InferenceOptions | None = None):
@@ -112,7 +112,7 @@ class InferenceRunner:
 def propose_records(
     runner: Callable[[np.ndarray], Boxes], records: Iterable[ImageRecord], name: str = "proposals"
 ) -> Predictions:
-    """The proposals of every record, in pixels of its image; `runner` is an `InferenceRunner` or works as one."""
+    """Propose on every record with an `InferenceRunner` or equivalent; boxes are in pixels of the record's image."""
     proposals = Predictions(name)
     for record, image in load_images(records):
         if isinstance(image, UserError):

@@ -1,4 +1,4 @@
-"""The forms of a model that can be run. A new one (another file format, another library) is one more class here.
+"""Runtimes: one class for each model format. To support another format, add a class here.
 
 A runtime takes uint8 `[1, H, W, 3]` RGB and returns the dictionary of a `Proposer`: `boxes [1, n, 4]`, `scores [1, n]`,
 `valid [1, n]`, `levels [1, n]`.
@@ -31,7 +31,7 @@ class Runtime(Protocol):
     """A model that is ready to run.
 
     Attributes:
-        output_size: boxes an image at most.
+        output_size: maximum number of boxes per image.
     """
 
     output_size: int
@@ -40,7 +40,7 @@ class Runtime(Protocol):
 
 
 class ProposerRuntime:
-    """A `Proposer` as a TensorFlow graph, traced once for all sizes. Its weights may change afterwards."""
+    """A `Proposer` as a TensorFlow graph, traced once for all image sizes. Later weight updates take effect."""
 
     def __init__(self, proposer: Proposer, options: InferenceOptions):
         longer = (options.max_proposals or 0) > proposer.postprocess_config.output_size
@@ -50,7 +50,7 @@ class ProposerRuntime:
         self._call = tf.function(
             lambda images: proposer(images, training=False),
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)],
-            autograph=False,  # the model is written in keras.ops; looking for Python control flow takes time
+            autograph=False,  # the model uses keras.ops only, and AutoGraph is slow
         )
 
     def __call__(self, images: np.ndarray) -> Mapping[str, Any]:
@@ -58,20 +58,20 @@ class ProposerRuntime:
 
 
 class SavedModelRuntime:
-    """The graph of an exported SavedModel, run as it was saved.
+    """The unchanged graph of an exported SavedModel.
 
     Raises:
-        UserError: it is no export of this package, a file differs from its manifest, or it lists fewer boxes than
-            `max_proposals` asks for.
+        UserError: it is no export of this package, a file differs from its manifest, or it outputs fewer boxes than
+            `max_proposals`.
     """
 
     def __init__(self, folder: Path, max_proposals: int | None):
         check_manifest(folder)
         try:
-            self._loaded = tf.saved_model.load(str(folder))  # has to stay: it owns the variables
+            self._loaded = tf.saved_model.load(str(folder))  # keep a reference: it owns the variables
             self._call = self._loaded.signatures["serving_default"]
             self.output_size = self._call.structured_outputs["boxes"].shape[1]
-        except Exception as error:  # TensorFlow raises anything on missing or cut variables
+        except Exception as error:  # TensorFlow raises many types for missing or truncated variables
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(f"{folder}: not a SavedModel of zip-keras export ({reason[:200]})") from None
         if max_proposals is not None and max_proposals > self.output_size:
@@ -85,12 +85,12 @@ class SavedModelRuntime:
 
 
 def open_runtime(path: Path, options: InferenceOptions) -> Runtime:
-    """The runtime of a model that `find_model` found.
+    """Open the runtime of a path from `find_model`.
 
-    A SavedModel runs as it is where the options only shorten its list; else the `.keras` file that it carries runs.
+    A SavedModel runs unchanged if only `max_proposals` is set. Otherwise the `.keras` file inside its folder is used.
 
     Raises:
-        UserError: the options would change what is inside of the file, or the file holds a detector or is broken.
+        UserError: the options would change what is fixed in the file, or the file contains a detector or is broken.
     """
     if is_portable(path):
         return _open_portable(path, options)

@@ -1,4 +1,4 @@
-"""Video files as streams of frames, read and written one frame at a time. Needs PyAV (the `video` extra)."""
+"""Read and write video files frame by frame. Needs PyAV (the `video` extra)."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -14,18 +14,18 @@ from zip_keras.errors import UserError
 from zip_keras.utils.optional import optional_import
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
-WRITTEN = {".mp4": "mp4", ".mkv": "matroska"}  # suffix -> FFmpeg's name of the format
-_ENCODERS = ("libx264", "mpeg4")  # the first that this FFmpeg has
+WRITTEN = {".mp4": "mp4", ".mkv": "matroska"}  # suffix -> FFmpeg format name
+_ENCODERS = ("libx264", "mpeg4")  # the first available one is used
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a video.
+    """One frame of a video.
 
     Attributes:
-        number: from 0, in the order in which they are shown.
-        seconds: from the start of the video; NaN where the file does not say.
-        pixels: uint8 `[H, W, 3]` RGB, turned as players show it.
+        number: index in display order, from 0.
+        seconds: time from the start of the video; NaN if the file does not state it.
+        pixels: uint8 `[H, W, 3]` RGB, with the file's rotation applied.
     """
 
     number: int
@@ -34,12 +34,13 @@ class Frame:
 
 
 class Video:
-    """A video file, opened anew for every pass over its frames.
+    """A video file. Every pass over its frames opens the file again.
 
     Attributes:
         file: its path.
-        count: frames as the file states them, or by its duration; 0 where it says neither. A damaged file holds fewer.
-        rate: frames a second.
+        count: number of frames as stated in the file, else estimated from the duration; 0 if it states neither. A
+            damaged file has fewer.
+        rate: frames per second.
 
     Raises:
         UserError: PyAV is not installed, or the file is no video.
@@ -54,10 +55,10 @@ class Video:
             self.count = stream.frames or round((container.duration or 0) / self._av.time_base * self.rate)
 
     def frames(self) -> Iterator[Frame]:
-        """Every frame in order; one is in memory at a time.
+        """Iterate over the frames in order, with one in memory at a time.
 
         Raises:
-            UserError: the file is damaged, or a frame has too many pixels; the frames before were given.
+            UserError: the file is damaged, or a frame has too many pixels. Earlier frames have been yielded by then.
         """
         number = 0
         with self._open() as container:
@@ -91,12 +92,12 @@ class Video:
 
 
 class VideoWriter(AbstractContextManager):
-    """Writes frames of one size as H.264, or MPEG-4 where FFmpeg has no H.264 encoder.
+    """Writer for frames of one size, as H.264, or as MPEG-4 if FFmpeg has no H.264 encoder.
 
     Args:
-        file: the path that is written.
+        file: output path.
         container: a format of `WRITTEN`.
-        rate: frames a second.
+        rate: frames per second.
 
     Raises:
         UserError: PyAV is not installed, or the file cannot be written.
@@ -112,9 +113,9 @@ class VideoWriter(AbstractContextManager):
         self._stream: Any = None
 
     def write(self, pixels: np.ndarray) -> None:
-        """Adds a frame, uint8 `[H, W, 3]` RGB; an odd height or width is padded by one pixel of its edge."""
+        """Add a frame, uint8 `[H, W, 3]` RGB. An odd height or width is padded by repeating the last row or column."""
         height, width = pixels.shape[:2]
-        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")  # 4:2:0 needs even sides
+        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")  # 4:2:0 requires even sides
         if self._stream is None:
             self._stream = self._container.add_stream(self._encoder(), rate=self._rate)
             self._stream.height, self._stream.width = pixels.shape[:2]
@@ -130,7 +131,7 @@ class VideoWriter(AbstractContextManager):
             self._container.close()
 
     def _encode(self, frame: Any) -> None:
-        """Writes what the encoder gives after a frame; None: after the last one."""
+        """Encode a frame and write the packets; None flushes the encoder."""
         try:
             self._container.mux(self._stream.encode(frame))
         except (self._av.FFmpegError, OSError) as error:
@@ -146,5 +147,5 @@ class VideoWriter(AbstractContextManager):
 
 
 def is_video(path: str) -> bool:
-    """Whether a path is named as a video file."""
+    """Whether a path has the suffix of a video file."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES

@@ -1,4 +1,4 @@
-"""Merges a level's zoom-out map F and zoom-in map H: MAD, the map attention decision, and its alternatives.
+"""Merging of a level's zoom-out map F and zoom-in map H: map attention decision (MAD) and its alternatives.
 
 Paper section 3.2: mu(m) = global max pool (three 3x3 convolutions of F3), X(m) = concat[F(m), H(m)],
 Y(m)_j = mu(m)_j * X(m)_j. The paper gives neither activation nor normalisation; both are options. Every merge
@@ -17,24 +17,24 @@ from zip_keras.layers.upsampling import BilinearUpsampling
 
 @serializable
 class MapDecision(keras.layers.Layer):
-    """MAD's decision maps: three 3x3 stride-1 convolutions of the coarsest map, then a global max pool.
+    """MAD's channel weights mu: three 3x3 stride-1 convolutions of the coarsest map, then a global max pool.
 
-    Input F3 `[batch, h, w, C3]` and, of a batch of padded images, `valid [batch, h, w, 1]` (see `ValidCells`); output
-    mu `[batch, 1, 1, channels]`, or `[batch, h, w, channels]` with `spatial=True` (no pool). The convolutions see zeros
-    in the padding, as they do beyond the border of a map, and the maximum leaves it out: mu is that of the map without
-    its padding. The last convolution starts with bias 1 (what `output` maps to 1) and weights so small, whatever its
-    width, that mu starts within a few hundredths of 1.
+    Input: F3 `[batch, h, w, C3]` and, for padded images, `valid [batch, h, w, 1]` (see `ValidCells`). Output: mu
+    `[batch, 1, 1, channels]`, or `[batch, h, w, channels]` with `spatial=True` (no pool). The convolutions see zeros in
+    the padding, as beyond the border of a map, and the maximum ignores it, so mu equals that of the unpadded map. The
+    last convolution starts with small weights at any width and with the bias that `output` maps to 1, so mu starts
+    within a few hundredths of 1.
 
     Args:
         channels: channels of X(m), 2 C(m) in the paper.
         hidden: channels of the first two convolutions (paper: `channels`).
-        activation: after the first two convolutions, "linear" or "relu".
-        normalisation: batch normalisation after the first two convolutions.
-        output: "linear", "sigmoid" (2 * sigmoid: mu in 0..2) or "softplus" (mu > 0).
+        activation: activation after the first two convolutions, "linear" or "relu".
+        normalisation: apply batch normalisation after the first two convolutions.
+        output: activation of mu, "linear", "sigmoid" (2 * sigmoid: mu in 0..2) or "softplus" (mu > 0).
         spatial: keep the map instead of pooling it.
     """
 
-    # What the last bias must be for mu = 1.
+    # Bias of the last convolution that gives mu = 1.
     NEUTRAL: ClassVar[dict[str, float]] = {"linear": 1.0, "sigmoid": 0.0, "softplus": 0.5413248546129181}
 
     def __init__(
@@ -80,7 +80,7 @@ class MapDecision(keras.layers.Layer):
             channels,
             3,
             padding="same",
-            # Standard deviation 0.01 / sqrt(fan in): the pool takes the largest of hundreds of places, and the wide
+            # Standard deviation 0.01 / sqrt(fan in): the pool takes the maximum over hundreds of cells, and the wide
             # convolutions sum over thousands of inputs, so a fixed deviation would start mu far above 1.
             kernel_initializer=keras.initializers.VarianceScaling(1e-4, "fan_in", "untruncated_normal"),
             bias_initializer=keras.initializers.Constant(self.NEUTRAL[output]),
@@ -130,11 +130,11 @@ class MapDecision(keras.layers.Layer):
 
 @serializable
 class SqueezeExcitation(keras.layers.Layer):
-    """Per-channel weights from the map itself: global average pool, C/16, ReLU, C, sigmoid (times 2, to start near 1).
+    """Channel weights from the map itself: global average pool, C/16, ReLU, C, sigmoid (times 2, to start near 1).
 
-    Input `[batch, H, W, C]` and, of a batch of padded images, `valid [batch, H, W, 1]` (see `ValidCells`), outside of
-    which nothing enters the average; output the weighted map, same shape. The paper's `se` row: the decision is taken
-    from the map itself, the concatenated one at levels 1 and 2 and F3 at level 3.
+    Input: `[batch, H, W, C]` and, for padded images, `valid [batch, H, W, 1]` (see `ValidCells`), which excludes the
+    padding from the average. Output: the weighted map, same shape. This is the paper's `se` row. It weights the
+    concatenated map at levels 1 and 2, and F3 at level 3.
     """
 
     def __init__(self, reduction: int = 16, **kwargs):
@@ -170,7 +170,7 @@ def _without_padding(x, valid):
 
 
 def _mean(x, valid):
-    """Over the valid cells: `[batch, H, W, C]` -> `[batch, C]`."""
+    """Mean over the valid cells: `[batch, H, W, C]` -> `[batch, C]`."""
     if valid is None:
         return ops.mean(x, axis=(1, 2))
     total = ops.sum(ops.cast(x * valid, "float32"), axis=(1, 2))  # float16 cannot hold sums of many cells
@@ -189,21 +189,21 @@ def merge_level(
     hidden_width: float = 1.0,
     **decision_options,
 ):
-    """The merged map Y(m) of a level below the coarsest, as a functional graph.
+    """Build the merged map Y(m) of level 1 or 2 as a functional graph.
 
     Args:
-        level: 1 (stride 8) or 2 (stride 16), for names and for the size of a spatial decision.
+        level: 1 (stride 8) or 2 (stride 16); sets layer names and the size of a spatial decision.
         zoom_out, zoom_in: F(m), H(m) `[batch, H, W, C]`.
-        coarsest: F3, from which MAD decides.
-        merge: "mad", "spatial_mad", "se", "conv" (plain concatenation: the convolution is the head's own), or
-            "add" (1x1 convolutions to C(m), then the sum, as in a feature pyramid).
-        more: further map sources of the level's size, taken as F and H are (the paper's extension E).
-        valid: gives the valid cells of a level's maps, see `ValidCells`; by default all are.
-        hidden_width: MAD's hidden channels relative to those of all sources together.
-        decision_options: `MapDecision`'s activation, normalisation and output.
+        coarsest: F3, the input of MAD.
+        merge: "mad", "spatial_mad", "se", "conv" (plain concatenation; the head convolves it), or "add" (1x1
+            convolutions to C(m), then the sum, as in a feature pyramid).
+        more: further maps of the level's size, merged like F and H (the paper's extension E).
+        valid: returns the valid cells of a level, see `ValidCells`; by default all cells are valid.
+        hidden_width: MAD's hidden channels relative to the channels of all sources together.
+        decision_options: options of `MapDecision`: activation, normalisation and output.
 
     Returns:
-        `[batch, H, W, C]` with the channels of all sources, 2 C(m) of F and H alone; C(m) for "add".
+        `[batch, H, W, C]` with the channels of all sources (2 C(m) for F and H only), or C(m) for "add".
     """
     name = f"merge_{level}"
     if merge == "add":

@@ -1,4 +1,4 @@
-"""The residual bottleneck of ResNet. He et al., arXiv 1512.03385; as in the second stage of the paper (section 4)."""
+"""Residual bottleneck of ResNet (He et al., arXiv 1512.03385), as in the paper's second stage (section 4)."""
 
 import keras
 from keras import ops
@@ -6,12 +6,12 @@ from keras import ops
 from zip_keras.layers.convolution import batch_normalisation
 from zip_keras.layers.registry import serializable
 
-EPSILON, MOMENTUM = 1.001e-5, 0.99  # of the batch norms, as in `keras.applications`
+EPSILON, MOMENTUM = 1.001e-5, 0.99  # batch normalisation, as in `keras.applications`
 GROUPS = 32
 
 
 def normalisation(kind: str, channels: int, name: str, dtype=None) -> keras.layers.Layer:
-    """Batch normalisation of one of the modes of `ModelConfig.batch_norm`, or "group" normalisation."""
+    """Create a batch normalisation layer in a mode of `ModelConfig.batch_norm`, or a "group" normalisation layer."""
     if kind == "group":
         groups = next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0)
         return keras.layers.GroupNormalization(groups, epsilon=1e-5, dtype=dtype, name=name)
@@ -20,14 +20,14 @@ def normalisation(kind: str, channels: int, name: str, dtype=None) -> keras.laye
 
 @serializable
 class Bottleneck(keras.layers.Layer):
-    """1x1, 3x3 and 1x1 convolutions, each normalised, added to their input (or to a projection of it), ReLU.
+    """Normalised 1x1, 3x3 and 1x1 convolutions, added to their input or a projection of it, then ReLU.
 
-    Input `[batch, H, W, C]`, output `[batch, ceil(H / stride), ceil(W / stride), filters]`. The sublayers are those of
-    a block of `keras.applications.ResNet101` (biases, stride in the first convolution), so that its weights fit.
+    Input `[batch, H, W, C]`, output `[batch, ceil(H / stride), ceil(W / stride), filters]`. The sublayers match a block
+    of `keras.applications.ResNet101` (biases, stride in the first convolution), so its weights can be loaded.
 
     Args:
-        filters: of the output; the inner convolutions have a quarter of them.
-        stride: of the first convolution and of the projection.
+        filters: output channels; the inner convolutions have a quarter as many.
+        stride: stride of the first convolution and of the projection.
         normalise: "frozen", "synchronized", "local" (batch normalisation) or "group".
     """
 

@@ -4,17 +4,17 @@ import keras
 
 from zip_keras.layers.registry import serializable
 
-EPSILON = 1e-5  # of the batch norms, as in the public Inception-BN definitions
+EPSILON = 1e-5  # batch normalisation, as in the public Inception-BN definitions
 MOMENTUM = 0.95
 
 
 def batch_normalisation(
     mode: str, name: str, epsilon: float = EPSILON, momentum: float = MOMENTUM, dtype=None
 ) -> keras.layers.Layer:
-    """A batch normalisation of one of the modes of `ModelConfig.batch_norm`.
+    """Create a batch normalisation layer in one of the modes of `ModelConfig.batch_norm`.
 
-    "frozen" never changes (statistics, scale and shift); "synchronized" shares statistics between replicas; "local"
-    does not. Only TensorFlow needs to be told: on the other backends a batch is normalised whole anyway.
+    "frozen" fixes statistics, scale and shift. "synchronized" shares statistics between replicas; "local" does not. The
+    option is set only on TensorFlow, because the other backends always normalise the whole batch.
     """
     if mode not in ("frozen", "synchronized", "local"):
         raise ValueError(f"batch_norm must be 'frozen', 'synchronized' or 'local', not {mode!r}")
@@ -29,7 +29,7 @@ def batch_normalisation(
 
 
 def trained_batch_norm(mode: str) -> str:
-    """The mode of blocks that start at random in a network of `mode`: there are no statistics yet to freeze."""
+    """Return the mode for randomly initialised blocks in a network of `mode`: they have no statistics to freeze."""
     return "synchronized" if mode == "frozen" else mode
 
 
@@ -38,8 +38,8 @@ class ConvNorm(keras.layers.Layer):
     """Convolution without bias, batch normalisation, ReLU.
 
     Input `[batch, H, W, C]`, output `[batch, ceil(H / stride), ceil(W / stride), filters]`. The padding is symmetric,
-    `kernel_size // 2` on every side as in Caffe and PyTorch, so that pretrained weights see the grid they know
-    (TensorFlow's "same" shifts it where the stride is 2 and the size even).
+    `kernel_size // 2` on every side as in Caffe and PyTorch, so pretrained weights see the grid they were trained on.
+    TensorFlow's "same" shifts the grid for stride 2 and even sizes.
     """
 
     def __init__(self, filters: int, kernel_size: int, stride: int = 1, *, batch_norm: str = "synchronized", **kwargs):

@@ -18,7 +18,7 @@ class InceptionRow:
 
     Attributes:
         name: "3a", "3b", ...
-        one: width of the 1x1 branch; 0 where the block has none.
+        one: width of the 1x1 branch; 0 = no such branch.
         three: (reduction, output) widths of the 3x3 branch.
         double: (reduction, first, second) widths of the double 3x3 branch.
         pool: "average" or "max", the 3x3 pool of the last branch.
@@ -35,7 +35,7 @@ class InceptionRow:
     stride: int = 1
 
     def output_width(self, input_width: int) -> int:
-        """Channels that leave the block for `input_width` channels that enter it."""
+        """Output channels of the block for `input_width` input channels."""
         return self.one + self.three[1] + self.double[2] + (self.projection or input_width)
 
     def scaled(self, width: float) -> "InceptionRow":
@@ -49,7 +49,7 @@ class InceptionRow:
         )
 
     def upsampling_mirror(self, output_width: int) -> "InceptionRow":
-        """The up-sampling block that mirrors this reduction block; its projection fills up to `output_width`."""
+        """The up-sampling row that mirrors this reduction row; the projection fills up to `output_width` channels."""
         projection = output_width - self.three[1] - self.double[2]
         if self.stride != 2 or projection < 1:
             raise ValueError(f"block {self.name} (stride {self.stride}) cannot be mirrored to {output_width} channels")
@@ -67,7 +67,10 @@ def scale_width(width: int, factor: float) -> int:
 
 @serializable
 class AveragePooling(keras.layers.Layer):
-    """3x3 average pool, stride 1, same size; at the border the zero padding counts ("count", as in Caffe) or not."""
+    """3x3 average pool with stride 1 and unchanged size.
+
+    `border` is "count" if the zero padding enters the average, as in Caffe, or "ignore".
+    """
 
     def __init__(self, border: str = "count", **kwargs):
         super().__init__(**kwargs)
@@ -89,12 +92,12 @@ class AveragePooling(keras.layers.Layer):
 
 @serializable
 class Inception(keras.layers.Layer):
-    """An inception block: the branches 1x1, 3x3, double 3x3 and pool, concatenated in this order.
+    """Inception block: branches 1x1, 3x3, double 3x3 and pool, concatenated in this order.
 
     Input `[batch, H, W, C]`; output `[batch, H, W, row.output_width(C)]` for stride 1, `H/2, W/2` for stride 2 and
-    `2H, 2W` for stride -2. A reduction strides in the last convolution of each branch and its pool passes through.
-    An up-sampling block doubles both branches before their last convolution, and its pass-through branch is doubled and
-    projected (paper section 3.1). Even sizes are expected where the stride is 2.
+    `2H, 2W` for stride -2. A reduction block has its stride in the last convolution of each branch, and its pool is not
+    projected. An up-sampling block doubles the size of both branches before their last convolution; its pass-through
+    branch is doubled and projected (paper section 3.1). Stride 2 expects even sizes.
     """
 
     def __init__(

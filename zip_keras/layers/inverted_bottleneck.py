@@ -1,4 +1,4 @@
-"""The units of MobileNetV2's family: convolution with batch norm and ReLU6, and the inverted bottleneck.
+"""Blocks of the MobileNetV2 family: convolution with batch norm and ReLU6, and the inverted bottleneck.
 
 Sandler et al., *MobileNetV2*, arXiv 1801.04381; without squeeze-and-excitation, as in EfficientNet-Lite.
 """
@@ -9,20 +9,20 @@ from keras import ops
 from zip_keras.layers.convolution import batch_normalisation
 from zip_keras.layers.registry import serializable
 
-# Of the batch norms, as in the TensorFlow reference.
+# Batch normalisation, as in the TensorFlow reference.
 EPSILON = 1e-3
 MOMENTUM = 0.99
 
 
 @serializable
 class MobileConvNorm(keras.layers.Layer):
-    """Convolution without bias, batch normalisation, and ReLU6 or nothing.
+    """Convolution without bias, batch normalisation and optional ReLU6.
 
     Input `[batch, H, W, C]`, output `[batch, ceil(H / stride), ceil(W / stride), filters]`. The padding is TensorFlow's
-    "same": where the stride is 2 and the size even, the odd row and column are added at the bottom and right.
+    "same": for stride 2 and even sizes, the extra row and column are at the bottom and right.
 
     Args:
-        filters: output channels; 0 = depthwise, as many as the input has.
+        filters: output channels; 0 = depthwise, with the channels of the input.
         kernel_size, stride: of the convolution.
         activation: "relu6" or "linear".
         batch_norm: see `batch_normalisation`.
@@ -80,9 +80,9 @@ class MobileConvNorm(keras.layers.Layer):
 
 @serializable
 class InvertedBottleneck(keras.layers.Layer):
-    """1x1 expansion, depthwise convolution, linear 1x1 projection; plus the input where its shape is the output's.
+    """1x1 expansion, depthwise convolution and linear 1x1 projection, plus the input if the shapes agree.
 
-    Input `[batch, H, W, C]`, output `[batch, ceil(H / stride), ceil(W / stride), filters]`, not rectified.
+    Input `[batch, H, W, C]`, output `[batch, ceil(H / stride), ceil(W / stride), filters]`, without activation.
 
     Args:
         filters: output channels.

@@ -1,4 +1,4 @@
-"""Padding at the bottom and right: to whole cells of the coarsest level, and which cells lie in it."""
+"""Padding of images to whole cells of the coarsest level, and the mask of cells outside the padding."""
 
 import keras
 from keras import ops
@@ -9,9 +9,9 @@ from zip_keras.pixels import PADDING
 
 @serializable
 class PadToMultiple(keras.layers.Layer):
-    """Pads `[batch, H, W, C]` with `value` at the bottom and right until H and W are multiples of `multiple`.
+    """Pad `[batch, H, W, C]` with `value` at the bottom and right until H and W are multiples of `multiple`.
 
-    Coordinates from the top left corner, so boxes, stay as they are. H and W may be unknown until run time.
+    Box coordinates do not change. H and W may be unknown until run time.
     """
 
     def __init__(self, multiple: int = 32, value: float = 0.0, **kwargs):
@@ -29,7 +29,7 @@ class PadToMultiple(keras.layers.Layer):
         return (batch, height, width, channels)
 
     def _missing(self, side):
-        """Pixels to the next multiple; no remainder of a negative number, which ONNX converters round another way."""
+        """Pixels to the next multiple, without remainders of negative numbers: ONNX converters round differently."""
         return (self.multiple - side % self.multiple) % self.multiple
 
     def get_config(self):
@@ -37,17 +37,17 @@ class PadToMultiple(keras.layers.Layer):
 
 
 def is_padding(images):
-    """Where `[..., H, W, 3]` is padding and no image (`zip_keras.pixels.PADDING`): bool `[..., H, W, 1]`."""
+    """Mask of padding pixels (`zip_keras.pixels.PADDING`): `[..., H, W, 3]` -> bool `[..., H, W, 1]`."""
     return images[..., :1] <= PADDING / 2
 
 
 @serializable
 class ValidCells(keras.layers.Layer):
-    """Which cells of a map show a part of the image: 1, and 0 for those that lie in the padding.
+    """Mask of the map cells that cover the image: 1 for these, 0 for cells in the padding.
 
-    Input images `[batch, H, W, 3]` with H and W multiples of `stride`, padded with `zip_keras.pixels.PADDING` at the
-    bottom and right; output `[batch, H / stride, W / stride, 1]`. A cell shows a part of the image exactly if its first
-    pixel does. So the first cell of an image always counts, however small the image is.
+    Input: images `[batch, H, W, 3]` with H and W multiples of `stride`, padded with `zip_keras.pixels.PADDING` at the
+    bottom and right. Output: `[batch, H / stride, W / stride, 1]`. A cell covers the image if its top left pixel does,
+    so the first cell is valid for an image of any size.
     """
 
     def __init__(self, stride: int, **kwargs):

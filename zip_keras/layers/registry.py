@@ -1,4 +1,4 @@
-"""The one name under which the project's classes are registered with Keras's serialisation."""
+"""The package name under which the project's classes are registered for Keras serialisation."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Resizing images to the network's scale."""
+"""Resizing of images to the network's scale."""
 
 import keras
 import numpy as np
@@ -10,15 +10,15 @@ from zip_keras.ops.resampling import resize_by_matrices
 
 
 def resized_sides(height, width, short_side: int, long_side: int):
-    """The size at which the shorter side is `short_side`, unless the longer one would pass `long_side`.
+    """The size with a shorter side of `short_side`, reduced if the longer side would exceed `long_side`.
 
     Args:
         height, width: pixels; Python integers, or integer scalars of a TensorFlow graph.
 
     Returns:
-        (height, width), at least 1 each, of the kind of the arguments. Rounding is in float32 either way.
+        (height, width), each at least 1, of the same kind as the arguments. Rounding is in float32 for both kinds.
     """
-    if isinstance(height, int) and isinstance(width, int):  # sizes under `jax.jit` must stay numbers
+    if isinstance(height, int) and isinstance(width, int):  # under `jax.jit` sizes must stay Python integers
         short, long = np.float32(min(height, width)), np.float32(max(height, width))
         factor = min(np.float32(short_side) / short, np.float32(long_side) / long)
         return tuple(max(1, int(np.round(np.float32(side) * factor))) for side in (height, width))
@@ -30,7 +30,7 @@ def resized_sides(height, width, short_side: int, long_side: int):
 
 @serializable
 class ShortSideResizing(keras.layers.Layer):
-    """Resizes a batch of equally large images, bilinear with antialiasing, keeping the aspect ratio to the pixel.
+    """Resize a batch of images of one size: bilinear with antialiasing, aspect ratio kept up to rounding.
 
     Input `[batch, H, W, 3]`, any dtype, 0..255; output `[batch, H', W', 3]` float32 with `H' = max(1, round(H s))`,
     `W'` likewise; see `resized_sides`. `short_side=None` only casts.

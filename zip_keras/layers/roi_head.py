@@ -1,4 +1,4 @@
-"""The second stage of a detector: what becomes of each RoI. Paper section 4, figure 6."""
+"""Second stage of a detector: classification and box regression of each RoI. Paper section 4, figure 6."""
 
 from collections.abc import Sequence
 
@@ -18,20 +18,20 @@ def _gaussian(units: int, deviation: float, name: str) -> keras.layers.Dense:
 
 @serializable
 class RoIHead(keras.layers.Layer):
-    """RoIs of the levels' maps to class scores and class-wise box deltas.
+    """Predict class scores and class-wise box deltas of RoIs.
 
-    An RoI is pooled from the map of the level that proposed it, a 1x1 convolution of that level brings it to `width`
-    channels, and residual bottlenecks that all levels share, a global mean and two dense layers follow.
+    Each RoI is pooled from the map of the level that proposed it. A 1x1 convolution of that level maps it to `width`
+    channels. Residual bottlenecks shared by all levels, a global mean and two dense layers follow.
 
-    Call it with `maps` (of each level `[B, H_m, W_m, C_m]`), `boxes` float32 `[B, R, 4]` in pixels and `levels` int32
-    `[B, R]`; it gives `(logits [B, R, C + 1], deltas [B, R, C, 4])`, float32 whatever the compute type, background
-    first, deltas in units of `zip_keras.losses.roi.DELTA_STDDEVS`. An RoI of no level among `map_levels` counts as one
-    of the first. With `with_features=True` it also gives `features` float32 `[B, R, F]`: the global mean of every
-    block's output, one after the other, F = `num_features`. Boosting learns from them.
+    Input: `maps` (`[B, H_m, W_m, C_m]` per level), `boxes` float32 `[B, R, 4]` in pixels and `levels` int32 `[B, R]`.
+    Output: `(logits [B, R, C + 1], deltas [B, R, C, 4])`, float32 for every compute dtype, background first, deltas in
+    units of `zip_keras.losses.roi.DELTA_STDDEVS`. An RoI whose level is not in `map_levels` is treated as one of the
+    first level. With `with_features=True` the output also contains `features` float32 `[B, R, F]`, F = `num_features`:
+    the concatenated global means of every block's output, used for boosting.
 
     Args:
         num_classes: C, without background.
-        map_levels, strides: of the maps.
+        map_levels, strides: levels and strides of the maps.
         pooling, pool_size, width, blocks: see `RoIHeadConfig`.
         normalise: "frozen", "synchronized", "local" (batch normalisation) or "group".
     """
@@ -54,7 +54,7 @@ class RoIHead(keras.layers.Layer):
         self.pooling, self.pool_size, self.width, self.blocks = pooling, pool_size, width, tuple(blocks)
         self.normalise = normalise
         policy = self.dtype_policy
-        # As products of matrices: TensorFlow's convolution has no gradient where a level has no RoI.
+        # Dense layers act as 1x1 convolutions: TensorFlow's convolution has no gradient if a level has no RoI.
         self.convolutions = [
             keras.layers.Dense(width, kernel_initializer="he_normal", dtype=policy, name=f"level_{level}")
             for level in self.map_levels
@@ -83,7 +83,7 @@ class RoIHead(keras.layers.Layer):
 
     @property
     def num_features(self) -> int:
-        """F, the widths of all blocks together; of a head without blocks its width."""
+        """F: the sum of the blocks' output channels, or `width` without blocks."""
         return sum(block.filters for block in self.bottlenecks) or self.width
 
     def call(self, maps, boxes, levels, training=None, with_features=False):
@@ -105,7 +105,7 @@ class RoIHead(keras.layers.Layer):
         return logits, deltas, ops.reshape(features, (batch, count, self.num_features))
 
     def _pooled(self, maps, boxes, levels):
-        """Every RoI pooled from the map of its level, and its level's convolution: `[B * R, size, size, width]`."""
+        """Pool each RoI from the map of its level and apply the level's convolution: `[B * R, size, size, width]`."""
         on_tensorflow = keras.backend.backend() == "tensorflow" and conversion_target() is None
         if on_tensorflow and self.pooling == "align":
             return self._pooled_level_by_level(maps, boxes, levels)
@@ -119,13 +119,13 @@ class RoIHead(keras.layers.Layer):
         return result
 
     def _pooled_level_by_level(self, maps, boxes, levels):
-        """The same, each RoI pooled once: those of a level together."""
+        """`_pooled` that pools each RoI only once, all RoIs of a level together."""
         import tensorflow as tf
 
         batch, count = ops.shape(boxes)[:2]
         boxes, levels = tf.reshape(boxes, [-1, 4]), tf.reshape(levels, [-1])
         image_of = tf.repeat(tf.range(batch), count)
-        number = tf.zeros_like(levels)  # of the map
+        number = tf.zeros_like(levels)  # index of the map
         for i, level in enumerate(self.map_levels):
             number = tf.where(levels == level, i, number)
         parts, places = [], []

@@ -1,4 +1,4 @@
-"""The RPN head of a level: anchor scores and box deltas, and their recursive refinement."""
+"""RPN head of a level: anchor scores, box deltas and their recursive refinement."""
 
 import keras
 from keras import ops
@@ -6,11 +6,12 @@ from keras import ops
 from zip_keras.layers.registry import serializable
 from zip_keras.ops import boxes as box_ops
 
-# Usual deviations of deltas, by which Faster R-CNN divides those of its second stage: they make features of boxes.
+# Standard deviations by which Faster R-CNN divides the deltas of its second stage. Here they scale deltas to features.
 DELTA_STDDEVS = (0.1, 0.1, 0.2, 0.2)
 
 
-# A fresh head says .02, near the mean over all anchors; else these, nearly all background, would rule the first steps.
+# A new head predicts an IoU of .02, near the mean over all anchors. Otherwise the anchors, nearly all of which are
+# background, would dominate the first steps.
 QUALITY_BIAS = -4.0
 
 
@@ -21,17 +22,17 @@ def _gaussian(filters: int, kernel_size: int, name: str, padding: str = "valid",
 
 @serializable
 class RPNHead(keras.layers.Layer):
-    """Conv 3x3 + ReLU, then 1x1 to class scores and 1x1 to box deltas; one for each level, not shared.
+    """3x3 convolution + ReLU, then 1x1 convolutions to class scores and box deltas; not shared between levels.
 
-    Input `[batch, H, W, C]`; output `(logits [batch, H * W * A, K], deltas [batch, H * W * A, 4])`,
-    float32 whatever the compute type, in row, column, anchor order. The convolutions start gaussian (0.01) with bias 0
+    Input `[batch, H, W, C]`; output `(logits [batch, H * W * A, K], deltas [batch, H * W * A, 4])`, float32 for every
+    compute dtype, ordered by row, column and anchor. Weights start Gaussian with standard deviation 0.01, biases at 0
     (paper section 4).
 
     Args:
-        num_anchors: anchors of a cell, A.
-        num_classes: K, 2 (background, object) or 3 (and gray).
+        num_anchors: A, anchors per cell.
+        num_classes: K: 2 (background, object), 3 (with gray), or the classes and background of a one-stage detector.
         channels: width of the 3x3 convolution.
-        quality: also predict the IoU of each anchor's box: a third output, logits `[batch, H * W * anchors]`, float32.
+        quality: also predict the IoU of each anchor's box: a third output, logits `[batch, H * W * A]`, float32.
     """
 
     def __init__(self, num_anchors: int, num_classes: int, channels: int = 512, quality: bool = False, **kwargs):
@@ -61,7 +62,7 @@ class RPNHead(keras.layers.Layer):
         return answer if self.iou is None else (*answer, ops.reshape(self.iou(x), (ops.shape(x)[0], -1)))
 
     def by_anchor(self, scores, deltas):
-        """Maps of what the 1x1 convolutions give, as lists of anchors."""
+        """Reshape the maps of the 1x1 convolutions to lists of anchors."""
         batch = ops.shape(scores)[0]
         return ops.reshape(scores, (batch, -1, self.num_classes)), ops.reshape(deltas, (batch, -1, 4))
 
@@ -86,15 +87,15 @@ class RPNHead(keras.layers.Layer):
 
 @serializable
 class RefiningRPNHead(RPNHead):
-    """A head whose boxes are fed back, scored again and refined, `steps` times: recursive training (docs/method.md).
+    """RPN head that scores and refines its own boxes again, `steps` times: recursive training (docs/method.md).
 
     A step reads the hidden map of the head's 3x3 convolution and the current boxes as deltas from their anchors. A 1x1
     convolution + ReLU and 1x1 convolutions to scores and deltas follow. All steps share these weights and receive only
-    the boxes of the step before, so any number of steps can follow.
+    the boxes of the previous step, so any number of steps can follow.
 
-    Input `[batch, H, W, C]`; output `(logits, deltas, hidden, steps)`: the first two as of `RPNHead`; `hidden
-    [batch, H, W, channels]`; for each step `(logits, deltas, starts)`, `starts [batch, N, 4]` the deltas
-    from the anchors to the boxes that the step was given (no gradient), `deltas` relative to these boxes. All float32.
+    Input `[batch, H, W, C]`; output `(logits, deltas, hidden, steps)`: the first two as in `RPNHead`, `hidden
+    [batch, H, W, channels]`, and `(logits, deltas, starts)` for each step. `starts [batch, N, 4]` are the deltas from
+    the anchors to the input boxes of the step, without gradient. `deltas` are relative to these boxes. All are float32.
 
     Args:
         steps: number of steps after the head's own output.
@@ -125,7 +126,7 @@ class RefiningRPNHead(RPNHead):
         return logits, deltas, ops.cast(hidden, "float32"), tuple(steps)
 
     def refine(self, hidden, starts):
-        """One step over the boxes at `starts`, `[batch, N, 4]`: their logits, and deltas from them on."""
+        """Run one step on the boxes at `starts` `[batch, N, 4]`: their logits, and deltas relative to them."""
         batch, height, width, _ = ops.shape(hidden)
         where = ops.reshape(starts / ops.convert_to_tensor(DELTA_STDDEVS), (batch, height, width, 4 * self.num_anchors))
         x = self.refinement(ops.concatenate([hidden, ops.cast(where, hidden.dtype)], axis=-1))
@@ -133,13 +134,13 @@ class RefiningRPNHead(RPNHead):
 
     @staticmethod
     def advance(deltas, starts):
-        """Where the next step starts, after one that moved the boxes at `starts` by `deltas`; without a gradient."""
+        """The starts of the next step, after a step that moved the boxes at `starts` by `deltas`; no gradient."""
         return box_ops.limit(box_ops.compose(starts, ops.stop_gradient(deltas)))
 
     def compute_output_spec(self, x):
         hidden = keras.KerasTensor((*x.shape[:-1], self.channels), "float32")
         steps = []
-        for _ in range(self.steps):  # each with tensors of its own: a graph tells them apart by identity
+        for _ in range(self.steps):  # separate tensors for each step: a graph distinguishes them by identity
             logits, deltas = super().compute_output_spec(x)
             steps.append((logits, deltas, keras.KerasTensor(deltas.shape, "float32")))
         return (*super().compute_output_spec(x), hidden, tuple(steps))

@@ -1,4 +1,4 @@
-"""The blocks of PicoDet: shuffle blocks with squeeze-and-excitation (ESNet), and the block of its neck.
+"""Blocks of PicoDet: shuffle blocks with squeeze-and-excitation (ESNet), and the block of its neck.
 
 Yu et al., *PP-PicoDet*, arXiv 2111.00902, section 2.1. There is no batch normalisation: the public weights have it
 folded into the convolutions, which therefore have a bias.
@@ -12,13 +12,13 @@ from zip_keras.layers.registry import serializable
 
 @serializable
 class BiasedConvolution(keras.layers.Layer):
-    """Convolution with bias, then hard-swish, ReLU, hard-sigmoid or nothing.
+    """Convolution with bias, then an activation such as hard-swish.
 
     Input `[batch, H, W, C]`, output `[batch, ceil(H / stride), ceil(W / stride), filters]`. The padding is symmetric,
     `kernel_size // 2` on every side.
 
     Args:
-        filters: channels of the output; 0 = depthwise, the channels of the input.
+        filters: output channels; 0 = depthwise, with the channels of the input.
         kernel_size, stride: of the convolution.
         activation: a name of `keras.activations`.
     """
@@ -65,9 +65,10 @@ class BiasedConvolution(keras.layers.Layer):
 
 @serializable
 class MaxPooling(keras.layers.Layer):
-    """3x3 max pool with stride 2, padded by one on every side with less than any hard-swish gives (-0.375).
+    """3x3 max pool with stride 2, padded by one cell on every side.
 
-    Input `[batch, H, W, C]`, output `[batch, ceil(H / 2), ceil(W / 2), C]`.
+    The padding is below the minimum of hard-swish, -0.375. Input `[batch, H, W, C]`, output
+    `[batch, ceil(H / 2), ceil(W / 2), C]`.
     """
 
     def call(self, x):
@@ -81,7 +82,7 @@ class MaxPooling(keras.layers.Layer):
 
 @serializable
 class ChannelGate(keras.layers.Layer):
-    """Squeeze-and-excitation: global mean, 1x1 to a quarter, ReLU, 1x1 back, hard-sigmoid; scales the input's channels.
+    """Squeeze-and-excitation: scales channels by global mean, 1x1 to C/4, ReLU, 1x1 to C, hard-sigmoid.
 
     Input and output `[batch, H, W, C]`.
     """
@@ -107,7 +108,7 @@ class ChannelGate(keras.layers.Layer):
 
 
 class _Block(keras.layers.Layer):
-    """What both kinds of block share: their widths and the order of their parts."""
+    """Base of both shuffle blocks: their widths and the order of their parts."""
 
     PARTS: tuple[str, ...] = ()
 
@@ -121,7 +122,7 @@ class _Block(keras.layers.Layer):
         )
 
     def convolutions(self) -> list[BiasedConvolution]:
-        """In the order of the computation, which is that of the public files."""
+        """The convolutions in order of computation, which is the order of the public files."""
         found: list[BiasedConvolution] = []
         for part in (getattr(self, name) for name in self.PARTS):
             found += [part.squeeze, part.excite] if isinstance(part, ChannelGate) else [part]
@@ -133,13 +134,13 @@ class _Block(keras.layers.Layer):
 
 @serializable
 class ShuffleBlock(_Block):
-    """Half of the channels pass through, the other half is convolved; then the halves are interleaved.
+    """Block that convolves half of the channels and interleaves them with the unchanged other half.
 
     Input and output `[batch, H, W, filters]`.
 
     Args:
         filters: channels, a multiple of 2.
-        hidden: channels of the depthwise convolution, to whose output its input is appended.
+        hidden: channels of the depthwise convolution; its output is concatenated with its input.
     """
 
     PARTS = ("expand", "depthwise", "gate", "project")
@@ -174,12 +175,12 @@ class ShuffleBlock(_Block):
 
 @serializable
 class ShuffleReduction(_Block):
-    """Two branches of stride 2, each giving half of the channels; concatenated, then mixed by a separable convolution.
+    """Two branches of stride 2 with half of the channels each, concatenated and mixed by a separable convolution.
 
     Input `[batch, H, W, C]`, output `[batch, ceil(H / 2), ceil(W / 2), filters]`.
 
     Args:
-        filters: channels of the output, a multiple of 2.
+        filters: output channels, a multiple of 2.
         hidden: channels of the second branch's depthwise convolution.
     """
 
@@ -218,13 +219,13 @@ class ShuffleReduction(_Block):
 
 @serializable
 class CrossStageBlock(keras.layers.Layer):
-    """A cross-stage partial block: half of the output's channels by one 1x1 convolution, half by a deeper branch.
+    """Cross-stage partial block: a 1x1 convolution and a deeper branch with half of the channels each.
 
-    Input `[batch, H, W, C]`, output `[batch, H, W, filters]`. The branch is 1x1, 1x1, depthwise 5x5, 1x1; a last 1x1
-    convolution mixes both. PP-PicoDet, section 2.2.
+    Input `[batch, H, W, C]`, output `[batch, H, W, filters]`. The deeper branch is 1x1, 1x1, depthwise 5x5, 1x1. A last
+    1x1 convolution mixes both. PP-PicoDet, section 2.2.
 
     Args:
-        filters: channels of the output, a multiple of 2.
+        filters: output channels, a multiple of 2.
     """
 
     PARTS = ("short", "enter", "expand", "depthwise", "project", "mix")
@@ -254,7 +255,7 @@ class CrossStageBlock(keras.layers.Layer):
         return self.mix(ops.concatenate([deep, self.short(x)], axis=-1))
 
     def convolutions(self) -> list[BiasedConvolution]:
-        """In the order of the public files."""
+        """The convolutions in the order of the public files."""
         return [getattr(self, name) for name in self.PARTS]
 
     def compute_output_shape(self, input_shape):
@@ -266,7 +267,7 @@ class CrossStageBlock(keras.layers.Layer):
 
 @serializable
 class NearestUpsampling(keras.layers.Layer):
-    """Repeats rows and columns: `[batch, H, W, C]` -> `[batch, 2H, 2W, C]`; H and W may be unknown until run time."""
+    """Repeat rows and columns: `[batch, H, W, C]` -> `[batch, 2H, 2W, C]`. H and W may be unknown until run time."""
 
     def call(self, x):
         return ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)

@@ -1,4 +1,4 @@
-"""Doubling a map's height and width: bilinear (the paper's choice) or learned."""
+"""Up-sampling of maps by a factor of two: bilinear (the paper's choice) or learned."""
 
 import keras
 from keras import ops
@@ -8,11 +8,11 @@ from zip_keras.layers.registry import serializable
 
 @serializable
 class BilinearUpsampling(keras.layers.Layer):
-    """Doubles height and width by bilinear interpolation (half-pixel centres).
+    """Double height and width by bilinear interpolation (half-pixel centres).
 
     Input `[batch, H, W, C]`, output `[batch, 2H, 2W, C]`, same dtype; H and W may be unknown until run time.
-    Paper section 3.1: bilinear up-sampling before a convolution beats a learned deconvolution. Written as weighted
-    neighbours because `keras.ops.image.resize` cannot be traced with unknown sizes.
+    Paper section 3.1: bilinear up-sampling before a convolution beats a learned deconvolution. It is computed as a
+    weighted sum of neighbours because `keras.ops.image.resize` cannot be traced with unknown sizes.
     """
 
     def call(self, x):
@@ -26,7 +26,7 @@ class BilinearUpsampling(keras.layers.Layer):
 
 
 def upsampling(kind: str, channels: int, name: str, dtype=None) -> keras.layers.Layer:
-    """The layer that doubles a map of `channels`: kind "bilinear", or "deconv" (4x4, stride 2, learned)."""
+    """Create the layer that doubles a map of `channels`: kind "bilinear", or "deconv" (4x4, stride 2, learned)."""
     if kind not in ("bilinear", "deconv"):
         raise ValueError(f"upsampling must be 'bilinear' or 'deconv', not {kind!r}")
     if kind == "bilinear":
@@ -35,7 +35,7 @@ def upsampling(kind: str, channels: int, name: str, dtype=None) -> keras.layers.
 
 
 def _double(x, axis: int):
-    """Interleaves 3/4 self + 1/4 previous and 3/4 self + 1/4 next along `axis`; edges repeat."""
+    """Interleave 3/4 self + 1/4 previous and 3/4 self + 1/4 next along `axis`; edges are repeated."""
     first, last = _slice(x, axis, 0, 1), _slice(x, axis, -1, None)
     previous = ops.concatenate([first, _slice(x, axis, 0, -1)], axis=axis)
     following = ops.concatenate([_slice(x, axis, 1, None), last], axis=axis)

@@ -1,4 +1,4 @@
-"""Losses of class-aware anchors: sampled as in the proposal network, SSD's hard negatives, or the focal loss."""
+"""Losses of class-aware anchors: sampled as in the proposal network, with SSD's hard negatives, or focal."""
 
 from typing import Any, NamedTuple
 
@@ -11,10 +11,10 @@ from zip_keras.targets.sampling import sample
 
 
 class LabelledAnchors(NamedTuple):
-    """The anchors of one level and what they shall be.
+    """The anchors of one level and their targets.
 
     `anchors` float32 `[N, 4]`; `labels` int32 `[B, N]` (-1 ignored, 0 background, 1 object); `classes` int32 `[B, N]`
-    (0 background, 1 to C); `boxes` float32 `[B, N, 4]`, the object of each.
+    (0 background, 1 to C); `boxes` float32 `[B, N, 4]`, the matched objects.
     """
 
     anchors: Any
@@ -24,7 +24,7 @@ class LabelledAnchors(NamedTuple):
 
 
 def sampled_losses(logits, deltas, level: LabelledAnchors, seed, targets: TargetConfig, config: DetectorLossConfig):
-    """Of the anchors of one level that `zip_keras.targets.sampling.sample` draws: (classification, box), `[B]` each.
+    """Losses of the anchors that `zip_keras.targets.sampling.sample` draws on one level: (classification, box), `[B]`.
 
     Args:
         logits, deltas: float32 `[B, N, C + 1]`, `[B, N, 4]`, the latter in units of `DELTA_STDDEVS`.
@@ -43,11 +43,11 @@ def sampled_losses(logits, deltas, level: LabelledAnchors, seed, targets: Target
 
 
 def dense_losses(logits, deltas, level: LabelledAnchors, targets: TargetConfig, config: DetectorLossConfig):
-    """Of the anchors of all levels in one list: (classification, box), float32 `[B]` each, sums over an image's anchors
-    divided by its positives (at least 1).
+    """Losses of the anchors of all levels in one list: (classification, box), float32 `[B]` each.
 
-    With "hard_negatives" (Liu et al., "SSD", arXiv 1512.02325) the negatives with the highest loss count,
-    `negative_ratio` times as many as there are positives; where there is no positive, `targets.quota`.
+    They are sums over an image's anchors divided by its number of positives (at least 1). With "hard_negatives" (Liu et
+    al., "SSD", arXiv 1512.02325) only the negatives with the highest loss count: `negative_ratio` times as many as
+    positives, or `targets.quota` if there are no positives.
     """
     cost = cross_entropy(logits, level.classes)
     positive = level.labels == OBJECT
@@ -69,6 +69,6 @@ def dense_losses(logits, deltas, level: LabelledAnchors, targets: TargetConfig, 
 
 
 def cross_entropy(logits, classes):
-    """`[B, N, C + 1]`, int32 `[B, N]` -> float32 `[B, N]`."""
+    """Softmax cross-entropy: logits `[B, N, C + 1]`, classes int32 `[B, N]` -> float32 `[B, N]`."""
     right = ops.one_hot(classes, ops.shape(logits)[-1], dtype="float32")
     return -ops.sum(ops.log_softmax(ops.cast(logits, "float32"), axis=-1) * right, axis=-1)

@@ -1,4 +1,4 @@
-"""Loss of classified boxes: softmax over background and classes, and deltas of the right class. Paper section 4."""
+"""Loss of classified boxes: softmax cross-entropy, and box regression of the true class. Paper section 4."""
 
 from keras import ops
 
@@ -9,7 +9,10 @@ DELTA_STDDEVS = (0.1, 0.1, 0.2, 0.2)  # the head's deltas are multiples of these
 
 
 def decode_classes(deltas, boxes):
-    """The boxes of each class: deltas `[B, R, C, 4]` in `DELTA_STDDEVS`, RoIs `[B, R, 4]` -> `[B, R, C, 4]`."""
+    """Decode the boxes of each class: deltas `[B, R, C, 4]`, RoIs `[B, R, 4]` -> `[B, R, C, 4]`.
+
+    The deltas are in units of `DELTA_STDDEVS`.
+    """
     return box_ops.decode(deltas * ops.convert_to_tensor(DELTA_STDDEVS), boxes[:, :, None])
 
 
@@ -23,7 +26,7 @@ def roi_losses(logits, deltas, sample, config: DetectorLossConfig):
 
     Returns:
         (classification, box), float32 `[B]` each: sums over the sampled RoIs divided by their number (at least 1), so
-        an image's loss depends on nothing but the image, and is 0 where it has no RoI.
+        an image's loss depends only on the image, and is 0 if it has no RoIs.
     """
     logits, deltas = ops.cast(logits, "float32"), ops.cast(deltas, "float32")
     count = ops.maximum(ops.sum(sample.used, axis=1), 1.0)
@@ -40,9 +43,9 @@ def roi_losses(logits, deltas, sample, config: DetectorLossConfig):
 
 
 def box_penalty(deltas, boxes, matched_boxes, positive, kind: str):
-    """What each box costs: deltas in units of `DELTA_STDDEVS` and boxes `[B, S, 4]`, bool `[B, S]` -> `[B, S]`.
+    """Loss of each box: deltas in units of `DELTA_STDDEVS` and boxes `[B, S, 4]`, bool `[B, S]` -> `[B, S]`.
 
-    0 where not positive: nothing that is matched to padding can reach the gradient.
+    It is 0 if not positive, so boxes matched to padding do not reach the gradient.
     """
     scale, positive = ops.convert_to_tensor(DELTA_STDDEVS), positive[..., None]
     if kind == "giou":

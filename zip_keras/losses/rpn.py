@@ -1,4 +1,4 @@
-"""Loss of a level: softmax cross-entropy over sampled anchors + box regression on the positives. Paper section 3.3."""
+"""Loss of a level: softmax cross-entropy of the sampled anchors, box regression of the positives. Paper section 3.3."""
 
 from keras import ops
 
@@ -7,11 +7,11 @@ from zip_keras.ops import boxes as box_ops
 from zip_keras.targets.matching import IGNORED, OBJECT
 from zip_keras.targets.sampling import Sample
 
-SMOOTH_L1_BETA = 1.0 / 9.0  # where the square turns into a line; sigma = 3 of Faster R-CNN's proposal network
+SMOOTH_L1_BETA = 1.0 / 9.0  # from quadratic to linear; sigma = 3 of Faster R-CNN's proposal network
 
 
-# A level of an image whose positives' IoU add up to less is divided by it: the loss is summed over thousands of
-# background anchors, so images of few objects would rule the batch.
+# Lower bound of the divisor of the quality focal loss, which is otherwise the sum of the positives' IoU. The loss is a
+# sum over thousands of background anchors, so images with few objects would dominate the batch.
 QUALITY_LEAST = 10.0
 
 
@@ -21,13 +21,13 @@ def level_losses(logits, deltas, anchors, matched_boxes, sample: Sample, config:
     Args:
         logits: float32 `[B, N, K]`.
         deltas: float32 `[B, N, 4]`.
-        anchors: float32 `[N, 4]`, or `[B, N, 4]` where images have their own (boxes that are refined again).
+        anchors: float32 `[N, 4]`, or `[B, N, 4]` for boxes per image (refinement steps).
         matched_boxes: float32 `[B, S, 4]`, the object of each sampled anchor, pixels.
         sample: the sampled anchors.
 
     Returns:
         (classification, box), float32 `[B]` each: sums over the sampled anchors divided by their number (at least 1),
-        as in Faster R-CNN, so an image's loss depends on nothing but the image.
+        as in Faster R-CNN, so an image's loss depends only on the image.
     """
     logits, deltas = ops.cast(logits, "float32"), ops.cast(deltas, "float32")
     numbers = sample.anchors[..., None]
@@ -50,9 +50,9 @@ def level_losses(logits, deltas, anchors, matched_boxes, sample: Sample, config:
 
 
 def quality_loss(quality, deltas, anchors, matched_boxes, labels, sample: Sample, config: LossConfig):
-    """How far the predicted IoU of each anchor's box is from its true one, for every image at one level.
+    """Loss of the predicted IoU of each anchor's box with its object, for every image at one level.
 
-    The boxes are taken as they are: no gradient goes through the true IoU.
+    The true IoU has no gradient.
 
     Args:
         quality: float32 `[B, N]`, logits.
@@ -61,8 +61,8 @@ def quality_loss(quality, deltas, anchors, matched_boxes, labels, sample: Sample
         matched_boxes: float32 `[B, N, 4]`, the object of every anchor, pixels; an empty box where there is none.
         labels: int32 `[B, N]` of every anchor.
         sample: the sampled anchors.
-        config: "sampled": binary cross-entropy, mean over the sampled anchors. "all": the quality focal loss (Li et
-            al., arXiv 2006.04388, beta 2) of every anchor that is not ignored, divided by the sum of the positives'
+        config: `quality` "sampled": binary cross-entropy, mean over the sampled anchors. "all": quality focal loss (Li
+            et al., arXiv 2006.04388, beta 2) of every anchor that is not ignored, divided by the sum of the positives'
             IoU, at least `QUALITY_LEAST`.
 
     Returns:
@@ -82,15 +82,15 @@ def quality_loss(quality, deltas, anchors, matched_boxes, labels, sample: Sample
 
 
 def _binary_cross_entropy(logits, targets):
-    """Of logits with targets from 0 to 1, element by element."""
+    """Element-wise binary cross-entropy of logits and targets from 0 to 1."""
     return ops.softplus(logits) - logits * targets
 
 
 def _box_penalty(deltas, anchors, boxes, positive, kind: str):
-    """What each sampled anchor's box costs: `[B, S, 4]` three times, bool `[B, S, 1]` -> `[B, S]`, 0 if not positive.
+    """Box loss of each sampled anchor: three `[B, S, 4]`, bool `[B, S, 1]` -> `[B, S]`, 0 if not positive.
 
-    Padding and negatives are "matched" to some box, maybe empty; theirs is replaced before anything is divided or
-    squared, so no large number and no NaN of theirs can reach the gradient.
+    Padding and negatives are matched to an arbitrary box, which may be empty. Their values are replaced before any
+    division or square, so that no large number and no NaN reaches the gradient.
     """
     if kind == "giou":
         found = box_ops.decode(ops.where(positive, deltas, 0.0), anchors)

@@ -1,1 +1,1 @@
-"""Functional Keras models of the method."""
+"""Keras models: networks, and complete models from images to boxes."""

@@ -11,21 +11,21 @@ from zip_keras.layers.registry import serializable
 
 @serializable
 class TreeEnsemble(keras.layers.Layer):
-    """Features to the share of votes that each class gets from weighted decision trees.
+    """Weighted decision trees: features to the share of votes of each class.
 
-    Input float `[..., F]`, output float32 `[..., K]`, K = `num_classes`, at least 0 with sum 1. Every tree is a
-    complete binary tree of the same depth; its nodes, thresholds and leaves are weights of this layer, so that they are
-    saved and exported with the model. It needs no scikit-learn. `of_adaboost` makes one of a fitted
-    `sklearn.ensemble.AdaBoostClassifier`, whose decision function and probabilities `decision_function` and
-    `probabilities` give to float32's accuracy.
+    Input float `[..., F]`, output float32 `[..., K]` with K = `num_classes`, non-negative with sum 1. All trees are
+    complete binary trees of the same depth. Their nodes, thresholds and leaves are weights of this layer, so they are
+    saved and exported with the model, and scikit-learn is not needed. `of_adaboost` converts a fitted
+    `sklearn.ensemble.AdaBoostClassifier`. `decision_function` and `probabilities` reproduce its methods to float32
+    accuracy.
 
     Args:
         num_features: F.
         num_trees, depth: T trees of 2 ** depth leaves.
         num_classes: K, background included.
-        num_voted: classes that the ensemble was fitted on; the others never get a vote. None: all.
+        num_voted: number of classes that the ensemble was fitted on; the others get no votes. None: all.
         network_share: see `class_scores`.
-        record: how the ensemble was made, json values; kept with the model.
+        record: how the ensemble was fitted, as JSON values; saved with the model.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class TreeEnsemble(keras.layers.Layer):
         self.num_voted = num_classes if num_voted is None else num_voted
         self.network_share, self.record = network_share, record
         splits, leaves = (num_trees, 2**depth - 1), (num_trees, 2**depth)
-        # Heap order: the nodes below node i are 2 i + 1 (not above the threshold) and 2 i + 2.
+        # Heap order: the children of node i are 2 i + 1 (value <= threshold) and 2 i + 2.
         self.feature = self._table("feature", splits, "int32")
         self.threshold = self._table("threshold", splits, "float32")
         self.leaf = self._table("leaf", leaves, "int32")  # a class
-        self.weight = self._table("weight", (num_trees,), "float32")  # with sum 1
+        self.weight = self._table("weight", (num_trees,), "float32")  # sum 1
         self.built = True
 
     def _table(self, name: str, shape: tuple[int, ...], dtype: str):
@@ -56,12 +56,12 @@ class TreeEnsemble(keras.layers.Layer):
 
     @classmethod
     def of_adaboost(cls, fitted, num_classes: int, **options) -> "TreeEnsemble":
-        """The ensemble of an `AdaBoostClassifier` of `DecisionTreeClassifier`s.
+        """Convert an `AdaBoostClassifier` of `DecisionTreeClassifier`s.
 
         Args:
-            fitted: it; its classes are integers from 0 to `num_classes` - 1, of which some may be missing.
+            fitted: the classifier; its classes are integers from 0 to `num_classes` - 1, and some may be missing.
             num_classes: K.
-            options: `network_share`, `record` and those of a Keras layer.
+            options: `network_share`, `record` and options of a Keras layer.
         """
         trees = fitted.estimators_
         depth = max(1, *(tree.get_depth() for tree in trees))
@@ -92,24 +92,24 @@ class TreeEnsemble(keras.layers.Layer):
         return ops.reshape(shares, (*shape[:-1], self.num_classes))
 
     def decision_function(self, shares):
-        """scikit-learn's, of vote shares `[..., K]`: `[..., K]`; of two classes one number `[...]`."""
+        """scikit-learn's `decision_function`: vote shares `[..., K]` -> `[..., K]`, or `[...]` for two classes."""
         if self.num_voted == 2:
             return 2.0 * (shares[..., 1] - shares[..., 0])
         return (self.num_voted * shares - 1.0) / (self.num_voted - 1.0)
 
     def probabilities(self, shares):
-        """scikit-learn's `predict_proba`, of vote shares `[..., K]`; all K classes must have been fitted on."""
+        """scikit-learn's `predict_proba` for vote shares `[..., K]`, if the ensemble was fitted on all K classes."""
         decision = self.decision_function(shares)
         if self.num_voted == 2:
             return ops.softmax(ops.stack([-decision, decision], axis=-1) / 2.0, axis=-1)
         return ops.softmax(decision / (self.num_voted - 1.0), axis=-1)
 
     def class_scores(self, features, network_scores):
-        """The scores that take the place of the network's.
+        """Compute the class scores that replace the network's.
 
-        They are vote shares. Many boxes get the same votes, so the network's scores decide among them: the result is
-        `(1 - s)` x vote share + s x the network's score, s = `network_share`. The ensemble's probabilities would order
-        the boxes of a class alike, but they hardly differ from one another where there are many classes.
+        The score is `(1 - s)` x vote share + `s` x network score, s = `network_share`. Many boxes get the same votes,
+        and the network score orders them. The ensemble's probabilities would order the boxes of a class in the same
+        way, but they are nearly equal if there are many classes.
 
         Args:
             features: float32 `[..., F]`.
@@ -131,7 +131,7 @@ class TreeEnsemble(keras.layers.Layer):
 def _complete_tree(tree, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features and thresholds of the splits in heap order, and the node of scikit-learn's tree at each leaf.
 
-    Below a leaf that comes early, both sides of further splits lead to that leaf.
+    A leaf above the full depth is repeated: both children of every split below it lead to that leaf.
     """
     nodes, features, thresholds = np.zeros(1, np.int64), [], []
     for _ in range(depth):
@@ -144,6 +144,6 @@ def _complete_tree(tree, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _rounded_down(thresholds: np.ndarray) -> np.ndarray:
-    """float64 to float32, never upwards: `x <= threshold` then says the same of every float32 `x`."""
+    """Round float64 down to float32, so `x <= threshold` has the same result for every float32 `x`."""
     nearest = thresholds.astype(np.float32)
     return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)

@@ -1,4 +1,4 @@
-"""From classified boxes to one ranked list of detections, inside the graph."""
+"""Ranking of classified boxes in one list of detections, inside the graph."""
 
 from typing import Any, NamedTuple
 
@@ -10,10 +10,10 @@ from zip_keras.ops.nms import ABSENT, best_places, class_nms
 
 
 class ClassifiedBoxes(NamedTuple):
-    """Pairs of box and class, best first.
+    """Pairs of box and class.
 
-    `boxes` float32 `[B, K, 4]`, pixels; `scores` float32 `[B, K]`, P(class), `ABSENT` where there is none; `classes`
-    int32 `[B, K]` from 0; `levels` int32 `[B, K]`.
+    `boxes` float32 `[B, K, 4]`, pixels; `scores` float32 `[B, K]`, P(class), `ABSENT` for empty places; `classes` int32
+    `[B, K]` from 0; `levels` int32 `[B, K]`.
     """
 
     boxes: Any
@@ -23,7 +23,7 @@ class ClassifiedBoxes(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """One list an image, best first; what is not valid is 0, its class too.
+    """One list per image, best first. All values of invalid places are 0, including the class.
 
     `boxes` float32 `[B, n, 4]`, `scores` float32 `[B, n]` (decreasing), `classes` int32 `[B, n]`, `valid` bool
     `[B, n]`, `levels` int32 `[B, n]`.
@@ -37,7 +37,7 @@ class Detections(NamedTuple):
 
 
 def best_pairs(scores, count: int):
-    """The best pairs of scores `[B, N, C]`: scores `[B, count]`, best first, places among the N and classes, int32."""
+    """Best pairs of scores `[B, N, C]`, best first: scores, indices among the N and classes (int32), `[B, count]`."""
     classes = scores.shape[-1]
     batch, boxes = ops.shape(scores)[0], ops.shape(scores)[1]
     best, places = best_places(ops.reshape(scores, (batch, boxes * classes)), count)
@@ -48,13 +48,13 @@ def best_pairs(scores, count: int):
 def rank_detections(
     candidates: ClassifiedBoxes, height, width, num_classes: int, config: DetectionConfig
 ) -> Detections:
-    """Clips boxes, drops small ones, runs NMS within each class and keeps the best.
+    """Clip boxes, drop small ones, run NMS within each class and keep the best.
 
     Args:
-        candidates: in pixels of one image, unclipped, in any order.
-        height, width: the image's pixels.
+        candidates: boxes in pixels of the image, unclipped, in any order.
+        height, width: size of the image, pixels.
         num_classes: C.
-        config: counts and thresholds; `score_threshold` decides last which places are valid.
+        config: counts and thresholds; `score_threshold` is applied last.
     """
     scores, order = best_places(candidates.scores, config.pre_nms_top_n)
     boxes = box_ops.clip(ops.take_along_axis(candidates.boxes, order[..., None], axis=1), height, width)

@@ -1,4 +1,4 @@
-"""Images in, detections out: resizing, the network, NMS of every class in one Keras model."""
+"""Keras model from images to detections: resizing, network and NMS within each class."""
 
 from collections.abc import Sequence
 
@@ -18,25 +18,24 @@ from zip_keras.ops import boxes as box_ops
 
 @serializable
 class Detector(ImageModel):
-    """Objects of images with their classes, in the pixels of the images given.
+    """Detect objects and their classes, in pixels of the input images.
 
     Input: RGB images `[B, H, W, 3]`, uint8 or float 0..255, any size, all of one size. Output: `{"boxes" [B, n, 4]
     float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "classes" [B, n] int32 (numbers in `class_names`),
-    "valid" [B, n] bool, "levels" [B, n] int32}`, n = `postprocess_config.max_detections`. Places beyond the image's
-    detections are zero and not valid.
+    "valid" [B, n] bool, "levels" [B, n] int32}`, n = `postprocess_config.max_detections`. Unused places are zero and
+    not valid.
 
-    With several short sides (multi-scale testing), and with `flip`, the pairs of box and class of all runs go through
-    NMS together.
+    With several short sides (multi-scale testing) or `flip`, NMS runs on the boxes of all runs together.
 
     This is the model that is exported, loaded with `keras.models.load_model` and served.
 
     Args:
         network: a `TwoStageNetwork` or a `OneStageNetwork`.
         postprocess: `DetectionConfig` or its dict; the network's own by default.
-        proposals: of two stages, another ranking of the proposals than the network's own, `PostprocessConfig` or its
-            dict.
-        short_sides, long_side, flip: as of `Proposer`.
-        ensemble: of two stages, a `TreeEnsemble` whose scores take the place of the second stage's.
+        proposals: `PostprocessConfig` or its dict, which ranks the proposals in place of the network's own; two stages
+            only.
+        short_sides, long_side, flip: see `Proposer`.
+        ensemble: a `TreeEnsemble` whose scores replace those of the second stage; two stages only.
     """
 
     networks = (TwoStageNetwork, OneStageNetwork)
@@ -66,21 +65,20 @@ class Detector(ImageModel):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of their numbers."""
+        """Class names, in the order of the class numbers."""
         return self.network.class_names
 
     def call(self, images, training=False):
         return self._detect(images)
 
     def classify(self, images, proposals, levels=None):
-        """The objects among proposals of another method, as the dictionary of a call.
+        """Classify proposals of another method. The result is the dictionary of a call.
 
         Args:
-            images: as of a call.
-            proposals: float `[B, R, 4]`, pixels of the images; they are clipped to them. Places without an area hold no
-                proposal.
-            levels: int32 `[B, R]`, the level whose map each is pooled from; 0, or None, decides by its size at each
-                scale, see `TwoStageNetwork.given_proposals`.
+            images: as in a call.
+            proposals: float `[B, R, 4]`, pixels of the images; clipped to the image. Boxes without area are ignored.
+            levels: int32 `[B, R]`, the level whose map each box is pooled from. With 0 or None, the size of the box at
+                each scale decides, see `TwoStageNetwork.given_proposals`.
 
         Raises:
             UserError: the detector has one stage, which takes no proposals.
@@ -97,7 +95,7 @@ class Detector(ImageModel):
         return self.answer([self.network(x, training=False) for x in inputs], inputs, height, width, given)
 
     def answer(self, outputs, inputs, height, width, given=None) -> dict:
-        """Everything that follows the network; arguments as of `Proposer.postprocess`."""
+        """Turn the network's outputs into the dictionary of a call; see `Proposer.postprocess` for the arguments."""
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
         if given is not None:
             given = (box_ops.clip(given[0], height, width), given[1])
@@ -114,7 +112,7 @@ class Detector(ImageModel):
         return found._asdict()
 
     def _candidates(self, outputs, resized, height, width, given) -> ClassifiedBoxes:
-        """The network's answer about one scale, in pixels of the image, as `given` boxes and levels are."""
+        """The candidates of one scale. They and the `given` boxes are in pixels of the image."""
         _, resized_height, resized_width, _ = ops.shape(resized)
         y, x = height / ops.cast(resized_height, "float32"), width / ops.cast(resized_width, "float32")
         scale = ops.stack([y, x, y, x])

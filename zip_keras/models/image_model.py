@@ -1,4 +1,4 @@
-"""What `Proposer` and `Detector` share: scales and mirror images, other options, and their config."""
+"""Base class of `Proposer` and `Detector`: scales, flip, other options and serialisation."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -10,15 +10,15 @@ from zip_keras.layers.resizing import ShortSideResizing
 
 
 class ImageModel(keras.Model):
-    """A model of images in their own pixels around a network that sees them resized.
+    """Base of models that take images of any size, resize them for a network and return boxes in their own pixels.
 
-    A subclass says in `networks` what its network may be, in `part_names` which arguments of its constructor are Keras
-    objects, and in `_options` its other arguments.
+    A subclass defines `networks`, the accepted types of its network, `part_names`, the constructor arguments that are
+    Keras objects, and `_options`, its other constructor arguments.
 
     Args:
         network: takes float32 images `[B, H', W', 3]`, 0..255.
-        short_sides: the scale or scales of the image, pixels of its short side; None keeps its size.
-        long_side: cap of the longer side at every scale, pixels.
+        short_sides: scale or scales, as the short side of the image in pixels; None keeps the size.
+        long_side: maximum of the longer side at every scale, pixels.
         flip: flip test-time augmentation.
     """
 
@@ -26,7 +26,7 @@ class ImageModel(keras.Model):
     part_names: tuple[str, ...] = ("network",)
 
     def __init__(self, network, short_sides: int | Sequence[int | None] | None, long_side: int, flip: bool, **kwargs):
-        super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 whatever the network does
+        super().__init__(**{"autocast": False, **kwargs})  # images and boxes stay float32 for any network dtype
         self.network = network
         self.short_sides = tuple(short_sides) if isinstance(short_sides, Sequence) else (short_sides,)
         self.long_side, self.flip = long_side, flip
@@ -37,13 +37,13 @@ class ImageModel(keras.Model):
         self.built = True  # the network has all of its variables
 
     def network_inputs(self, images) -> list:
-        """The images at every scale, with `flip` each followed by its mirror image: float32 `[B, H', W', 3]`."""
+        """Resize images to every scale, with `flip` each followed by its mirror image: float32 `[B, H', W', 3]`."""
         images = ops.cast(images, "float32")
         resized = [resizing(images) for resizing in self.resizings]
         return [x for own in resized for x in ((own, ops.flip(own, axis=2)) if self.flip else (own,))]
 
     def with_options(self, **changes) -> Self:
-        """A model with the same network and other constructor arguments; those not named stay as they are."""
+        """Return a model with the same network and the given constructor arguments changed."""
         return type(self)(**{**self._parts(), **self._options(), **changes})
 
     def get_config(self):
@@ -62,11 +62,11 @@ class ImageModel(keras.Model):
         return cls(**config)
 
     def _parts(self) -> dict[str, Any]:
-        """The arguments of the constructor that are Keras objects."""
+        """The constructor arguments that are Keras objects."""
         return {name: getattr(self, name) for name in self.part_names}
 
     def _options(self) -> dict[str, Any]:
-        """The other arguments of the constructor, as plain values."""
+        """The other constructor arguments, as plain values."""
         return {
             "name": self.name,
             "short_sides": self.short_sides[0] if len(self.short_sides) == 1 else list(self.short_sides),

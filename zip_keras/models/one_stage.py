@@ -1,4 +1,4 @@
-"""One stage: the zoom network under class-aware heads, as in SSD. Paper section 5.6."""
+"""One-stage detector: the zoom network with class-aware heads, as in SSD. Paper section 5.6."""
 
 import math
 from collections.abc import Sequence
@@ -18,24 +18,24 @@ from zip_keras.ops import boxes as box_ops
 from zip_keras.ops.anchors import anchors_of_image
 from zip_keras.targets.matching import OBJECT, assign
 
-FOCAL_PRIOR = 0.01  # P(object) of every anchor at the start, with the focal loss
+FOCAL_PRIOR = 0.01  # initial P(object) of every anchor with the focal loss
 
 
 @serializable
 class OneStageNetwork(keras.Model):
-    """Images to class scores and box deltas of the anchors of all levels.
+    """Predict class scores and box deltas of the anchors of all levels.
 
-    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (of each level [B, N_m, C + 1], background
-    first), "deltas": (of each level [B, N_m, 4], in units of DELTA_STDDEVS)}`, float32, fine to coarse.
+    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (per level [B, N_m, C + 1], background
+    first), "deltas": (per level [B, N_m, 4], in units of DELTA_STDDEVS)}`, float32, fine to coarse.
 
-    `model.compile(optimizer)` and `model.fit(batches)` train it on any Keras backend; a batch is `(images, targets)` as
+    `model.compile(optimizer)` and `model.fit(batches)` train it on any Keras backend. A batch is `(images, targets)` as
     in docs/ARCHITECTURE.md.
 
     Args:
-        config: the network, `ModelConfig` or its dict; `num_classes` is the proposal network's.
-        targets: which anchors are objects, `TargetConfig` or its dict; there is no gray class.
-        detector: loss and list, `DetectorConfig` or its dict.
-        class_names: C of them.
+        config: architecture, `ModelConfig` or its dict; `num_classes` applies only to proposal networks.
+        targets: labels of the anchors, `TargetConfig` or its dict; there is no gray class.
+        detector: loss and postprocessing, `DetectorConfig` or its dict.
+        class_names: names of the C classes.
     """
 
     def __init__(self, config=None, targets=None, detector=None, class_names: Sequence[str] = ("object",), **kwargs):
@@ -86,7 +86,7 @@ class OneStageNetwork(keras.Model):
         """The best `count` pairs of box and class of each image and level, in pixels, unclipped.
 
         Args:
-            outputs: what the network gave for images of `height` x `width` pixels.
+            outputs: the network's outputs for images of `height` x `width` pixels.
         """
         anchors = anchors_of_image(height, width, self.config.anchors)
         parts = []
@@ -99,12 +99,12 @@ class OneStageNetwork(keras.Model):
         return ClassifiedBoxes(*(ops.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
 
     def image_losses(self, images, targets, outputs) -> dict[str, object]:
-        """The losses of every image, before any mean.
+        """Compute the losses of every image, without averaging over images.
 
         Args:
             images: `[B, H, W, 3]`; only its size is used.
             targets: `boxes`, `classes`, `difficult`, `crowd`, `size`, `seed`; see docs/ARCHITECTURE.md.
-            outputs: what the network gave.
+            outputs: the network's outputs for the images.
 
         Returns:
             float32 `[B]` each: "loss", "classification", "box", "positives".
@@ -129,7 +129,7 @@ class OneStageNetwork(keras.Model):
         return {"loss": classification + box, "classification": classification, "box": box, "positives": positives}
 
     def _sampled_losses(self, everything: LabelledAnchors, level_anchors, targets, outputs):
-        """The sums over levels."""
+        """The classification and box losses, summed over levels."""
         classification, box, start = 0.0, 0.0, 0
         rows = zip(self.levels, level_anchors, outputs["logits"], outputs["deltas"], strict=True)
         for level, anchors, logits, deltas in rows:
@@ -142,7 +142,7 @@ class OneStageNetwork(keras.Model):
         return classification, box
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The mean over the batch's images of `image_losses` (Keras calls it from `fit` and `evaluate`)."""
+        """The mean of `image_losses` over the images of the batch. Keras calls it in `fit` and `evaluate`."""
         return ops.mean(self.image_losses(x, y, y_pred)["loss"])
 
     def get_config(self):
@@ -160,7 +160,7 @@ class OneStageNetwork(keras.Model):
 
 
 def _start_rare(heads: Sequence[RPNHead], classes: int) -> None:
-    """Biases that make an anchor an object with probability `FOCAL_PRIOR`; else the many negatives drown the rest."""
+    """Set biases that give an anchor P(object) `FOCAL_PRIOR`; otherwise the many negatives would dominate the loss."""
     background = math.log(classes * (1 - FOCAL_PRIOR) / FOCAL_PRIOR)
     for head in heads:
         bias = ops.reshape(ops.zeros_like(head.score.bias), (-1, classes + 1))

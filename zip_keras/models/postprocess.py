@@ -1,6 +1,6 @@
-"""From the scored boxes of the levels to one ranked list, inside the graph. Paper section 3.4; AttractioNet.
+"""Ranking of the scored boxes of all levels in one list, inside the graph. Paper section 3.4; AttractioNet.
 
-Everything works on one batch of any Keras backend; see `zip_keras.ops.nms` for the kernels.
+All functions work on a batch, on any Keras backend. See `zip_keras.ops.nms` for the kernels.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ from zip_keras.ops.nms import (
     without_nan,
 )
 
-# Where a level's own NMS drops more, the best candidates say little about the list.
+# Below this threshold a level's own NMS drops so many boxes that the best candidates rarely determine the list.
 _BEGINNING_IOU = 0.8
 
 
 class RankedBoxes(NamedTuple):
-    """One list an image, best first; what is not valid is 0.
+    """One list per image, best first. Invalid places are 0.
 
     `boxes` float32 `[B, n, 4]`, `scores` float32 `[B, n]` (decreasing), `valid` bool `[B, n]`, `levels` int32 `[B, n]`
-    (1, 2, 3 fine to coarse: which level found the box).
+    (the level that found the box: 1, 2, 3 fine to coarse).
     """
 
     boxes: Any
@@ -41,7 +41,7 @@ class RankedBoxes(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Boxes of several levels: `boxes [B, N, 4]`, `scores [B, N]` (`ABSENT` where there is none), `levels [B, N]`."""
+    """Boxes of several levels: `boxes [B, N, 4]`, `scores [B, N]` (`ABSENT` for empty places), `levels [B, N]`."""
 
     boxes: Any
     scores: Any
@@ -49,12 +49,13 @@ class Candidates(NamedTuple):
 
 
 def postprocess(boxes, scores, height, width, config: PostprocessConfig, levels: Sequence[int] = LEVELS) -> RankedBoxes:
-    """From scored boxes to one ranked list: NMS of each group, level bias, merging, box voting.
+    """Rank scored boxes in one list: NMS of each group, level bias, merging, box voting.
 
     Args:
-        boxes: float32 `[B, N_g, 4]` for every group (one level at one scale), unclipped, in pixels of one image.
+        boxes: float32 `[B, N_g, 4]` for every group (one level at one scale), unclipped, in pixels of the image.
         scores: float32 `[B, N_g]`, P(object).
-        height, width: the image's pixels; boxes are clipped to it and those smaller than `config.min_size` dropped.
+        height, width: size of the image, pixels. Boxes are clipped to it; those smaller than `config.min_size` are
+            dropped.
         config: biases, thresholds and counts.
         levels: the level of each group, 1 to 3.
     """
@@ -70,16 +71,16 @@ def postprocess(boxes, scores, height, width, config: PostprocessConfig, levels:
 def level_candidates(
     boxes, scores, height, width, config: PostprocessConfig, levels: Sequence[int] = LEVELS
 ) -> Candidates:
-    """The boxes of every group that its own NMS keeps, best first; the arguments are those of `postprocess`.
+    """The boxes that the NMS of each group keeps, best first. The arguments are those of `postprocess`.
 
-    A level's bias does not change which of its boxes survive, so calibration of the biases starts here.
+    A level's bias does not change which of its boxes are kept, so the biases can be calibrated on this result.
     """
     prepared = [_prepare(*group, height, width, config) for group in zip(boxes, scores, strict=True)]
     return _nms_levels(prepared, levels, config)
 
 
 def merge(candidates: Candidates, config: PostprocessConfig) -> RankedBoxes:
-    """Adds the levels' biases to the scores and ranks all candidates by multi-threshold NMS."""
+    """Add the level biases to the scores and rank all candidates by multi-threshold NMS."""
     return _merge(candidates, config, config.counts[0])[0]
 
 
@@ -90,24 +91,24 @@ def _merge(candidates: Candidates, config: PostprocessConfig, places: int) -> tu
 
 
 def biased(candidates: Candidates, bias) -> Candidates:
-    """Candidates with the biases of the three levels, float32 `[3]`, added to their scores, best first again."""
+    """Add the biases of the three levels, float32 `[3]`, to the scores and sort the candidates again, best first."""
     boxes, scores, levels = candidates
     raised = scores + ops.take(bias, ops.clip(levels - 1, 0, 2))
     return _best_first(Candidates(boxes, ops.where(scores > ABSENT / 2, raised, ABSENT), levels))
 
 
 def vote(chosen, boxes, scores, iou: float):
-    """Box voting: every chosen box becomes the mean, weighted by score, of the boxes that overlap it by `iou` or more.
+    """Box voting: replace each chosen box by the score-weighted mean of the boxes with an IoU of at least `iou`.
 
-    Gidaris and Komodakis, arXiv 1505.01749. The choice of boxes, their order and scores stay as they are.
+    Gidaris and Komodakis, arXiv 1505.01749. The selection, order and scores of the boxes do not change.
 
     Args:
         chosen: float32 `[B, n, 4]`.
-        boxes, scores: the voters, float32 `[B, N, 4]`, `[B, N]`; a score of 0 or less has no vote.
-        iou: least overlap of a voter with the chosen box.
+        boxes, scores: the voters, float32 `[B, N, 4]`, `[B, N]`; boxes with a score of 0 or less do not vote.
+        iou: minimum IoU of a voter with the chosen box.
     """
 
-    def of_image(arguments):  # one image at a time: [n, N] overlaps of a batch would fill the memory
+    def of_image(arguments):  # one image at a time: the [n, N] overlaps of a batch need too much memory
         own, others, weights = arguments
         weights = ops.where(box_ops.iou(own[None], others[None])[0] >= iou, ops.maximum(weights, 0.0)[None], 0.0)
         total = ops.sum(weights, axis=1, keepdims=True)
@@ -117,7 +118,7 @@ def vote(chosen, boxes, scores, iou: float):
 
 
 def _ranked(groups, levels: Sequence[int], config: PostprocessConfig) -> RankedBoxes:
-    """NMS of each group, bias and merging."""
+    """Run NMS of each group, add the biases and merge the groups."""
     dynamic = keras.backend.backend() == "tensorflow" and conversion_target() != "litert"
     if dynamic and config.nms_iou >= _BEGINNING_IOU:
         return _ranked_by_the_best(groups, levels, config)
@@ -125,11 +126,11 @@ def _ranked(groups, levels: Sequence[int], config: PostprocessConfig) -> RankedB
 
 
 def _ranked_by_the_best(groups, levels: Sequence[int], config: PostprocessConfig) -> RankedBoxes:
-    """`_ranked` that mostly compares the best candidates of all levels alone, a sixth of all pairs in `zip_lite`.
+    """`_ranked` that usually compares only the best candidates of all levels, a sixth of all pairs in `zip_lite`.
 
-    What a box's rivals are is decided by better boxes only. So the NMS of the best candidates gives the beginning of
-    S_1, and every stage that finds its number of boxes there has found its boxes. Where one does not, all candidates
-    are ranked. The answer is the same either way.
+    Only better boxes can suppress a box. So NMS of the best candidates gives the beginning of S_1, and a stage that
+    finds its number of boxes there is complete. If a stage is not complete, all candidates are ranked. The result is
+    the same in both cases.
     """
     import tensorflow as tf
 
@@ -151,7 +152,7 @@ def _ranked_by_the_best(groups, levels: Sequence[int], config: PostprocessConfig
     else:
         known = everything & (stages.first < places)
     complete = tf.reduce_all(known | stages.filled)
-    # No branch of the graph, which converters to ONNX do not take: all candidates, or one a group.
+    # ONNX converters do not support branches, so this ranks all candidates, or one per group if nothing is missing.
     rest = [
         (boxes[:, :length], scores[:, :length])
         for boxes, scores in groups
@@ -166,9 +167,9 @@ def _rows(groups, levels: Sequence[int]):
 
 
 def _prepare(boxes, scores, height, width, config: PostprocessConfig):
-    """Clips a level's boxes, marks the too small ones absent, keeps the best `pre_nms_top_n`: `[B, q, 4]`, `[B, q]`."""
+    """Clip a group's boxes, mark small ones as absent, keep the best `pre_nms_top_n`: `[B, q, 4]`, `[B, q]`."""
     scores = without_nan(scores)
-    if config.pre_nms_top_n not in (None, boxes.shape[1]):  # else all of them, or chosen before they were decoded
+    if config.pre_nms_top_n not in (None, boxes.shape[1]):  # otherwise all are kept, or chosen before decoding
         boxes, scores = _best(boxes, scores, config.pre_nms_top_n)
     boxes = box_ops.clip(boxes, height, width)
     sides = boxes[..., 2:] - boxes[..., :2]
@@ -177,13 +178,13 @@ def _prepare(boxes, scores, height, width, config: PostprocessConfig):
 
 
 def _best(boxes, scores, count: int):
-    """The best `count` places of `[B, N, 4]`, `[B, N]`, best first; where N is smaller, absent ones follow."""
+    """The best `count` of boxes `[B, N, 4]` and scores `[B, N]`, best first; if N is smaller, absent places follow."""
     scores, order = best_places(scores, count)
     return ops.take_along_axis(boxes, order[..., None], axis=1), scores
 
 
 def _nms_levels(groups, levels: Sequence[int], config: PostprocessConfig) -> Candidates:
-    """NMS within each group; all boxes kept, best first, `groups * post_nms_top_n` places."""
+    """NMS within each group: the kept boxes of all groups, best first, in `groups * post_nms_top_n` places."""
     if keras.backend.backend() == "tensorflow":
         return _nms_levels_tensorflow(groups, levels, config)
     kept = []
@@ -203,7 +204,10 @@ def _best_first(candidates: Candidates) -> Candidates:
 
 
 def _nms_levels_tensorflow(groups, levels: Sequence[int], config: PostprocessConfig) -> Candidates:
-    """All groups in one call, as classes: a third of the time of one call a group. Of equal scores the earlier wins."""
+    """NMS of all groups in one call, with groups as classes: a third of the time of one call per group.
+
+    The earlier of two equal scores comes first.
+    """
     import tensorflow as tf
 
     boxes, scores = (tf.concat(parts, axis=1) for parts in zip(*groups, strict=True))
@@ -215,26 +219,26 @@ def _nms_levels_tensorflow(groups, levels: Sequence[int], config: PostprocessCon
     rank = tf.where(scores > ABSENT / 2, rank, 0.0)
     ranks = rank[..., None] * tf.one_hot(group_of, len(groups))  # [B, N, groups]
     kept_boxes, kept_ranks = keep_by_rank(boxes[:, :, None], ranks, config.nms_iou, config.post_nms_top_n)
-    number = tf.minimum(count - tf.cast(kept_ranks, "int32"), count - 1)  # from the best on
+    number = tf.minimum(count - tf.cast(kept_ranks, "int32"), count - 1)  # index from the best
     place = tf.gather(order, number, batch_dims=1)
     scores = tf.where(kept_ranks > 0, tf.gather(scores, place, batch_dims=1), ABSENT)
     return Candidates(kept_boxes, scores, tf.gather(tf.constant(levels), tf.gather(group_of, place)))
 
 
 def multi_threshold(boxes, scores, config: PostprocessConfig, levels=None) -> RankedBoxes:
-    """AttractioNet's multi-threshold NMS: one list that serves every budget.
+    """AttractioNet's multi-threshold NMS: one list for every budget of proposals.
 
     1. S_1 = the best n_1 of NMS(all, t_1). 2. S_i = NMS(S_1, t_i), each from S_1. 3. The list starts with the best n_K
-    of S_K. 4. For i = K-1 .. 1, those of S_i not yet in the list follow in score order until n_i are out.
+    of S_K. 4. For i = K-1 .. 1, boxes of S_i not yet in the list follow in score order until the list has n_i boxes.
 
     Args:
         boxes, scores: float32 `[B, N, 4]`, `[B, N]`, best first; absent places score `ABSENT`.
         config: `thresholds`, `counts` (both decreasing) and `max_proposals`.
-        levels: int32 `[B, N]`, handed through to the returned boxes; None = 0.
+        levels: int32 `[B, N]`, returned with the boxes; None = 0.
 
     Returns:
-        `min(max_proposals, counts[0])` places. The scores are those of the returned boxes, sorted again, so that they
-        decrease.
+        `min(max_proposals, counts[0])` places. The scores are those of the returned boxes, sorted again in decreasing
+        order.
     """
     if levels is None:
         levels = ops.zeros_like(scores, dtype="int32")
@@ -242,14 +246,17 @@ def multi_threshold(boxes, scores, config: PostprocessConfig, levels=None) -> Ra
 
 
 class Stages(NamedTuple):
-    """How a list was filled: `first` int32 `[B]`, boxes of S_1; `filled` bool `[B]`, every stage found its number."""
+    """How a list was filled.
+
+    `first` int32 `[B]`: number of boxes in S_1. `filled` bool `[B]`: every stage found its number of boxes.
+    """
 
     first: Any
     filled: Any
 
 
 def _multi_threshold(boxes, scores, levels, config: PostprocessConfig, places: int) -> tuple[RankedBoxes, Stages]:
-    """`multi_threshold` with the first `places` of S_1, `output_size` at least."""
+    """`multi_threshold` on the first `places` of S_1, at least `output_size` of them."""
     thresholds, counts = config.thresholds, config.counts
     boxes, scores, levels = _loosest(boxes, scores, levels, config, places)  # S_1
 
@@ -258,10 +265,10 @@ def _multi_threshold(boxes, scores, levels, config: PostprocessConfig, places: i
     filled = first >= config.output_size
     chosen = ops.zeros_like(present)
     number = ops.zeros_like(first)  # chosen so far
-    stage = ops.full_like(scores, float(len(counts)))  # when a box was chosen; len(counts) = never
+    stage = ops.full_like(scores, float(len(counts)))  # stage in which a box was chosen; len(counts) = none
     for i in reversed(range(len(thresholds))):
-        # Boxes chosen earlier come from fewer than n_i places, so the first n_i of S_i hold every one that can follow;
-        # and nothing beyond max_proposals is returned.
+        # Fewer than n_i boxes have been chosen before, so the first n_i of S_i contain every box that can follow. No
+        # box beyond max_proposals is returned.
         budget = min(counts[i], config.max_proposals)
         survives = present
         if i > 0:
@@ -273,7 +280,7 @@ def _multi_threshold(boxes, scores, levels, config: PostprocessConfig, places: i
         number = number + ops.sum(ops.cast(taken, "int32"), axis=1)
         chosen = ops.logical_or(chosen, taken)
         stage = ops.where(taken, float(len(counts) - 1 - i), stage)
-    # Places are in score order already: sorting by stage, then by place, is the list.
+    # Places are already in score order, so sorting by stage, then by place, gives the list.
     rank = stage * places + ops.cast(ops.arange(places), "float32")[None]
     size = config.output_size
     negative_rank, order = ops.top_k(-rank, size)
@@ -286,7 +293,7 @@ def _multi_threshold(boxes, scores, levels, config: PostprocessConfig, places: i
 
 
 def _loosest(boxes, scores, levels, config: PostprocessConfig, count: int) -> Candidates:
-    """The first `count` places of S_1 of boxes that come best first."""
+    """The first `count` places of S_1 for boxes sorted best first."""
     iou = config.thresholds[0]
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -1,4 +1,4 @@
-"""The proposal network: zoom network + a head for each level, with its loss. Paper sections 3 and 4."""
+"""Proposal network: zoom network, a head for each level, and the loss. Paper sections 3 and 4."""
 
 from typing import Any
 
@@ -20,20 +20,21 @@ from zip_keras.targets.sampling import sample
 
 @serializable
 class ProposalNetwork(keras.Model):
-    """Images to anchor scores and box deltas of the levels with anchors: `levels`, three unless the config says less.
+    """Predict anchor scores and box deltas of the levels with anchors (`levels`, by default all three).
 
-    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (of each level [B, N_m, K]), "deltas": (of
-    each level [B, N_m, 4])}`, float32, fine to coarse; `zip_keras.ops.anchors.anchors_of_image(H, W, ...)` gives the
-    anchors. With `config.quality` also `"quality"`, of each level the logits of the predicted IoU `[B, N_m]`. With
-    `config.refinement_steps` also `"refinements"`, for each step a dict of such tuples `logits`, `deltas`
-    and `starts`, and `"hidden"`, the heads' maps (see `RefiningRPNHead`); `scored_boxes` makes boxes of all outputs.
+    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: `{"logits": (per level [B, N_m, K]), "deltas": (per
+    level [B, N_m, 4])}`, float32, fine to coarse; `zip_keras.ops.anchors.anchors_of_image(H, W, ...)` gives the
+    anchors. `config.quality` adds `"quality"`: per level the logits of the predicted IoU `[B, N_m]`.
+    `config.refinement_steps` adds `"refinements"`, a dict of such tuples `logits`, `deltas` and `starts` for each step,
+    and `"hidden"`, the hidden maps of the heads (see `RefiningRPNHead`). `scored_boxes` decodes all outputs.
 
-    `model.compile(optimizer)` and `model.fit(batches)` train it on any Keras backend; a batch is `(images, targets)` as
+    `model.compile(optimizer)` and `model.fit(batches)` train it on any Keras backend. A batch is `(images, targets)` as
     in docs/ARCHITECTURE.md.
 
     Args:
-        config: the network, `ModelConfig` or its dict.
-        targets, loss: how it learns; kept with the model so that a loaded one trains on unchanged.
+        config: architecture, `ModelConfig` or its dict.
+        targets, loss: `TargetConfig` and `LossConfig` or their dicts; saved with the model, so that training of a
+            loaded model can continue.
     """
 
     def __init__(self, config=None, targets=None, loss=None, **kwargs):
@@ -62,11 +63,11 @@ class ProposalNetwork(keras.Model):
 
     @property
     def backbone_paths(self) -> frozenset[str]:
-        """Paths of the backbone's variables; in a backbone of keras.applications they have no common beginning."""
+        """Paths of the backbone's variables; those of a keras.applications backbone have no common prefix."""
         return frozenset(variable.path for layer in self.backbone_layers.values() for variable in layer.variables)
 
     def copy_mirror_weights(self) -> MirrorReport:
-        """Starts the zoom-in stream from the backbone's weights; call it after loading pretrained weights."""
+        """Initialise the zoom-in stream from the backbone's weights. Call it after loading pretrained weights."""
         return copy_mirror_weights(self.backbone_layers, self.mirror_layers, self.config.mirror_source)
 
     def anchors(self, height, width):
@@ -74,18 +75,18 @@ class ProposalNetwork(keras.Model):
         return anchors_of_image(height, width, self.config.anchors)
 
     def image_losses(self, images, targets, outputs) -> dict[str, object]:
-        """The losses of every image, before any mean.
+        """Compute the losses of every image, without averaging over images.
 
         Args:
             images: `[B, H, W, 3]`; only its size is used.
             targets: `boxes`, `classes`, `difficult`, `crowd`, `size`, `seed`; see docs/ARCHITECTURE.md.
-            outputs: what the network gave.
+            outputs: the network's outputs for the images.
 
         Returns:
             float32 `[B]` each: "loss", "classification_m", "box_m", "positives_m" for every level m, and with
-            `config.quality` "quality_m". With refinement steps, "loss" is the sum over the steps, each of which treats
-            the boxes it was given as anchors, and "loss_step_t", "positives_step_t" for t = 1, 2, ... follow; the
-            values per level count the anchors only.
+            `config.quality` "quality_m". With refinement steps, "loss" includes all steps, each of which treats its
+            input boxes as anchors, and there are also "loss_step_t" and "positives_step_t" for t = 1, 2, .... The
+            values per level cover only the anchors.
         """
         _, height, width, _ = ops.shape(images)
         anchors = self.anchors(height, width)
@@ -103,7 +104,7 @@ class ProposalNetwork(keras.Model):
     def _step_losses(
         self, level_anchors, level_logits, level_deltas, targets, number: int, level_quality=None
     ) -> dict[str, Any]:
-        """The losses of one answer about boxes: the anchors `[N_m, 4]` (step 0), or regressed ones `[B, N_m, 4]`."""
+        """The losses of one step, for the anchors `[N_m, 4]` (step 0) or for regressed boxes `[B, N_m, 4]`."""
         gray = self.config.num_classes == 3
         assignment = assign(ops.concatenate(level_anchors, axis=-2), targets, self.target_config, gray=gray)
         boxes = ops.cast(targets["boxes"], "float32")
@@ -139,20 +140,20 @@ class ProposalNetwork(keras.Model):
         best: int | None = None,
         quality_exponent: float = 0.5,
     ) -> tuple[list[Any], list[Any]]:
-        """What the network says about images, as boxes.
+        """Decode the network's outputs to scored boxes.
 
         Args:
-            outputs: what the network gave for them.
-            height, width: their pixels.
-            steps: how often boxes are fed back and refined; None: as often as in training.
-            best: decode only so many boxes of a level, those with the best scores, best first; None: all, in anchor
-                order. Where a level has fewer, places with the score `zip_keras.ops.nms.ABSENT` follow.
+            outputs: the network's outputs for the images.
+            height, width: size of the images, pixels.
+            steps: number of refinement steps; None: as many as in training.
+            best: number of boxes to decode per level, best first; None: all, in anchor order. If a level has fewer,
+                places with the score `zip_keras.ops.nms.ABSENT` follow.
             quality_exponent: see `PostprocessConfig`.
 
         Returns:
-            of each level boxes float32 `[B, N_m, 4]`, pixels, unclipped, and scores float32 `[B, N_m]`, P(object), with
-            `config.quality` P(object) ** (1 - e) * quality ** e.
-            After a step the scores are that step's, of the boxes it was given; without one they are the anchors'.
+            per level boxes float32 `[B, N_m, 4]`, pixels, unclipped, and scores float32 `[B, N_m]`: P(object), or with
+            `config.quality` P(object) ** (1 - e) * quality ** e. With refinement, the scores are those that the last
+            step gives its input boxes; otherwise they are those of the anchors.
 
         Raises:
             UserError: see `check_refinement_steps`.
@@ -180,10 +181,10 @@ class ProposalNetwork(keras.Model):
         return _decoded(deltas, boxes), scores
 
     def check_refinement_steps(self, steps: int | None) -> int:
-        """The number of refinement steps that `steps` means; None: as many as in training.
+        """Check a number of refinement steps and return it; None: as many as in training.
 
         Raises:
-            UserError: it is negative, or the network has not learnt to refine.
+            UserError: `steps` is negative, or above 0 for a network trained without refinement.
         """
         if steps is None:
             return self.config.refinement_steps
@@ -197,7 +198,7 @@ class ProposalNetwork(keras.Model):
         return steps
 
     def _after(self, outputs, steps: int) -> dict[str, Any]:
-        """Step number `steps`, from 1 on; those that `outputs` do not hold are run here."""
+        """The outputs of step `steps`, counted from 1. Steps that `outputs` does not contain are run here."""
         answer = outputs["refinements"][min(steps, self.config.refinement_steps) - 1]
         for _ in range(steps - self.config.refinement_steps):
             levels = []
@@ -209,7 +210,7 @@ class ProposalNetwork(keras.Model):
         return answer
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The mean over the batch's images of `image_losses` (Keras calls it from `fit` and `evaluate`)."""
+        """The mean of `image_losses` over the images of the batch. Keras calls it in `fit` and `evaluate`."""
         return ops.mean(self.image_losses(x, y, y_pred)["loss"])
 
     def get_config(self):
@@ -234,14 +235,14 @@ def _head(level: int, config: ModelConfig) -> RPNHead:
 
 
 def _wanted(boxes, targets):
-    """`boxes [B, M, 4]`, empty where they are padding, difficult or a crowd, whose IoU nothing shall learn."""
+    """`boxes [B, M, 4]`, empty for padding, difficult objects and crowds: no anchor shall learn their IoU."""
     set_aside = ops.logical_or(ops.cast(targets["difficult"], "bool"), ops.cast(targets["crowd"], "bool"))
     wanted = ops.logical_and(ops.convert_to_tensor(targets["classes"]) >= 0, ops.logical_not(set_aside))
     return ops.where(wanted[..., None], boxes, 0.0)
 
 
 def _step(columns) -> dict[str, Any]:
-    """A step as tuples over levels, of (logits of each level, deltas ..., starts ...)."""
+    """A step as a dict of tuples over levels, from (logits per level, deltas per level, starts per level)."""
     return dict(zip(("logits", "deltas", "starts"), columns, strict=True))
 
 
@@ -250,7 +251,7 @@ def _decoded(level_deltas, level_boxes) -> list[Any]:
 
 
 def _taken(boxes, places):
-    """The boxes at `places [B, q]` of anchors `[N, 4]` or of every image's own boxes `[B, N, 4]`: `[B, q, 4]`."""
+    """The boxes at `places [B, q]` of anchors `[N, 4]` or of boxes per image `[B, N, 4]`: `[B, q, 4]`."""
     if len(boxes.shape) == 2:
         return ops.take(boxes, places, axis=0)
     return ops.take_along_axis(boxes, places[..., None], axis=1)

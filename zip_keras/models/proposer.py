@@ -1,4 +1,4 @@
-"""Images in, proposals out: resizing, the network, decoding and NMS in one Keras model."""
+"""Keras model from images to proposals: resizing, network, decoding and NMS."""
 
 from collections.abc import Sequence
 
@@ -16,28 +16,28 @@ from zip_keras.ops import boxes as box_ops
 
 @serializable
 class Proposer(ImageModel):
-    """Proposals of images, in the pixels of the images given.
+    """Propose boxes of objects, in pixels of the input images.
 
     Input: RGB images `[B, H, W, 3]`, uint8 or float 0..255, any size, all of one size. Output: `{"boxes" [B, n, 4]
     float32 (y1, x1, y2, x2), "scores" [B, n] float32 decreasing, "valid" [B, n] bool, "levels" [B, n] int32}`, with n =
-    `postprocess_config.output_size`. A level of 1, 2 or 3 says which level found the box. Places beyond the image's
-    proposals are zero and not valid.
+    `postprocess_config.output_size`. "levels" holds the level that found the box, 1, 2 or 3. Unused places are zero and
+    not valid.
 
-    With several short sides (multi-scale testing) the network runs once at each; NMS runs within every level of every
-    scale, then all are merged (paper section 5). With `flip` it also runs on the mirrored image, and the boxes that a
-    level finds in both go through NMS together.
+    With several short sides (multi-scale testing) the network runs once per scale. NMS runs within every level of every
+    scale, then all boxes are merged (paper section 5). With `flip` the network also runs on the mirrored image, and NMS
+    runs on the boxes that a level finds in both images.
 
     This is the model that is exported, loaded with `keras.models.load_model` and served.
 
     Args:
         network: a `ProposalNetwork`.
         postprocess: `PostprocessConfig` or its dict; `postprocess_config` afterwards.
-        short_sides: the scale or scales of the image, pixels of its short side; None keeps its size.
-        long_side: cap of the longer side at every scale, pixels.
+        short_sides: scale or scales, as the short side of the image in pixels; None keeps the size.
+        long_side: maximum of the longer side at every scale, pixels.
         flip: flip test-time augmentation.
-        calibration: what `zip-keras calibrate` did, see `inference/calibration.py`; kept with the model.
-        refinement_steps: how often boxes are fed back and refined; None: as often as in training. `UserError` if the
-            network was trained without refinement.
+        calibration: record of `zip-keras calibrate`, see `inference/calibration.py`; saved with the model.
+        refinement_steps: number of refinement steps; None: as many as in training. `UserError` if the network was
+            trained without refinement.
     """
 
     networks = (ProposalNetwork,)
@@ -63,26 +63,26 @@ class Proposer(ImageModel):
         return self.answer(*self._run(images))
 
     def answer(self, outputs, inputs, height, width) -> dict:
-        """`postprocess` as the dictionary that a call returns."""
+        """The result of `postprocess` as the dictionary of a call."""
         found = self.postprocess(outputs, inputs, height, width)
         return {"boxes": found.boxes, "scores": found.scores, "valid": found.valid, "levels": found.levels}
 
     def level_candidates(self, images) -> Candidates:
-        """The boxes of every level and scale before they are merged by `postprocess.merge`, for images as in a call."""
+        """The boxes of every level and scale before `postprocess.merge`, for images as in a call."""
         return level_candidates(*self._scored(*self._run(images)))
 
     def postprocess(self, outputs, inputs, height, width) -> RankedBoxes:
-        """The ranked list: everything that follows the network.
+        """Decode the network's outputs and rank the boxes.
 
         Args:
-            outputs: the network's, for each of `inputs`.
-            inputs: what `network_inputs` returns; only the sizes are used.
-            height, width: of the images before they were resized, pixels.
+            outputs: the network's outputs for each of `inputs`.
+            inputs: result of `network_inputs`; only the sizes are used.
+            height, width: size of the images before resizing, pixels.
         """
         return postprocess(*self._scored(outputs, inputs, height, width))
 
     def _run(self, images):
-        """The arguments of `postprocess`."""
+        """Run the network and return the arguments of `postprocess`."""
         _, height, width, _ = ops.shape(images)
         inputs = self.network_inputs(images)
         return [self.network(x, training=False) for x in inputs], inputs, height, width
@@ -97,7 +97,7 @@ class Proposer(ImageModel):
         return boxes, scores, height, width, self.postprocess_config, self.network.levels * len(self.resizings)
 
     def _boxes(self, outputs, resized, height, width):
-        """Of every level the best boxes `[B, q, 4]` in pixels of the image and their scores `[B, q]`."""
+        """The best boxes `[B, q, 4]` of every level, in pixels of the image, and their scores `[B, q]`."""
         _, resized_height, resized_width, _ = ops.shape(resized)
         y = height / ops.cast(resized_height, "float32")
         x = width / ops.cast(resized_width, "float32")
@@ -130,7 +130,7 @@ class Proposer(ImageModel):
 
 
 def _joined(own, mirrored, width):
-    """Boxes and scores of every level, those of the image with those of its mirror image, which are turned back."""
+    """Join the boxes and scores of every level with those of the mirror image, whose boxes are mirrored back."""
     boxes, scores = [], []
     for own_boxes, own_scores, mirrored_boxes, mirrored_scores in zip(*own, *mirrored, strict=True):
         boxes.append(ops.concatenate([own_boxes, box_ops.mirrored(mirrored_boxes, width)], axis=1))
@@ -139,9 +139,9 @@ def _joined(own, mirrored, width):
 
 
 def _check_images(images) -> None:
-    """Raises `UserError` for a known number of channels other than 3, and for floats in 0..1 where values can be seen.
+    """Raise `UserError` for a known number of channels other than 3, and for floats in 0..1 if values are known.
 
-    A graph that is being traced has no values; there such images are not noticed.
+    A graph has no values while it is traced, so such images are not detected there.
     """
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[-1] not in (3, None):

@@ -1,4 +1,4 @@
-"""Two stages: the proposal network, and a second network that classifies its proposals. Paper section 4."""
+"""Two-stage detector: the proposal network, and a second stage that classifies its proposals. Paper section 4."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ from zip_keras.targets.rois import sample_rois
 
 @serializable
 class TwoStageNetwork(keras.Model):
-    """Images to proposals and maps; proposals and maps to classes and boxes.
+    """Proposal network, and an RoI head that classifies and refines its proposals.
 
-    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: that of `ProposalNetwork`, and `"maps"`, Y1, Y2 and F3
-    (of the levels with anchors). `candidates` and `image_losses` run the second stage: each RoI is pooled from the map
-    of the level that proposed it (see `RoIHead`), and nothing of the second loss reaches the proposals' boxes.
+    Input: RGB images `[B, H, W, 3]`, 0..255, any size. Output: that of `ProposalNetwork`, and `"maps"`: Y1, Y2 and F3
+    of the levels with anchors. `candidates` and `image_losses` run the second stage. Each RoI is pooled from the map of
+    the level that proposed it (see `RoIHead`). The second loss has no gradient to the boxes of the proposals.
 
-    `model.compile(optimizer)` and `model.fit(batches)` train it; a batch is `(images, targets)` as in
+    `model.compile(optimizer)` and `model.fit(batches)` train it. A batch is `(images, targets)` as in
     docs/ARCHITECTURE.md.
 
     Args:
-        config, targets, loss: of the proposal network, see there.
+        config, targets, loss: see `ProposalNetwork`.
         detector: the second stage, `DetectorConfig` or its dict.
-        proposals: how the proposals are ranked, `PostprocessConfig` or its dict; `max_proposals` of them are RoIs.
-        class_names: C of them.
+        proposals: ranking of the proposals, `PostprocessConfig` or its dict; `max_proposals` of them become RoIs.
+        class_names: names of the C classes.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class TwoStageNetwork(keras.Model):
 
     @property
     def config(self):
-        """The `ModelConfig`."""
+        """The `ModelConfig` of the proposal network."""
         return self.proposal_network.config
 
     @property
@@ -111,10 +111,10 @@ class TwoStageNetwork(keras.Model):
         return self.detector_config.train == "both"
 
     def proposals(self, outputs, height, width, config: PostprocessConfig | None = None) -> RankedBoxes:
-        """The RoIs of images of `height` x `width` pixels, from what the network gave; without a gradient.
+        """The RoIs of images of `height` x `width` pixels from the network's outputs, without gradient.
 
         Args:
-            config: another ranking than the network's own.
+            config: ranking to use instead of the network's own.
         """
         config = config or self.proposal_config
         network = self.proposal_network
@@ -126,13 +126,13 @@ class TwoStageNetwork(keras.Model):
         return postprocess(boxes, scores, height, width, config, network.levels)
 
     def given_proposals(self, boxes, levels) -> RankedBoxes:
-        """The RoIs that boxes of another method are.
+        """Convert boxes of another method to RoIs.
 
-        A box whose level is none of the network's (0: not known) belongs to the level whose anchors are nearest to it
-        in size, see `zip_keras.ops.anchors.level_of_boxes`.
+        A box whose level is not one of the network's (0: unknown) is assigned to the level whose anchors are nearest to
+        it in size, see `zip_keras.ops.anchors.level_of_boxes`.
 
         Args:
-            boxes: float `[B, n, 4]`, pixels of the network's images; places without an area hold no box.
+            boxes: float `[B, n, 4]`, pixels of the network's input; boxes without area are not valid.
             levels: int32 `[B, n]`.
         """
         boxes, levels = ops.cast(boxes, "float32"), ops.cast(levels, "int32")
@@ -154,10 +154,10 @@ class TwoStageNetwork(keras.Model):
         """The best `count` pairs of box and class of each image, `ClassifiedBoxes` in pixels, unclipped.
 
         Args:
-            outputs: what the network gave for images of `height` x `width` pixels.
-            proposals: another ranking of the proposals than the network's own.
-            given: RoIs that take the place of the network's proposals, see `given_proposals`.
-            ensemble: gives the class scores in place of the second stage.
+            outputs: the network's outputs for images of `height` x `width` pixels.
+            proposals: ranking of the proposals to use instead of the network's own.
+            given: RoIs that replace the network's proposals, see `given_proposals`.
+            ensemble: replaces the class scores of the second stage.
         """
         found = self.proposals(outputs, height, width, proposals) if given is None else given
         rois = (outputs["maps"], found.boxes, found.levels)
@@ -174,16 +174,17 @@ class TwoStageNetwork(keras.Model):
         return ClassifiedBoxes(boxes, scores, classes, ops.take_along_axis(found.levels, rois, axis=1))
 
     def image_losses(self, images, targets, outputs, training: bool = True) -> dict[str, object]:
-        """The losses of every image, before any mean.
+        """Compute the losses of every image, without averaging over images.
 
         Args:
-            images, targets, outputs: as of `ProposalNetwork.image_losses`. Where the targets hold `proposals` float32
+            images, targets, outputs: see `ProposalNetwork.image_losses`. If the targets hold `proposals` float32
                 `[B, n, 4]` and `proposal_levels` int32 `[B, n]`, these are the RoIs, see `given_proposals`.
-            training: whether batch normalisation of the second stage looks at the batch.
+            training: whether the second stage's batch normalisation uses the statistics of the batch.
 
         Returns:
-            float32 `[B]` each: those of the proposal network, "roi_classification", "roi_box", "roi_positives" (RoIs
-            with a class), and "loss", the sum of both stages, or of the second alone where it is trained alone.
+            float32 `[B]` each: the losses of the proposal network (absent if only the second stage is trained),
+            "roi_classification", "roi_box", "roi_positives" (RoIs with a class), and "loss", the sum over the trained
+            stages.
         """
         _, height, width, _ = ops.shape(images)
         result = self.proposal_network.image_losses(images, targets, outputs) if self._trains_both else {}
@@ -199,9 +200,9 @@ class TwoStageNetwork(keras.Model):
         return result
 
     def training_proposals(self, targets, outputs, height, width) -> RankedBoxes:
-        """The proposals of which `sample_rois` draws: those in `targets`, else the network's; `image_losses` says more.
+        """The proposals that `sample_rois` draws from: those in `targets`, or else the network's (see `image_losses`).
 
-        The network's are many in score order: the list for small budgets, and voting, are for prediction.
+        The network's are in score order: multi-threshold NMS and box voting are only used in prediction.
         """
         if "proposals" in targets:
             return self.given_proposals(targets["proposals"], targets["proposal_levels"])
@@ -212,10 +213,10 @@ class TwoStageNetwork(keras.Model):
         return self.proposals(outputs, height, width, many)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The mean over the batch's images of `image_losses` (Keras calls it from `fit` and `evaluate`).
+        """The mean of `image_losses` over the images of the batch. Keras calls it in `fit` and `evaluate`.
 
         Raises:
-            UserError: JAX would lose the statistics of the second stage's batch normalisation.
+            UserError: the backend is JAX, which would lose the statistics of the second stage's batch normalisation.
         """
         if training and keras.backend.backend() == "jax" and self.roi_head.normalise not in ("group", "frozen"):
             raise UserError(

@@ -1,4 +1,4 @@
-"""The zoom network: backbone (zoom-out), mirrored stream (zoom-in), merge. Paper section 3."""
+"""Zoom network: backbone (zoom-out), mirrored stream (zoom-in) and merge. Paper section 3."""
 
 import functools
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from zip_keras.layers.upsampling import upsampling
 from zip_keras.levels import STRIDES
 from zip_keras.pixels import PADDING
 
-# The released code mirrors two blocks a level and changes level by a plain 1x1 convolution.
+# The released code mirrors two blocks per level and changes the level with a plain 1x1 convolution.
 FULL_MIRROR = (("5b", "5a"), ("4d", "4c", "4b", "4a"), ("3b", "3a"))
 RELEASED_MIRROR = (("5b", "5a"), ("4d", "4c"), ())
-# The blocks of a level have the widths of its first.
+# All blocks of a level have the widths of its first block.
 SAME_WIDTHS = {name: names[0] for names in FULL_MIRROR for name in names}
 
 
@@ -30,10 +30,10 @@ class ZoomMaps:
 
     Attributes:
         zoom_out: F1, F2, F3.
-        zoom_in: H1, H2, or as much of it as is used: H2 where level 1 has no anchors, nothing where level 2 has none
-            either or the network has no zoom-in stream.
-        merged: what the heads see, Y1, Y2, F3 (with `se` Y3 instead of F3; F1, F2, F3 without a zoom-in stream), of the
-            levels with anchors.
+        zoom_in: H1, H2, as far as they are used: only H2 if level 1 has no anchors, empty if level 2 has none either or
+            there is no zoom-in stream.
+        merged: inputs of the heads for the levels with anchors: Y1, Y2, F3 (with `se` Y3 instead of F3; F1, F2, F3
+            without a zoom-in stream).
         backbone_layers, mirror_layers: layers by block name ("4d" in one is the mirror of "4d" in the other).
     """
 
@@ -45,10 +45,10 @@ class ZoomMaps:
 
 
 def build_zoom(image, config: ModelConfig) -> ZoomMaps:
-    """Builds the network on symbolic images `[batch, H, W, 3]`, RGB 0..255, of any size.
+    """Build the network on symbolic images `[batch, H, W, 3]`, RGB 0..255, of any size.
 
-    Pixels of `zip_keras.pixels.PADDING` at the bottom and right are no part of an image: they have the backbone's mean
-    colour for the convolutions, and no map attention decides on them.
+    Pixels of `zip_keras.pixels.PADDING` at the bottom and right are not part of the image: the convolutions see them as
+    the backbone's mean colour, and map attention ignores them.
     """
     backbone = get_backbone(config.backbone)
     if config.deepen and not backbone.deepens:
@@ -104,7 +104,7 @@ def _zoom_in(f3, config: ModelConfig, finest: int):
         finest: 1, or 2 to stop at H2.
 
     Returns:
-        by level H and, for four map sources, the map next to it (3b' and 4d'); the layers by block name.
+        by level H and, with four map sources, the map next to it (3b' and 4d'); the layers by block name.
     """
     rows = get_backbone(config.backbone).mirror
     width = config.width * config.zoom_in_width
@@ -120,7 +120,7 @@ def _zoom_in(f3, config: ModelConfig, finest: int):
         return layers[name](x)
 
     def rise(x, reduction, target):
-        """One level finer, to the width of the blocks that follow: an up-sampling inception, or the plain 1x1."""
+        """Go one level finer, to the width of the following blocks: up-sampling inception or plain 1x1 convolution."""
         row = rows[reduction].scaled(width)
         channels = rows[target].scaled(width).output_width(0)
         if config.zoom_in == "full":
@@ -130,14 +130,14 @@ def _zoom_in(f3, config: ModelConfig, finest: int):
         return layers[reduction](x)
 
     def stage(x, names, row):
-        """`x` and what comes out of each block after it."""
+        """`x` and the output of each block after it."""
         maps = [x]
         for name in names:
             maps.append(block(maps[-1], name, rows[row].scaled(width)))
         return maps
 
     coarse, middle, fine = FULL_MIRROR if config.zoom_in == "full" else RELEASED_MIRROR
-    taken = config.attention_sources // 2  # of each stream and level: H, and the map next to it
+    taken = config.attention_sources // 2  # maps of each stream and level: H, and the map next to it
     x = stage(f3, coarse, "5b")[-1]
     stride_16 = stage(rise(x, "4e", "4d"), middle if finest == 1 else middle[: taken - 1], "4d")
     sources = {2: stride_16[:taken]}  # H2 is the first map of its size, H1 the last
@@ -149,11 +149,11 @@ def _zoom_in(f3, config: ModelConfig, finest: int):
 
 @dataclass(frozen=True)
 class MirrorReport:
-    """What `copy_mirror_weights` did.
+    """Result of `copy_mirror_weights`.
 
     Attributes:
-        copied: the convolutions that were copied, "block/branch" -> the backbone's block.
-        kept: "block/branch: why", of those that were not.
+        copied: the copied convolutions, "block/branch" -> block of the backbone.
+        kept: "block/branch: reason" for those that were not copied.
     """
 
     copied: dict[str, str]
@@ -170,13 +170,13 @@ class MirrorReport:
 
 
 def copy_mirror_weights(backbone_layers, mirror_layers, source: str = "same_block") -> MirrorReport:
-    """Starts mirrored blocks from the backbone's weights (convolution and batch norm) where the kernel shapes agree.
+    """Copy the backbone's weights (convolution and batch norm) to mirrored blocks where the kernel shapes agree.
 
-    The released code skips disagreeing layers silently; the report names every one.
+    The released code skips other layers silently; the report names every one.
 
     Args:
         backbone_layers, mirror_layers: layers by block name.
-        source: which block, see `ModelConfig.mirror_source`.
+        source: which block is copied, see `ModelConfig.mirror_source`.
     """
     copied, kept = {}, []
     for name, mirrored in mirror_layers.items():

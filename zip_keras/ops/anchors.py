@@ -1,4 +1,4 @@
-"""Anchors: the boxes that a level's head scores and moves. Paper section 4; 10 a cell, 30 in all."""
+"""Anchors: the boxes that a level's head scores and regresses. Paper section 4: 10 per cell, 30 in all."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,7 +18,7 @@ def place_anchors(height, width, stride: int, scales: Sequence[float], ratios: S
         stride: pixels from cell to cell; the first centre is at half a stride.
 
     Returns:
-        float32 `[height * width * A, 4]`, pixels, in row, column, anchor order. Anchors may leave the image.
+        float32 `[height * width * A, 4]`, pixels, ordered by row, column and anchor. Anchors may leave the image.
     """
     half = ops.convert_to_tensor(anchor_shapes(scales, ratios) / 2)  # [A, 2]
     y = (ops.cast(ops.arange(height), "float32") + 0.5) * stride
@@ -30,8 +30,8 @@ def place_anchors(height, width, stride: int, scales: Sequence[float], ratios: S
 
 
 def level_sizes(height, width):
-    """Cells (height, width) of the three levels for an image of `height` x `width` pixels, padded to 32 inside."""
-    coarsest = STRIDES[-1]  # no division of negative numbers: ONNX converters round it another way
+    """Cells (height, width) of the three levels for a `height` x `width` image that is padded to multiples of 32."""
+    coarsest = STRIDES[-1]  # no division of negative numbers: ONNX converters round differently
     rows, columns = (height + coarsest - 1) // coarsest, (width + coarsest - 1) // coarsest
     return [(rows * (coarsest // stride), columns * (coarsest // stride)) for stride in STRIDES]
 
@@ -46,9 +46,10 @@ def anchors_of_image(height, width, config: AnchorConfig):
 
 
 def level_of_boxes(boxes, config: AnchorConfig):
-    """The level whose anchors are nearest in size to each box: `[..., 4]` -> int32 `[...]`, of `config.levels`.
+    """The level of `config.levels` whose anchors are nearest in size to each box: `[..., 4]` -> int32 `[...]`.
 
-    Levels meet at the geometric mean of one's largest and the next one's smallest scale.
+    The border between two levels is the geometric mean of the largest scale of the finer one and the smallest scale of
+    the coarser one.
     """
     side = ops.sqrt(box_ops.area(boxes))
     result = ops.full_like(side, config.levels[0], dtype="int32")

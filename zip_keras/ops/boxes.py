@@ -7,9 +7,9 @@ import math
 
 from keras import ops
 
-# Offsets of log height and width beyond it would make boxes larger than 1000/16 times their anchor (Detectron's bound).
+# Bound of the deltas of log height and width: sides are at most 1000/16 times those of the anchor (as in Detectron).
 LOG_SIZE_LIMIT = math.log(1000.0 / 16.0)
-CENTRE_LIMIT = 4.0  # anchor sides by which `limit` lets a centre leave its anchor's
+CENTRE_LIMIT = 4.0  # bound of the centre deltas in `limit`, in anchor sides
 
 
 def area(boxes):
@@ -35,10 +35,10 @@ def iou(first, second):
 
 
 def generalized_iou(first, second):
-    """Generalised IoU of box with box, `[..., 4]`, `[..., 4]` -> `[...]`, 1 (equal) to -1 (far apart): the IoU less the
-    share of the smallest box around both that neither covers, so it has a gradient where boxes do not meet.
+    """Generalised IoU of paired boxes: `[..., 4]`, `[..., 4]` -> `[...]`, from -1 (far apart) to 1 (equal).
 
-    Rezatofighi et al., arXiv 1902.09630. Boxes must not both be empty at one point.
+    It is the IoU minus the share of the smallest enclosing box that neither box covers, so disjoint boxes have a
+    gradient. Rezatofighi et al., arXiv 1902.09630. The two boxes must not both be empty at the same point.
     """
     y1, x1, y2, x2 = ops.split(first, 4, axis=-1)
     v1, u1, v2, u2 = ops.split(second, 4, axis=-1)
@@ -52,7 +52,7 @@ def generalized_iou(first, second):
 
 
 def paired_iou(first, second):
-    """Intersection over union of box with box, `[..., 4]`, `[..., 4]` -> `[...]`; 0 where both are empty."""
+    """Intersection over union of paired boxes: `[..., 4]`, `[..., 4]` -> `[...]`; 0 where both are empty."""
     y1, x1, y2, x2 = ops.split(first, 4, axis=-1)
     v1, u1, v2, u2 = ops.split(second, 4, axis=-1)
     height = ops.maximum(ops.minimum(y2, v2) - ops.maximum(y1, v1), 0.0)
@@ -62,7 +62,7 @@ def paired_iou(first, second):
 
 
 def clip(boxes, height, width):
-    """Cuts boxes `[..., 4]` to an image of `height` x `width` pixels (numbers or scalars tensors)."""
+    """Clip boxes `[..., 4]` to an image of `height` x `width` pixels (numbers or scalar tensors)."""
     y1, x1, y2, x2 = ops.split(boxes, 4, axis=-1)
     return ops.concatenate(
         [ops.clip(y1, 0.0, height), ops.clip(x1, 0.0, width), ops.clip(y2, 0.0, height), ops.clip(x2, 0.0, width)],
@@ -71,10 +71,10 @@ def clip(boxes, height, width):
 
 
 def encode(boxes, anchors):
-    """Offsets that turn anchors into boxes, Faster R-CNN's coding.
+    """Encode boxes as deltas from anchors, as in Faster R-CNN.
 
     Args:
-        boxes, anchors: `[..., 4]`, broadcastable; anchors have a positive size. Empty boxes code as sides of 0.001.
+        boxes, anchors: `[..., 4]`, broadcastable; anchors have a positive size. Empty boxes get sides of 0.001.
 
     Returns:
         `[..., 4]`: `(dy / anchor height, dx / anchor width, log(h / anchor h), log(w / anchor w))`.
@@ -86,7 +86,7 @@ def encode(boxes, anchors):
 
 
 def decode(deltas, anchors):
-    """The boxes `[..., 4]` that `deltas` `[..., 4]` make of `anchors` `[..., 4]`; the inverse of `encode`."""
+    """Apply `deltas` `[..., 4]` to `anchors` `[..., 4]`: boxes `[..., 4]`. The inverse of `encode`."""
     ty, tx, th, tw = ops.split(deltas, 4, axis=-1)
     ay, ax, ah, aw = _centre_form(anchors)
     cy, cx = ay + ty * ah, ax + tx * aw
@@ -96,7 +96,7 @@ def decode(deltas, anchors):
 
 
 def compose(first, second):
-    """The deltas `[..., 4]` that do in one what `first` does to anchors and `second` to the boxes this gives.
+    """Compose deltas `[..., 4]`: `first` from the anchors, then `second` from the resulting boxes.
 
     `decode(compose(first, second), anchors) == decode(second, decode(first, anchors))`, within the bound on sizes.
     """
@@ -106,8 +106,9 @@ def compose(first, second):
 
 
 def limit(deltas):
-    """Offsets `[..., 4]` brought within bounds in which boxes keep a size and a place near their anchor, however often
-    they are composed: centres `CENTRE_LIMIT` anchor sides away at most, sides 1000/16 times larger or smaller at most.
+    """Clip deltas `[..., 4]`, so that boxes stay near their anchor in place and size after any number of compositions.
+
+    Centres are at most `CENTRE_LIMIT` anchor sides away, and sides at most 1000/16 times larger or smaller.
     """
     centres, sizes = ops.split(deltas, 2, axis=-1)
     return ops.concatenate(
@@ -121,7 +122,7 @@ def _centre_form(boxes):
 
 
 def mirrored(boxes, width):
-    """Boxes `[..., 4]` in the mirror image of an image of `width` pixels, a float32 scalar; twice is none."""
+    """Mirror boxes `[..., 4]` horizontally in an image of `width` pixels, a float32 scalar. It is its own inverse."""
     zero = ops.zeros_like(width)
     return ops.stack([zero, width, zero, width]) + ops.take(boxes, (0, 3, 2, 1), axis=-1) * ops.stack(
         [1.0, -1.0, 1.0, -1.0]

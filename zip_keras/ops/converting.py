@@ -1,4 +1,4 @@
-"""Which operations a graph may hold while it is traced: TensorFlow's own, or only those that other runtimes have."""
+"""Conversion target of a graph while it is traced: it restricts the operations to those that the target supports."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _TARGET: ContextVar[Target | None] = ContextVar("target", default=None)
 
 @contextmanager
 def converting(target: Target) -> Iterator[None]:
-    """Graphs that are traced inside can be converted to `target`; a TensorFlow graph is faster."""
+    """Context in which graphs are traced for conversion to `target`. TensorFlow graphs traced outside are faster."""
     token = _TARGET.set(target)
     try:
         yield
@@ -20,5 +20,5 @@ def converting(target: Target) -> Iterator[None]:
 
 
 def conversion_target() -> Target | None:
-    """What the graph that is being traced will be converted to; None where it stays one of TensorFlow."""
+    """The conversion target of the graph being traced; None if it stays a TensorFlow graph."""
     return _TARGET.get()

@@ -1,6 +1,6 @@
-"""Non-maximum suppression (NMS): kernels on scored boxes of a batch, for any Keras backend.
+"""Non-maximum suppression (NMS) of scored boxes of a batch, on any Keras backend.
 
-On TensorFlow its compiled kernels do the work, several times faster and with the same answers; elsewhere `greedy_keep`.
+TensorFlow uses its compiled kernels, several times faster with the same results. Other backends use `greedy_keep`.
 """
 
 import keras
@@ -9,13 +9,13 @@ from keras import ops
 from zip_keras.ops import boxes as box_ops
 from zip_keras.ops.converting import conversion_target
 
-ABSENT = -1e9  # score of a place that holds no box
+ABSENT = -1e9  # score of an empty place
 
 
 def best_places(scores, count: int):
-    """The best `count` of scores `[B, N]`, best first, and their places, int32 `[B, count]`.
+    """The best `count` of scores `[B, N]`, best first, and their indices, int32 `[B, count]`.
 
-    NaN is no score. Where there are fewer, `ABSENT` follows, with any place.
+    NaN counts as `ABSENT`. If there are fewer scores, `ABSENT` follows with arbitrary indices.
     """
     scores = without_nan(scores)
     batch, last = ops.shape(scores)[0], ops.shape(scores)[1] - 1
@@ -24,7 +24,7 @@ def best_places(scores, count: int):
 
 
 def without_nan(scores):
-    """NaN compares false: a broken score can never be returned, nor upset the order of the others."""
+    """Replace NaN by `ABSENT`, so that it is not returned and does not change the order of other scores."""
     return ops.where(scores > ABSENT / 2, scores, ABSENT)
 
 
@@ -36,16 +36,16 @@ def sorted_by_score(boxes, scores):
 def keep_by_rank(boxes, ranks, iou: float, keep: int):
     """NMS within each class by CombinedNonMaxSuppression, the fastest kernel of TensorFlow.
 
-    It orders equal scores as it likes and puts its padding, which scores 0, before negative ones. So it is given ranks
-    from the end instead: 1 for the worst box, 0 for an absent one.
+    The kernel orders equal scores arbitrarily and puts its padding, which scores 0, before negative scores. So it gets
+    ranks instead of scores: 1 for the worst box, 0 for an absent one.
 
     Args:
         boxes, ranks: float32 `[B, N, 1, 4]`, shared by all classes, and `[B, N, classes]`.
-        keep: boxes kept of a class at most.
+        keep: maximum number of boxes kept per class.
 
     Returns:
-        the boxes kept of all classes, best first, float32 `[B, classes * keep, 4]`, `[B, classes * keep]`; rank 0 where
-        there are no more.
+        the kept boxes of all classes and their ranks, best first, float32 `[B, classes * keep, 4]`,
+        `[B, classes * keep]`; the rank of unused places is 0.
     """
     import tensorflow as tf
 
@@ -87,9 +87,10 @@ def _keep_by_rank_of_one_image(boxes, ranks, iou: float, keep: int):
 
 
 def nms_mask(boxes, scores, iou: float, limit: int):
-    """Which boxes greedy NMS keeps: `[B, N, 4]`, `[B, N]` (best first) -> bool `[B, N]`, at most `limit` each.
+    """Mask of the boxes that greedy NMS keeps: `[B, N, 4]`, `[B, N]` (best first) -> bool `[B, N]`.
 
-    A box is dropped when its IoU with a kept box before it is greater than `iou`.
+    A box is dropped if its IoU with a kept box before it is greater than `iou`. At most `limit` boxes per image are
+    kept.
     """
     present = scores > ABSENT / 2
     if keras.backend.backend() != "tensorflow":
@@ -100,7 +101,7 @@ def nms_mask(boxes, scores, iou: float, limit: int):
     count = tf.shape(scores)[1]
     rank = tf.where(present, tf.cast(count - tf.range(count), "float32"), 0.0)
     kept = keep_by_rank(boxes[:, :, None], rank[:, :, None], iou, limit)[1]
-    places = count - tf.cast(kept, "int32")  # `count`, one too many, where nothing is kept
+    places = count - tf.cast(kept, "int32")  # `count`, an extra place, where nothing is kept
     image = tf.broadcast_to(tf.range(tf.shape(scores)[0])[:, None], tf.shape(places))
     hits = tf.scatter_nd(tf.stack([image, places], axis=-1), tf.ones_like(places), [tf.shape(scores)[0], count + 1])
     return hits[:, :-1] > 0
@@ -110,13 +111,13 @@ def class_nms(boxes, scores, classes, num_classes: int, iou: float, keep: int):
     """NMS among the boxes of each class, without a loop over classes.
 
     Args:
-        boxes, scores, classes: `[B, N, 4]`, `[B, N]` best first (`ABSENT` where there is no box), int32 `[B, N]`.
+        boxes, scores, classes: `[B, N, 4]`, `[B, N]` best first (`ABSENT` for empty places), int32 `[B, N]`.
         num_classes: C.
-        keep: boxes kept of an image at most.
+        keep: maximum number of boxes kept per image.
 
     Returns:
-        the kept boxes' scores float32 `[B, keep]`, best first, and their places int32 `[B, keep]` among the N; where
-        there are fewer, `ABSENT` follows, with any place.
+        the kept boxes' scores float32 `[B, keep]`, best first, and their indices int32 `[B, keep]` among the N. If
+        there are fewer, `ABSENT` follows with arbitrary indices.
     """
     present = scores > ABSENT / 2
     if keras.backend.backend() != "tensorflow":
@@ -133,10 +134,10 @@ def class_nms(boxes, scores, classes, num_classes: int, iou: float, keep: int):
 def greedy_keep(boxes, present, iou: float, classes=None):
     """Greedy NMS in plain tensor operations: boxes `[B, N, 4]` best first, present `[B, N]` -> keep `[B, N]`.
 
-    With `classes`, int32 `[B, N]`, only boxes of one class drop each other.
+    With `classes`, int32 `[B, N]`, a box is only dropped by boxes of its own class.
 
-    `keep_j = present_j and no kept i < j has IoU > iou` is solved by iterating from "all kept"; after k rounds the
-    first k links of every chain are final, so the fixed point is the greedy answer. It takes a few `[B, N, N]` float32.
+    `keep_j = present_j and no kept i < j has IoU > iou` is solved by iterating from "all kept". After k rounds the
+    first k links of every chain are final, so the fixed point is the greedy result. Memory: a few `[B, N, N]` float32.
     """
     count = ops.shape(boxes)[1]
     earlier = ops.arange(count)[:, None] < ops.arange(count)[None, :]  # i before j

@@ -5,11 +5,11 @@ from keras import ops
 
 
 def resize_by_matrices(images, height: int, width: int):
-    """Bilinear with antialiasing, equal to `tf.image.resize(..., antialias=True)` within 1e-4 of 255.
+    """Resize bilinearly with antialiasing, equal to `tf.image.resize(..., antialias=True)` within 1e-4 of 255.
 
     Args:
-        images: float32 `[B, H, W, C]`, H and W known when the graph is made.
-        height, width: of the result.
+        images: float32 `[B, H, W, C]`, H and W known when the graph is traced.
+        height, width: size of the result.
 
     Returns:
         float32 `[B, height, width, C]`.
@@ -23,9 +23,10 @@ def resize_by_matrices(images, height: int, width: int):
 
 
 def resizing_weights(old: int, new: int) -> np.ndarray:
-    """What each of `old` pixels counts in each of `new`: float32 `[new, old]`, rows sum to 1.
+    """Weight of each of `old` pixels in each of `new` pixels: float32 `[new, old]`, rows sum to 1.
 
-    A triangle of twice the width of the larger of both pixels around each new centre; half-pixel centres.
+    The kernel is a triangle around each new centre, twice as wide as the larger of the two pixels. Centres are at half
+    pixels.
     """
     scale = old / new
     centres = (np.arange(new) + 0.5) * scale

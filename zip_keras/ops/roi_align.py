@@ -1,7 +1,7 @@
 """Pooling of regions of interest (RoIs) from a map: RoIAlign, and the max pooling of the paper.
 
-He et al., "Mask R-CNN", arXiv 1703.06870; the aligned form of Detectron2 and torchvision, with two samples a bin and
-side. `max_pool` is the RoI pooling of Girshick, "Fast R-CNN", arXiv 1504.08083. Gradients reach the map, not the boxes.
+He et al., "Mask R-CNN", arXiv 1703.06870; the aligned form of Detectron2 and torchvision, with two samples per bin and
+axis. `max_pool` is the RoI pooling of Girshick, "Fast R-CNN", arXiv 1504.08083. Gradients reach the map, not the boxes.
 """
 
 import keras
@@ -9,21 +9,21 @@ from keras import ops
 
 from zip_keras.ops.converting import conversion_target
 
-SAMPLES = 2  # a bin and side; RoIAlign takes their mean
+SAMPLES = 2  # per bin and axis; RoIAlign takes their mean
 
 
 def roi_align(features, boxes, stride: float, size: int = 7):
-    """Means of bilinear samples of a map in the bins of each box.
+    """Pool each box by the mean of bilinear samples of the map in each bin.
 
-    Equal to torchvision's `roi_align(..., spatial_scale=1 / stride, sampling_ratio=2, aligned=True)`: a map's cell
-    centres are at `stride * (i + 1/2)` pixels; samples up to one cell outside take the border's value, those farther
+    Equal to torchvision's `roi_align(..., spatial_scale=1 / stride, sampling_ratio=2, aligned=True)`: cell centres are
+    at `stride * (i + 1/2)` pixels. Samples up to one cell outside the map take the border value; samples farther
     outside are 0.
 
     Args:
         features: `[B, H, W, C]`.
         boxes: float32 `[B, R, 4]`, pixels of the image.
         stride: pixels from cell to cell.
-        size: bins a side.
+        size: bins per side.
 
     Returns:
         float32 `[B, R, size, size, C]`.
@@ -39,8 +39,9 @@ def roi_align(features, boxes, stride: float, size: int = 7):
 def roi_align_flat(features, boxes, image_of, stride: float, size: int = 7):
     """`roi_align` by TensorFlow's crop_and_resize: boxes `[N, 4]` of the images `image_of` int32 `[N]`.
 
-    A map padded by a copy of its border gives the border's value up to one cell outside, and crop_and_resize gives 0
-    beyond. Five times as fast as `roi_align_by_matrices`; it cannot be converted to ONNX or LiteRT.
+    The map is padded by a copy of its border, which gives the border value up to one cell outside; crop_and_resize
+    gives 0 farther outside. It is five times as fast as `roi_align_by_matrices`, but cannot be converted to ONNX or
+    LiteRT.
 
     Returns:
         float32 `[N, size, size, C]`.
@@ -50,7 +51,7 @@ def roi_align_flat(features, boxes, image_of, stride: float, size: int = 7):
     height, width = tf.shape(features)[1], tf.shape(features)[2]
     padded = tf.pad(tf.cast(features, "float32"), [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
     first, step = _samples(tf.stop_gradient(boxes), stride, size)
-    # The place of the first and of the last sample on the padded map, as shares of it.
+    # Positions of the first and the last sample on the padded map, relative to its extent.
     extent = tf.cast(tf.stack([height + 1, width + 1]), "float32")
     start, stop = (first + 1.0) / extent, (first + (SAMPLES * size - 1) * step + 1.0) / extent
     sampled = tf.image.crop_and_resize(padded, tf.concat([start, stop], axis=-1), image_of, (SAMPLES * size,) * 2)
@@ -58,7 +59,7 @@ def roi_align_flat(features, boxes, image_of, stride: float, size: int = 7):
 
 
 def roi_align_by_matrices(features, boxes, stride: float, size: int = 7):
-    """`roi_align` by two products with interpolation matrices: plain operations of any backend, and convertible."""
+    """`roi_align` by two products with interpolation matrices. It runs on any backend and can be converted."""
     features = ops.cast(features, "float32")
     _, height, width, _ = ops.shape(features)
     first, step = _samples(ops.stop_gradient(ops.convert_to_tensor(boxes)), stride, size)
@@ -68,12 +69,12 @@ def roi_align_by_matrices(features, boxes, stride: float, size: int = 7):
 
 
 def max_pool(features, boxes, stride: float, size: int = 7):
-    """The largest value in each bin of a box, bins rounded to whole cells: RoI pooling as in Fast R-CNN and the paper.
+    """Pool each box by the maximum of each bin, rounded to whole cells, as in Fast R-CNN and the paper.
 
-    Equal to torchvision's `roi_pool(..., spatial_scale=1 / stride)`: corners are rounded to cells, the last cell
-    counts, and a bin outside of the map is 0. One box at a time, so slower than `roi_align`.
+    Equal to torchvision's `roi_pool(..., spatial_scale=1 / stride)`: corners are rounded to cells, the last cell is
+    included, and a bin outside the map is 0. It processes one box at a time, so it is slower than `roi_align`.
 
-    Args, returns: as of `roi_align`.
+    Arguments and result are those of `roi_align`.
     """
     features = ops.cast(features, "float32")
     boxes = ops.stop_gradient(ops.convert_to_tensor(boxes))
@@ -101,14 +102,14 @@ def max_pool(features, boxes, stride: float, size: int = 7):
 
 
 def _samples(boxes, stride: float, size: int):
-    """The first of a box's samples, in cells from the centre of the first cell, and their step: `[..., 2]` (y, x)."""
+    """The first sample of each box, in cells from the centre of the first cell, and the step: `[..., 2]` (y, x)."""
     start, stop = boxes[..., :2] / stride - 0.5, boxes[..., 2:] / stride - 0.5
     step = (stop - start) / (SAMPLES * size)
     return start + step / 2, step
 
 
 def _interpolation(first, step, length, size: int):
-    """What each of `length` cells of an axis counts in each bin: `[...]`, `[...]` -> float32 `[..., size, length]`."""
+    """Weight of each of `length` cells of an axis in each bin: `[...]`, `[...]` -> float32 `[..., size, length]`."""
     number = ops.reshape(ops.arange(SAMPLES * size, dtype="float32"), (size, SAMPLES))
     places = first[..., None, None] + step[..., None, None] * number  # [..., size, SAMPLES]
     length_float = ops.cast(length, "float32")
@@ -120,12 +121,12 @@ def _interpolation(first, step, length, size: int):
 
 
 def _rounded(values):
-    """To the nearest whole number, halves away from zero as in C."""
+    """Round to the nearest integer, halves away from zero as in C."""
     return ops.sign(values) * ops.floor(ops.abs(values) + 0.5)
 
 
 def _cells(start, extent, length, size: int):
-    """Which cells of an axis lie in each bin: `[...]`, `[...]` -> bool `[..., size, length]`."""
+    """Mask of the cells of an axis in each bin: `[...]`, `[...]` -> bool `[..., size, length]`."""
     number = ops.arange(size, dtype="float32")
     bin_size = extent[..., None] / size
     limit = ops.cast(length, "float32")

@@ -1,1 +1,1 @@
-"""A local page on which a person tries a model: `zip-keras serve`."""
+"""A local web page to try a model: `zip-keras serve`."""

@@ -1,4 +1,4 @@
-"""The page itself, built with Gradio (the extra `serve`)."""
+"""The web page, built with Gradio (the extra `serve`)."""
 
 import html
 import shutil
@@ -24,12 +24,12 @@ from zip_keras.page.session import (
 from zip_keras.page.start import import_gradio
 from zip_keras.plots.colours import Colour, css
 
-KEPT_SECONDS = 3600  # of a visitor's image and files
-KEPT_ANSWERS = 32  # whose files Gradio may still be copying
+KEPT_SECONDS = 3600  # lifetime of a visitor's image and files
+KEPT_ANSWERS = 32  # results whose files are kept, because Gradio may still be copying them
 MAPS = "Maps with the greatest and the smallest mu, before and after the decision"
 HINT = "Drop or paste an image, or take one with the camera."
-# Gradio reads the clipboard when its button is pressed, and nothing listens to Ctrl+V. A pasted image goes the way of a
-# dropped one, which replaces the image that is there.
+# Gradio reads the clipboard only when its button is pressed and ignores Ctrl+V. This handler treats a pasted image as
+# a dropped one, which replaces the current image.
 PASTE = """
 () => document.addEventListener("paste", (event) => {
   const image = [...(event.clipboardData?.files ?? [])].find((file) => file.type.startsWith("image/"));
@@ -66,14 +66,14 @@ footer {display: none !important}
 
 
 class Page:
-    """The answers to what a visitor does; each gives the new content of some components."""
+    """Event handlers of the page. Each returns the new content of some components."""
 
     def __init__(self, gradio: Any, model: PageModel, folder: Path):
         self.gradio, self.model, self.folder = gradio, model, folder
         self._folders: deque[str] = deque()
 
     def look(self, upload: dict | None, *choice) -> tuple:
-        """A new image, or none: `upload` is Gradio's description of the file. Runs the network."""
+        """Handle a new image, or its removal, and run the network. `upload` is Gradio's description of the file."""
         if upload is None:
             return None, *self._nothing(HINT)
         try:
@@ -84,7 +84,7 @@ class Page:
         return seen, *self.show(seen, *choice)
 
     def show(self, seen: Seen | None, count: int, score: float, iou: float, colours: str, scores: bool) -> tuple:
-        """The chosen boxes of the image: picture, status and files. The network does not run."""
+        """Return picture, status and files for the chosen boxes, without running the network."""
         if seen is None:
             return self._nothing(HINT)
         choice = Choice(int(count), score, iou)
@@ -100,13 +100,13 @@ class Page:
         )
 
     def attend(self, seen: Seen | None, wanted: bool) -> Any:
-        """Map attention where it is wanted, and there is an image."""
+        """Show map attention if it is selected and there is an image."""
         if seen is None or not wanted:
             return self.gradio.Image(value=None, visible=False)
         return self.gradio.Image(value=attention_picture(self.model, seen), visible=True)
 
     def _new_folder(self) -> Path:
-        """A folder of one answer. Gradio copies its files, so that it may go some answers later."""
+        """Create the folder of one result. Gradio copies its files, so old folders are deleted later."""
         self._folders.append(tempfile.mkdtemp(dir=self.folder))
         if len(self._folders) > KEPT_ANSWERS:
             shutil.rmtree(self._folders.popleft(), ignore_errors=True)
@@ -122,7 +122,7 @@ class Page:
 
 
 def status(text: str, entries: Sequence[tuple[Colour, str]] = (), kind: str = "") -> str:
-    """A line that screen readers announce, and a legend; the texts may hold any names of files and classes."""
+    """HTML of a status line that screen readers announce, and a legend. All texts are escaped."""
     swatches = "".join(
         f'<li><span style="background: {css(colour)}"></span>{html.escape(entry)}</li>' for colour, entry in entries
     )
@@ -130,11 +130,11 @@ def status(text: str, entries: Sequence[tuple[Colour, str]] = (), kind: str = ""
 
 
 def build_page(model: PageModel, folder: Path) -> Any:
-    """The page as `gradio.Blocks`.
+    """Build the page as `gradio.Blocks`.
 
     Args:
-        model: that answers.
-        folder: for the files that visitors download; it exists.
+        model: the model to serve.
+        folder: existing folder for the files that visitors download.
 
     Raises:
         UserError: Gradio is not installed.
@@ -142,7 +142,7 @@ def build_page(model: PageModel, folder: Path) -> Any:
     gr = import_gradio()
     page = Page(gr, model, folder)
     kind = "Proposals" if model.class_names is None else "Detections"
-    # Gradio's own statistics go to its makers; a local page tells nobody anything.
+    # A local page sends no usage statistics.
     with gr.Blocks(
         title=f"zip-keras: {model.name}", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)
     ) as blocks:
@@ -199,7 +199,7 @@ def build_page(model: PageModel, folder: Path) -> Any:
 
 def _listen(gr: Any, page: Page, image, seen, controls, outputs, wanted, attention) -> None:
     private = {"api_visibility": "private"}
-    # Without Gradio's own decoding: the pixels are those that commands and exports see, and so are the limits.
+    # Without Gradio's decoding, so that pixels and limits are the same as in commands and exports.
     looked = image.change(
         page.look, [image, *controls], [seen, *outputs], preprocess=False, show_progress_on=outputs[0], **private
     )

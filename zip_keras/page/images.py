@@ -1,4 +1,4 @@
-"""What a browser sends becomes pixels, or one sentence that says what is wrong with it."""
+"""Decode images uploaded by a browser."""
 
 import io
 
@@ -8,20 +8,22 @@ from zip_keras.data.image_headers import MAX_PIXELS, stated_size
 from zip_keras.errors import UserError
 from zip_keras.utils.optional import optional_import
 
-_ORIENTATION = 0x0112  # of EXIF
+_ORIENTATION = 0x0112  # EXIF tag
 
 
 def read_upload(data: bytes, name: str) -> np.ndarray:
-    """The bytes of an image file as uint8 `[H, W, 3]` RGB, turned upright as its EXIF orientation says.
+    """Decode an image file to uint8 `[H, W, 3]` RGB and apply its EXIF orientation.
 
-    A browser shows photographs upright, so boxes have to be in those pixels. `zip-keras propose` does not turn them.
+    Browsers show photographs upright, so boxes must be in the rotated pixels. `zip-keras propose` does not apply the
+    orientation.
 
     Args:
-        data: of a JPEG, PNG, GIF (first frame), BMP or WebP file.
-        name: of the file, for the message.
+        data: bytes of a JPEG, PNG, GIF (first frame), BMP or WebP file.
+        name: name of the file in messages.
 
     Raises:
-        UserError: no such image, a broken one, or more than `MAX_PIXELS`; found out before anything is decoded.
+        UserError: the bytes are no such image, are broken, or have more than `MAX_PIXELS`. Format and size are checked
+            before decoding.
     """
     if not data:
         raise UserError(f"{name}: the file is empty; choose another one")
@@ -36,13 +38,13 @@ def read_upload(data: bytes, name: str) -> np.ndarray:
 
     try:
         pixels = decode_image(data, name)
-    except UserError:  # whose reason is the decoder's, and whose advice is about data sets
+    except UserError:  # its message is about the decoder and data sets
         raise UserError(f"{name}: the image is broken or cut short; choose another file") from None
     return upright(pixels, _orientation(data))
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels `[H, W, 3]` of a camera that was held as EXIF orientation 1 to 8 says, upright; others as they are."""
+    """Rotate and mirror pixels `[H, W, 3]` by EXIF orientation 1 to 8; other values change nothing."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
@@ -53,17 +55,17 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _orientation(data: bytes) -> int:
-    """1, upright, where the file says nothing or its metadata are broken: its pixels have been decoded already."""
+    """The EXIF orientation; 1 (upright) if it is missing or the metadata are broken."""
     pictures = optional_import("PIL.Image", "zip-keras serve", "serve")
     try:
         with pictures.open(io.BytesIO(data)) as picture:
             return picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # Pillow raises anything on broken metadata
+    except Exception:  # Pillow raises many types for broken metadata
         return 1
 
 
 def reduced(pixels: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
-    """The image with no side longer than `longest`, and the factor by which it became smaller, at most 1."""
+    """Downscale an image to sides of at most `longest` pixels; returns the image and the scale factor, at most 1."""
     factor = min(1.0, longest / max(pixels.shape[:2]))
     if factor == 1.0:
         return pixels, 1.0

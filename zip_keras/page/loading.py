@@ -1,4 +1,4 @@
-"""Models by name, made ready for the page."""
+"""Load models for the page."""
 
 import dataclasses
 from pathlib import Path
@@ -20,10 +20,10 @@ from zip_keras.plots.selection import SHOWN_COUNT, SHOWN_IOU
 
 
 def open_model(model: str | Path) -> PageModel:
-    """The model of a name: preset, run folder, `.keras` file or export.
+    """Load a model: a preset, run folder, `.keras` file or export.
 
     Raises:
-        UserError: no such model, or it cannot be loaded.
+        UserError: the model does not exist or cannot be loaded.
     """
     if is_detector(model):
         return page_detector(load_keras_detector(model), str(model))
@@ -31,14 +31,14 @@ def open_model(model: str | Path) -> PageModel:
 
 
 def page_proposer(proposer: Proposer, name: str) -> PageModel:
-    """`Choice(count, 0, 1)` gives the best boxes of `zip_keras.propose`."""
+    """Prepare a proposer. `Choice(count, 0, 1)` selects the best boxes of `zip_keras.propose`."""
     runner = InferenceRunner(proposer)
     most = runner.output_size
     return PageModel(name, None, runner, Choice(min(SHOWN_COUNT, most), 0.0, SHOWN_IOU), most, _attention(proposer))
 
 
 def page_detector(detector: Detector, name: str) -> PageModel:
-    """The detector's own counts and thresholds as a `Choice` give what `zip_keras.detect` gives."""
+    """Prepare a detector. A `Choice` of its own limits and thresholds selects the boxes of `zip_keras.detect`."""
     config = detector.postprocess_config
     before_nms = dataclasses.replace(
         config, nms_iou=1.0, score_threshold=0.0, max_detections=max(config.pre_nms_top_n, config.max_detections)
@@ -57,5 +57,5 @@ def page_detector(detector: Detector, name: str) -> PageModel:
 def _attention(model: Proposer | Detector) -> Attend | None:
     try:
         return compile_attention(model)
-    except UserError:  # of another structure, which is no fault: the page does without
+    except UserError:  # the network has no MAD: the page omits map attention
         return None

@@ -1,4 +1,4 @@
-"""The model behind the page: one run of its network answers every position of the sliders. Without TensorFlow."""
+"""The model of the page. One run of the network serves all positions of the sliders. Without TensorFlow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of an image's boxes the page shows: the positions of its sliders.
+    """The selection of boxes to show: the positions of the sliders.
 
     Attributes:
-        count: boxes at most.
-        score: least score of a box; 0 takes any, also one below 0.
-        iou: two boxes of one class overlap by no more; 1 takes any.
+        count: maximum number of boxes.
+        score: minimum score; 0 keeps all boxes, including negative scores.
+        iou: maximum IoU of two boxes of one class; 1 keeps all.
     """
 
     count: int
@@ -28,7 +28,7 @@ class Choice:
     iou: float
 
     def of(self, found: Boxes) -> Boxes:
-        """The chosen boxes, best first: scores, then NMS within each class, then the count."""
+        """Select boxes by score, then by NMS within each class, then by count; best first."""
         rows = np.flatnonzero(found.scores >= self.score) if self.score > 0 else np.arange(len(found))
         left = found.take(rows)
         classes = left.classes if isinstance(left, Detections) else None
@@ -40,13 +40,13 @@ class PageModel:
     """A model that is ready for images.
 
     Attributes:
-        name: as the user gave it.
-        class_names: of a detector; None: a proposer.
-        look: uint8 `[H, W, 3]` RGB -> its boxes, more than are shown, best first: all that a proposer lists, and all
-            pairs of box and class that enter a detector's NMS.
-        start: the sliders at first.
-        most: boxes shown at most: as many as the model lists.
-        attend: map attention of an image; None: the network has none.
+        name: name as given by the user.
+        class_names: class names of a detector; None for a proposer.
+        look: maps uint8 `[H, W, 3]` RGB to boxes, best first: all boxes of a proposer, or all pairs of box and class
+            that enter a detector's NMS.
+        start: initial positions of the sliders.
+        most: maximum number of boxes shown: the model's own limit.
+        attend: map attention of an image; None if the network has no MAD.
     """
 
     name: str

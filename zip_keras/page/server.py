@@ -1,4 +1,4 @@
-"""Serves the page: one process, one address; browsers load nothing from another machine (the extra `serve`)."""
+"""Serve the page. Browsers load nothing from other hosts. Needs the extra `serve`."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from zip_keras.page.model import PageModel
 from zip_keras.page.start import LOOPBACK, import_gradio
 from zip_keras.utils.optional import optional_import
 
-# A browser then loads nothing from another machine, whatever Gradio's own page asks for.
+# Prevents browsers from loading anything from other hosts, even if Gradio's page requests it.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
@@ -28,13 +28,13 @@ _HEADERS = [
 
 
 def make_app(model: PageModel, folder: Path, host: str = LOOPBACK[0]) -> Any:
-    """The page as an ASGI application.
+    """Build the page as an ASGI application.
 
     Args:
-        model: that answers.
-        folder: an empty one, for files that visitors send and download.
-        host: where it is served. On loopback, requests by another name are refused: a site whose name is pointed at
-            this machine (DNS rebinding) must not read the images.
+        model: the model to serve.
+        folder: empty folder for uploads and downloads.
+        host: host on which the page is served. On loopback, requests with another host name are refused to prevent DNS
+            rebinding.
 
     Raises:
         UserError: Gradio is not installed.
@@ -58,7 +58,7 @@ def make_app(model: PageModel, folder: Path, host: str = LOOPBACK[0]) -> Any:
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
-        # Fonts of the machine: Gradio's own come from another one.
+        # System fonts: Gradio's default fonts are loaded from another host.
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         css=STYLE,
         js=PASTE,
@@ -69,7 +69,7 @@ def make_app(model: PageModel, folder: Path, host: str = LOOPBACK[0]) -> Any:
 
 
 class _WithHeaders:
-    """An ASGI application whose answers carry `_HEADERS`."""
+    """ASGI middleware that adds `_HEADERS` to responses."""
 
     def __init__(self, app: Any):
         self.app = app
@@ -84,13 +84,13 @@ class _WithHeaders:
 
 
 def serve_page(model: PageModel, opened: socket.socket, host: str = LOOPBACK[0]) -> None:
-    """Serves until the process is interrupted or terminated; then all files of visitors are deleted.
+    """Serve until the process is interrupted or terminated, then delete all files of visitors.
 
-    Has to run in the main thread, which gets the signals.
+    Must run in the main thread, which receives the signals.
 
     Args:
-        model: that answers.
-        opened: of `open_socket`.
+        model: the model to serve.
+        opened: socket of `open_socket`.
         host: as in `make_app`.
 
     Raises:
@@ -100,7 +100,7 @@ def serve_page(model: PageModel, opened: socket.socket, host: str = LOOPBACK[0])
         app = make_app(model, Path(folder), host)
         uvicorn = optional_import("uvicorn", "zip-keras serve", "serve")
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-        # uvicorn answers the signals, and sends them again at its end: by default that would be before the deletion.
+        # uvicorn raises received signals again when it ends. The default SIGTERM handler would skip the deletion.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        with contextlib.suppress(KeyboardInterrupt):  # the normal way to stop
             uvicorn.Server(config).run(sockets=[opened])

@@ -1,4 +1,4 @@
-"""What the page shows of one image: the picture, the files to download, a line of text. Without Gradio."""
+"""The page's content for one image: picture, downloads, status line and legend. Without Gradio."""
 
 import time
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ from zip_keras.predictions.formats import write_predictions
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LONGEST = 1200  # pixels of a picture's side: enough for a screen, and a slider answers at once
-MOST_MAPS = 4  # strongest and weakest maps of a stream
+LONGEST = 1200  # maximum side of a picture in pixels: enough for a screen, and small enough to redraw quickly
+MOST_MAPS = 4  # number of strongest and weakest maps per stream
 FILES = ("json", "csv", "jpg")
 BY_LEVEL, BY_CLASS, BY_RANK = "level", "class", "rank"
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """An image that the network has run on.
+    """An image with its predicted boxes.
 
     Attributes:
-        name: of its file.
+        name: file name.
         pixels: uint8 `[H, W, 3]` RGB, upright.
-        small: the same with no side longer than `LONGEST`.
-        factor: by which `small` is smaller.
+        small: the same, downscaled to sides of at most `LONGEST`.
+        factor: scale factor of `small`, at most 1.
         found: all boxes, in pixels of `pixels`.
-        seconds: that the network took.
+        seconds: inference time.
     """
 
     name: str
@@ -50,15 +50,15 @@ class Seen:
 
 
 def colourings(model: PageModel) -> tuple[str, ...]:
-    """What colours can mean, the first of them at first."""
+    """The available colour schemes, the default first."""
     return (BY_LEVEL, BY_RANK) if model.class_names is None else (BY_CLASS, BY_LEVEL)
 
 
 def see(model: PageModel, data: bytes, name: str) -> Seen:
-    """Runs the network on an image file.
+    """Run the network on an image file.
 
     Raises:
-        UserError: the bytes are no image, a broken or a too large one.
+        UserError: the bytes are no image, or the image is broken or too large.
     """
     pixels = read_upload(data, name)
     started = time.perf_counter()
@@ -68,12 +68,13 @@ def see(model: PageModel, data: bytes, name: str) -> Seen:
 
 
 def picture(seen: Seen, shown: Boxes, colours: str, scores: bool) -> "Image":
-    """The boxes on the image.
+    """Draw the boxes on the image.
 
     Args:
-        shown: of `seen.found`.
+        seen: the image.
+        shown: the selected boxes of `seen.found`.
         colours: one of `colourings`.
-        scores: whether each proposal's score is written into its box; detections always have theirs.
+        scores: whether to write the score into each proposal's box; detections always show it.
     """
     boxes = shown.boxes * np.float32(seen.factor)
     levels = shown.levels if colours == BY_LEVEL else None
@@ -83,7 +84,7 @@ def picture(seen: Seen, shown: Boxes, colours: str, scores: bool) -> "Image":
 
 
 def predictions(seen: Seen, shown: Boxes) -> ImagePredictions:
-    """The shown boxes as `zip-keras propose` and `zip-keras detect` would write them."""
+    """The selected boxes in the form that `zip-keras propose` and `zip-keras detect` write."""
     image_id = image_id_of(seen.name)
     categories = shown.classes.astype(np.int64) + 1 if isinstance(shown, Detections) else None
     one = Predictions()
@@ -92,7 +93,7 @@ def predictions(seen: Seen, shown: Boxes) -> ImagePredictions:
 
 
 def write_files(folder: Path, seen: Seen, shown: Boxes, drawn: "Image") -> list[Path]:
-    """Writes what can be downloaded, a file of each kind in `FILES`, into a folder that exists.
+    """Write the downloads, one file of each type in `FILES`, into an existing folder.
 
     Raises:
         UserError: the folder cannot be written.
@@ -109,7 +110,7 @@ def write_files(folder: Path, seen: Seen, shown: Boxes, drawn: "Image") -> list[
 
 
 def summary(seen: Seen, shown: Boxes, choice: Choice) -> str:
-    """One line: how many boxes, and of which image."""
+    """A status line with the number of boxes and the image."""
     height, width = seen.pixels.shape[:2]
     if isinstance(shown, Detections):
         boxes = f"{len(shown)} detection{'' if len(shown) == 1 else 's'}"
@@ -120,7 +121,7 @@ def summary(seen: Seen, shown: Boxes, choice: Choice) -> str:
 
 
 def legend(shown: Boxes, colours: str) -> list[tuple[Colour, str]]:
-    """What the colours in the picture mean, and how many boxes have each."""
+    """The legend of the picture's colours, with box counts for levels and classes."""
     if colours == BY_LEVEL:
         return level_entries(shown.levels)
     if not isinstance(shown, Detections):
@@ -133,7 +134,7 @@ def legend(shown: Boxes, colours: str) -> list[tuple[Colour, str]]:
 
 
 def attention_picture(model: PageModel, seen: Seen) -> np.ndarray:
-    """The strongest and weakest maps of the image, uint8 `[h, w, 3]`.
+    """Draw the strongest and weakest maps of the image, uint8 `[h, w, 3]`.
 
     Raises:
         UserError: the model has no map attention.

@@ -1,4 +1,4 @@
-"""What can go wrong before a model is loaded: Gradio is not installed, the address is taken. Without TensorFlow."""
+"""Checks before a model is loaded: Gradio is installed and the address is free. Without TensorFlow."""
 
 import os
 import socket
@@ -8,29 +8,29 @@ from zip_keras.errors import UserError
 from zip_keras.utils.optional import optional_import
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# Gradio and the library of its makers send statistics unless they are told not to before they are imported.
+# Gradio and huggingface_hub send statistics unless these are set before they are imported.
 _SILENT = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 def import_gradio() -> Any:
-    """Gradio, without its statistics.
+    """Import Gradio with its statistics disabled.
 
     Raises:
-        UserError: it is not installed.
+        UserError: Gradio is not installed.
     """
     os.environ.update(_SILENT)
     return optional_import("gradio", "zip-keras serve", "serve")
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a port in use is reported before the model is loaded.
+    """Open a listening socket, so that a port in use is reported before the model is loaded.
 
     Args:
         host: name or address of this machine.
-        port: 0 takes a free one.
+        port: port number; 0 chooses a free one.
 
     Raises:
-        UserError: no such address here, or the port is in use or needs other rights.
+        UserError: the address does not exist on this machine, or the port is in use or needs other permissions.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -45,6 +45,6 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def address_of(opened: socket.socket) -> str:
-    """`http://HOST:PORT`, as a browser takes it."""
+    """The URL of a socket, `http://HOST:PORT`."""
     host, port = opened.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

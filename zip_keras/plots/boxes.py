@@ -1,4 +1,4 @@
-"""Proposals drawn on their image. Needs Pillow (the `train` extra)."""
+"""Draw proposals on an image. Needs Pillow (the `train` extra)."""
 
 import colorsys
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from zip_keras.utils.optional import optional_import
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FOUND_IOU = 0.5  # from which a drawn box finds an object
+FOUND_IOU = 0.5  # minimum IoU at which a drawn box finds an object
 _LEGEND, _TEXT = (32, 32, 32), (235, 235, 235)
 
 
@@ -24,24 +24,24 @@ def draw_boxes(
     levels: np.ndarray | None = None,
     scores: np.ndarray | None = None,
 ) -> "Image":
-    """The image with proposals and objects: white where a drawn box overlaps them by IoU .5, magenta where none does.
+    """Draw proposals and ground truth on an image.
 
-    Proposals are coloured by rank, from red, the best, to blue; with `levels` by level, and a legend is put below the
-    image.
+    Proposals are coloured by rank, from red (best) to blue; with `levels`, by level, with a legend below the image.
+    Objects are white if a drawn box overlaps them with IoU .5 or more, and magenta otherwise.
 
     Args:
         image: uint8 `[H, W, 3]` RGB.
-        boxes: `[n, 4]` `[y1, x1, y2, x2]` in pixels, best first; later ones are drawn below earlier ones.
-        ground_truth: `[M, 4]` likewise, drawn on top.
-        levels: integers `[n]`, the level that made each box, 1 the finest; 0: not known.
+        boxes: `[n, 4]` `[y1, x1, y2, x2]` in pixels, best first; better boxes are drawn on top.
+        ground_truth: `[M, 4]`, the same format; drawn on top of the proposals.
+        levels: integers `[n]`, the level of each box, 1 is the finest; 0: unknown.
         scores: `[n]`; each is written into its box.
 
     Returns:
-        a Pillow image of the same size; with `levels` as wide, and higher by its legend.
+        A Pillow image of the same size; with `levels`, the legend adds to the height.
 
     Raises:
         UserError: Pillow is not installed.
-        ValueError: not as many levels or scores as boxes.
+        ValueError: the number of levels or scores differs from the number of boxes.
     """
     pictures = optional_import("PIL.Image", "a picture of boxes", "train")
     draws = optional_import("PIL.ImageDraw", "a picture of boxes", "train")
@@ -69,34 +69,34 @@ def draw_boxes(
 
 
 def found_by(boxes: np.ndarray, objects: np.ndarray, iou: float = FOUND_IOU) -> np.ndarray:
-    """bool `[M]`: objects `[M, 4]` that some box `[n, 4]` overlaps by at least `iou`.
+    """Whether any box `[n, 4]` overlaps each object `[M, 4]` with at least `iou`: bool `[M]`.
 
-    Looser than a measure's matching: a box may find several objects.
+    Unlike the matching of the metrics, one box may find several objects.
     """
     found = overlaps(to_xywh(np.reshape(boxes, (-1, 4))), to_xywh(np.reshape(objects, (-1, 4))))
     return found.max(axis=0, initial=0.0) >= iou
 
 
 def rank_colour(rank: int, count: int) -> Colour:
-    """RGB of place `rank` (from 0) among `count`: red, yellow, green, blue."""
+    """RGB colour of `rank` (from 0) among `count`: from red over yellow and green to blue."""
     hue = 2 / 3 * rank / max(count - 1, 1)
     red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 1.0, 1.0))
     return red, green, blue
 
 
 def letter_height(picture: "Image") -> int:
-    """Pixels of the letters on or below a picture: they stay legible where the whole picture is shown."""
+    """Font size in pixels, relative to the picture's width so that text stays legible when the picture is scaled."""
     return max(11, round(picture.width / 45))
 
 
 def _outline(draw, box: np.ndarray, colour: Colour, width: int) -> None:
-    """A box's edges lie between pixels; the last pixel inside is drawn."""
+    """Draw a box. Its edges lie between pixels, so the last pixel inside is drawn."""
     y1, x1, y2, x2 = np.round(np.asarray(box, np.float64)).astype(int).tolist()
     draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=colour, width=width)
 
 
 def _label(draw, box: np.ndarray, text: str, colour: Colour, height: int) -> None:
-    """A text on the colour of its box, in the box's upper left corner; `height` of its letters in pixels."""
+    """Draw a label on the box's colour in its upper left corner; `height` is the font size in pixels."""
     font = optional_import("PIL.ImageFont", "a picture of scores", "train").load_default(height)
     y, x = (max(0, round(float(edge))) for edge in box[:2])
     left, top, right, bottom = draw.textbbox((x + 2, y + 1), text, font=font)
@@ -105,7 +105,7 @@ def _label(draw, box: np.ndarray, text: str, colour: Colour, height: int) -> Non
 
 
 def level_entries(levels: np.ndarray) -> list[tuple[Colour, str]]:
-    """Colours and texts of a legend: the levels `[n]` that are in the picture, and how often."""
+    """Legend entries: colour and text of each level in `levels` `[n]`, with the number of boxes."""
     levels = np.asarray(levels)
     return [
         (level_colour(level), f"{f'level {level}' if level else 'level not known'}: {(levels == level).sum()}")
@@ -119,7 +119,7 @@ def _object_entries(found: np.ndarray) -> list[tuple[Colour, str]]:
 
 
 def with_legend(picture: "Image", entries: list[tuple[Colour, str]]) -> "Image":
-    """The picture above a dark strip with a swatch and a text for each entry, in as many rows as they need."""
+    """Add a legend below the picture: a dark strip with a swatch and a text for each entry, wrapped into rows."""
     images, draws, fonts = (
         optional_import(f"PIL.{name}", "a legend", "train") for name in ("Image", "ImageDraw", "ImageFont")
     )

@@ -1,4 +1,4 @@
-"""An evaluation of detections as one HTML file: numbers, classes, curves, kinds of error, and the worst images."""
+"""HTML report of a detection evaluation: metrics, classes, curves, kinds of error, and the worst images."""
 
 import dataclasses
 import math
@@ -29,14 +29,15 @@ def detection_report(
     load_image: LoadImage,
     images: int = 24,
 ) -> str:
-    """The report as HTML text.
+    """Render the report as HTML text.
 
     Args:
-        title: what was measured on what, by which protocol.
-        numbers: of the protocol; NaN where the data has no such object.
-        facts: counts to state beside them.
-        load_image: gives uint8 `[H, W, 3]` RGB of an image id, or None where there is no picture.
-        images: how many of the worst images to show.
+        title: model, data set and protocol.
+        numbers: metrics of the protocol; NaN if the data has no such object.
+        facts: counts to show with the metrics.
+        ground_truth, detections: the evaluated data.
+        load_image: returns uint8 `[H, W, 3]` RGB for an image id, or None if there is no picture.
+        images: number of worst images to show.
 
     Raises:
         UserError: Jinja2 or Matplotlib is not installed.
@@ -74,7 +75,7 @@ def detection_report(
 def _worst_images(
     ground_truth: GroundTruth, detections: Predictions, score: float, load_image: LoadImage, images: int
 ) -> Iterator[dict[str, Any]]:
-    """What the template shows of each image: most errors first, among detections of at least this score."""
+    """Template entries of the images with most errors, counting only detections with at least `score`."""
     shown = Predictions(detections.name)
     for part in detections:
         kept = part.choose(part.scores >= score)
@@ -89,12 +90,12 @@ def _worst_images(
 
 
 def _missed(image: JudgedImage) -> np.ndarray:
-    """bool `[g]`: objects without a right detection."""
+    """Objects without a correct detection: bool `[g]`."""
     return ~np.isin(np.arange(len(image.rows)), image.taken)
 
 
 def _wrong(image: JudgedImage) -> np.ndarray:
-    """bool `[n]`"""
+    """Wrong detections: bool `[n]`."""
     return np.array([verdict in KINDS for verdict in image.verdicts], bool)
 
 

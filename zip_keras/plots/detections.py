@@ -1,4 +1,4 @@
-"""Detections drawn on their image, with class names and scores. Needs Pillow (the `train` extra)."""
+"""Draw detections with class names and scores on an image. Needs Pillow (the `train` extra)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from zip_keras.utils.optional import optional_import
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LABELLED_SCORE = 0.3  # the least score of a box in a picture, where nothing else is asked for
+LABELLED_SCORE = 0.3  # default minimum score of drawn boxes
 
 
 def draw_detections(
@@ -23,15 +23,15 @@ def draw_detections(
     class_names: Sequence[str],
     levels: np.ndarray | None = None,
 ) -> "Image":
-    """The image with labelled boxes, a colour for each class, the best on top.
+    """Draw labelled boxes on an image, coloured by class, with better boxes on top.
 
-    With `levels` the colours are those of the levels, and a legend is put below the image.
+    With `levels`, boxes are coloured by level, with a legend below the image.
 
     Args:
         image: uint8 `[H, W, 3]` RGB.
         boxes, scores, classes: `[n, 4]` `[y1, x1, y2, x2]` in pixels, `[n]`, integers `[n]`; best first.
-        class_names: the classes index them.
-        levels: integers `[n]`, the level that found each box, 1 the finest.
+        class_names: indexed by `classes`.
+        levels: integers `[n]`, the level of each box, 1 is the finest.
 
     Raises:
         UserError: Pillow is not installed.

@@ -1,4 +1,4 @@
-"""An ablation table as a picture: a dot for each seed, a bar at the mean, a line for each row."""
+"""Plot an ablation table: one line per row, with a dot for each seed and a bar at the mean."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 
 def ablation_figure(title: str, values: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":
-    """One panel for each measure, one line for each row, the table's first row on top.
+    """Plot one panel per metric with one line per row, the table's first row on top.
 
     Args:
-        title: of the picture.
-        values: by measure and row, the numbers of its seeds; rows without numbers keep an empty line.
+        title: title of the figure.
+        values: metric -> row -> one number per seed; rows without numbers keep an empty line.
 
     Returns:
-        a matplotlib figure of its own, not pyplot's.
+        A Matplotlib figure that is not registered with pyplot.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""A few images of an evaluation, from the best to the worst, as one picture. Needs Pillow (the `train` extra)."""
+"""Picture of a few images of an evaluation, from best to worst recall. Needs Pillow (the `train` extra)."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ from zip_keras.utils.optional import optional_import
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BUDGET = 100  # proposals an image by which images are ordered
-_WIDTH, _GAP, _LETTERS = 400, 12, 15  # pixels of a picture's width, between pictures, of a caption's letters
+BUDGET = 100  # proposals per image for the recall by which images are ordered
+_WIDTH, _GAP, _LETTERS = 400, 12, 15  # in pixels: width of a picture, gap between pictures, font size of captions
 _PAPER, _INK = (255, 255, 255), (32, 32, 32)
 
 
@@ -28,20 +28,20 @@ def gallery(
     shown: int = 10,
     columns: int = 4,
 ) -> "Image":
-    """Images at even steps through the order of their recall, the best first and the worst last: nothing is picked.
+    """Draw images taken at even steps of the ranking by recall, best first, so that the choice is not biased.
 
-    Each has its first proposals, coloured by level, and its counted objects: white where one of these proposals
-    overlaps it by IoU .5, magenta where none does.
+    Each image shows its first proposals, coloured by level, and its counted objects: white if one of these proposals
+    overlaps the object with IoU .5 or more, magenta otherwise.
 
     Args:
-        ground_truth, proposals: what was measured.
-        load_image: gives uint8 `[H, W, 3]` RGB of an image id, or None where there is no picture.
-        images: how many; fewer where fewer have an object and a picture.
-        shown: proposals drawn of each.
-        columns: pictures beside each other.
+        ground_truth, proposals: the evaluated data.
+        load_image: returns uint8 `[H, W, 3]` RGB for an image id, or None if there is no picture.
+        images: maximum number of images. Only images with an object and a picture are shown.
+        shown: number of proposals drawn per image.
+        columns: number of images per row.
 
     Raises:
-        UserError: no image has both, or Pillow is not installed.
+        UserError: no image has both an object and a picture, or Pillow is not installed.
     """
     tiles = []
     for number, recall in from_best_to_worst(ground_truth, proposals, images):
@@ -65,7 +65,7 @@ def gallery(
 
 
 def from_best_to_worst(ground_truth: GroundTruth, proposals: Predictions, images: int) -> list[tuple[int, float]]:
-    """Numbers of images with objects and their AR@100, at even steps through the order of it."""
+    """Indices and AR@100 of images with objects, at even steps of the ranking by AR@100, best first."""
     found, objects = found_per_image(ground_truth, proposals, BUDGET)
     numbers = np.flatnonzero(objects)
     recall = found[numbers] / objects[numbers]
@@ -77,7 +77,7 @@ def from_best_to_worst(ground_truth: GroundTruth, proposals: Predictions, images
 def _tile(
     image: np.ndarray, ground_truth: GroundTruth, proposals: Predictions, number: int, recall: float, shown: int
 ) -> "Image":
-    """One image of the gallery's width, its legend and its caption below it."""
+    """One image, scaled to the gallery's width, with legend and caption below."""
     names = ("Image", "ImageDraw", "ImageFont")
     pictures, draws, fonts = (optional_import(f"PIL.{name}", "a gallery", "train") for name in names)
     image_id = ground_truth.image_ids[number]

@@ -1,7 +1,6 @@
-"""What the reports share: one HTML file that needs nothing beside itself.
+"""Shared functions of the reports. A report is one self-contained HTML file.
 
-Curves are inline SVG, pictures are JPEG data URIs with the boxes drawn as SVG over them. Pointing at a box shows what
-it is.
+Curves are inline SVG. Pictures are JPEG data URIs with boxes drawn over them as SVG. Each box has a tooltip.
 """
 
 import base64
@@ -16,19 +15,19 @@ from zip_keras.evaluation.ground_truth import GroundTruth
 from zip_keras.predictions.container import ImageId
 from zip_keras.utils.optional import optional_import
 
-_LONGEST_SIDE = 560  # pixels of a picture
+_LONGEST_SIDE = 560  # of a picture, in pixels
 
 LoadImage = Callable[[ImageId], np.ndarray | None]
 
 
 def render(template: str, **content: Any) -> str:
-    """A template of `plots/templates` as text.
+    """Render a template of `plots/templates`.
 
     Raises:
         UserError: Jinja2 is not installed.
     """
     jinja2 = optional_import("jinja2", "the report", "train")
-    # Autoescape, because names of classes and images are anybody's; `inline_svg` marks what is HTML already.
+    # Autoescape, because class names and image ids are untrusted. `inline_svg` marks its result as HTML.
     environment = jinja2.Environment(loader=jinja2.PackageLoader("zip_keras.plots"), autoescape=True)
     return environment.get_template(template).render(**content)
 
@@ -36,13 +35,14 @@ def render(template: str, **content: Any) -> str:
 def shown_image(
     ground_truth: GroundTruth, place: int, load_image: LoadImage, boxes: Sequence[dict[str, str]], caption: str
 ) -> dict[str, Any]:
-    """An image as the template's macro `images` takes it.
+    """An image as an argument of the template macro `images`.
 
     Args:
-        place: of the image in the ground truth.
-        load_image: gives uint8 `[H, W, 3]` RGB of an image id, or None where there is no picture.
+        ground_truth: provides the image id and, if there is no picture, the size.
+        place: index of the image in the ground truth.
+        load_image: returns uint8 `[H, W, 3]` RGB for an image id, or None if there is no picture.
         boxes: from `rectangle`, the last on top.
-        caption: below it, after the image id.
+        caption: text below the image, after the image id.
     """
     image_id = ground_truth.image_ids[place]
     picture = load_image(image_id)
@@ -57,13 +57,13 @@ def shown_image(
 
 
 def rectangle(xywh: np.ndarray, kind: str, text: str = "") -> dict[str, str]:
-    """A box `[4]` in pixels, drawn as the style class `kind`; `text` is shown where it is pointed at."""
+    """A box `[4]` (x, y, width, height) in pixels with the style class `kind` and the tooltip `text`."""
     x, y, width, height = (f"{value:.1f}" for value in xywh)
     return {"kind": kind, "x": x, "y": y, "width": width, "height": height, "text": text}
 
 
 def inline_svg(figure: Any) -> Any:
-    """A Matplotlib figure as HTML."""
+    """Convert a Matplotlib figure to inline SVG."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg")
     text = buffer.getvalue()
@@ -71,7 +71,7 @@ def inline_svg(figure: Any) -> Any:
 
 
 def number(value: float) -> str:
-    """Four digits; NaN where the data has no such object."""
+    """Format with four decimals; NaN is shown as "no such object"."""
     return "no such object" if math.isnan(value) else f"{value:.4f}"
 
 

@@ -1,4 +1,4 @@
-"""Curves of precision against recall, and what the kinds of error cost, as pictures."""
+"""Plot precision-recall curves and the cost of each kind of error."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WHAT = "a picture of precision and recall"
-_SHOWN_CLASSES = 20  # lines that can be told apart; the mean of all is drawn in any case
+_SHOWN_CLASSES = 20  # maximum number of distinguishable lines; the mean is over all classes
 
 
 def precision_figure(curves: Mapping[str, np.ndarray], errors: ErrorKinds | None = None) -> "Figure":
-    """Precision against recall of every class at IoU .5, of their mean at several IoUs, and the cost of the errors.
+    """Plot precision against recall per class at IoU .5, their mean at several IoUs, and the cost of errors.
 
     Args:
-        curves: by class, float64 `[T, 101]`, precision at `RECALL_LEVELS` for each of `IOU_THRESHOLDS`; NaN for a class
-            without objects. Of many classes the best and worst are drawn.
-        errors: drawn as bars where given.
+        curves: class -> float64 `[T, 101]`, precision at `RECALL_LEVELS` for each of `IOU_THRESHOLDS`; NaN for a class
+            without objects. If there are many classes, the best and worst are drawn.
+        errors: drawn as bars if given.
 
     Returns:
-        a matplotlib figure of its own, not pyplot's; `figure.savefig(path)` writes .png, .svg or .pdf.
+        A Matplotlib figure that is not registered with pyplot; `figure.savefig(path)` writes .png, .svg or .pdf.
 
     Raises:
         UserError: Matplotlib is not installed.
@@ -56,10 +56,10 @@ def precision_figure(curves: Mapping[str, np.ndarray], errors: ErrorKinds | None
 
 
 def compared_precision_figure(curves: Mapping[str, np.ndarray]) -> "Figure":
-    """Precision against recall of several methods, mean over classes, at IoU .5 and .75.
+    """Plot precision against recall of several methods at IoU .5 and .75, mean over classes.
 
     Args:
-        curves: by method, float64 `[T, 101]` as in `precision_figure`.
+        curves: method -> float64 `[T, 101]` as in `precision_figure`.
 
     Raises:
         UserError: Matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""Recall curves of any number of methods in one picture (paper Figure 7)."""
+"""Plot recall curves of several methods (paper Figure 7)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,10 +21,15 @@ def recall_figure(
     budgets: Sequence[int] = FIGURE_7_BUDGETS,
     thresholds: Sequence[float] = FIGURE_7_THRESHOLDS,
 ) -> "Figure":
-    """Recall against IoU for each budget, against the number of proposals for each threshold, and AR against it.
+    """Plot recall against IoU for each budget, and recall (per IoU threshold) and AR against the number of proposals.
+
+    Args:
+        curves: the curves of each method.
+        budgets: numbers of proposals per image.
+        thresholds: IoU thresholds.
 
     Returns:
-        a matplotlib figure of its own, not pyplot's; `figure.savefig(path)` writes .png, .svg or .pdf.
+        A Matplotlib figure that is not registered with pyplot; `figure.savefig(path)` writes .png, .svg or .pdf.
     """
     canvas = optional_import("matplotlib.backends.backend_agg", "a picture of recall curves", "train").FigureCanvasAgg
     figure_type = optional_import("matplotlib.figure", "a picture of recall curves", "train").Figure

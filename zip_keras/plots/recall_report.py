@@ -1,4 +1,4 @@
-"""An evaluation of proposals as one HTML file: numbers, curves, classes, and the images with most missed objects."""
+"""HTML report of a proposal evaluation: metrics, curves, classes, and the images with most missed objects."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,10 +15,10 @@ from zip_keras.plots.html import LoadImage, inline_svg, number, rectangle, rende
 from zip_keras.plots.recall import recall_figure
 from zip_keras.predictions.container import ImageId, Predictions
 
-BUDGET = 100  # proposals an image by which images are judged
-LOOSE = np.array([0.5])  # the IoU from which a picture shows an object as found
+BUDGET = 100  # proposals per image for the ranking and the pictures
+LOOSE = np.array([0.5])  # IoU threshold at which a picture shows an object as found
 
-_COLOURS = {"found": FOUND, "missed": MISSED, "proposal": NO_LEVEL}  # a level's class comes after "proposal" and wins
+_COLOURS = {"found": FOUND, "missed": MISSED, "proposal": NO_LEVEL}  # level classes follow and override "proposal"
 _COLOURS |= {f"level-{level}": colour for level, colour in LEVEL_COLOURS.items()}
 
 
@@ -31,14 +31,15 @@ def recall_report(
     load_image: LoadImage,
     images: int = 24,
 ) -> str:
-    """The report as HTML text.
+    """Render the report as HTML text.
 
     Args:
-        title: what was measured on what, by which protocol.
-        numbers: of the protocol; NaN where the data has no such object.
-        facts: counts to state beside them.
-        load_image: gives uint8 `[H, W, 3]` RGB of an image id, or None where there is no picture.
-        images: how many of the worst images to show.
+        title: model, data set and protocol.
+        numbers: metrics of the protocol; NaN if the data has no such object.
+        facts: counts to show with the metrics.
+        ground_truth, proposals: the evaluated data.
+        load_image: returns uint8 `[H, W, 3]` RGB for an image id, or None if there is no picture.
+        images: number of worst images to show.
 
     Raises:
         UserError: Jinja2 or Matplotlib is not installed.
@@ -77,7 +78,7 @@ def recall_report(
 
 
 def _level_keys(levels: dict[int, dict[str, float]]) -> list[tuple[str, str]]:
-    """Class and name of the levels that occur; of a list without levels the one colour that it has."""
+    """Style class and name of each level that occurs; a single entry if the proposals have no levels."""
     if not levels:
         return [("proposal", "yellow")]
     return [(f"level-{level}" if level else "proposal", level_name(level)) for level in levels]
@@ -86,7 +87,7 @@ def _level_keys(levels: dict[int, dict[str, float]]) -> list[tuple[str, str]]:
 def _worst_images(
     ground_truth: GroundTruth, proposals: Predictions, load_image: LoadImage, images: int
 ) -> Iterator[dict[str, Any]]:
-    """What the template shows of each image."""
+    """Template entries of the images with most missed objects."""
     found, objects = found_per_image(ground_truth, proposals, BUDGET)
     everything = np.ones((1, len(ground_truth.xywh)), bool)
     ranks = match_ranks(ground_truth, proposals, BUDGET, LOOSE, everything)[0, 0]
@@ -104,7 +105,7 @@ def _worst_images(
 def _object_boxes(
     ground_truth: GroundTruth, proposals: Predictions, image_id: ImageId, rows: Sequence[int], ranks: np.ndarray
 ) -> Iterator[dict[str, str]]:
-    """Rectangles of an image's objects and of the proposals that found them."""
+    """Rectangles of an image's objects and the proposals that found them."""
     boxes, levels = proposals[image_id].xywh[:BUDGET], proposals[image_id].levels[:BUDGET]
     for row in rows:
         best = overlaps(boxes, ground_truth.xywh[row : row + 1]).max(initial=0.0)

@@ -1,8 +1,8 @@
-"""Which of an image's proposals a picture shows.
+"""Select the proposals to show in a picture.
 
-Measures want many boxes on each object: the list of a proposal network ranks near-duplicates of the best box high. A
-reader wants few boxes on different objects. So a picture shows boxes that differ from each other and whose scores are
-not far below the best one's. This is a choice for looking; files and measures keep the whole list.
+Recall metrics reward several boxes per object, so a proposal network ranks near-duplicates of the best box high. A
+readable picture needs few boxes on different objects. Therefore it shows boxes that differ from each other and have
+scores close to the best one. The selection is for display only; files and metrics use the whole list.
 """
 
 import numpy as np
@@ -20,14 +20,15 @@ def select_for_display(
     iou: float = SHOWN_IOU,
     share: float = SHOWN_SHARE,
 ) -> np.ndarray:
-    """The rows of few, different boxes: NMS from the best score on, and no score far below the best.
+    """Indices of a few distinct boxes, selected by relative score and NMS.
 
     Args:
         boxes: `[n, 4]` `[y1, x1, y2, x2]` in pixels, best first.
         scores: `[n]`, decreasing.
-        count: rows at most.
-        iou: a box that overlaps a chosen one by more is left out; 1 leaves none out.
-        share: a box whose score is below this share of the best score is left out; 0 leaves none out.
+        count: maximum number of boxes.
+        iou: boxes that overlap a selected one by more are dropped; 1 drops none.
+        share: boxes with a score below this fraction of the best score are dropped; 0 drops none with a score of at
+            least 0.
 
     Returns:
         int64 `[m]`, increasing, `m <= count`.
@@ -40,13 +41,13 @@ def select_for_display(
 
 
 def distinct_rows(boxes: np.ndarray, count: int, iou: float, classes: np.ndarray | None = None) -> np.ndarray:
-    """Greedy NMS: the rows of boxes that no chosen box before them overlaps by more than `iou`.
+    """Greedy NMS: indices of boxes that no better selected box overlaps by more than `iou`.
 
     Args:
         boxes: `[n, 4]` `[y1, x1, y2, x2]` in pixels, best first.
-        count: rows at most.
-        iou: 1 leaves none out.
-        classes: integers `[n]`; only boxes of one class leave each other out. None: all boxes.
+        count: maximum number of boxes.
+        iou: IoU threshold; 1 drops no box.
+        classes: integers `[n]`; boxes suppress only boxes of the same class. None: class-agnostic.
 
     Returns:
         int64 `[m]`, increasing, `m <= count`.
@@ -60,7 +61,7 @@ def distinct_rows(boxes: np.ndarray, count: int, iou: float, classes: np.ndarray
         if not left[row]:
             continue
         chosen.append(row)
-        if iou >= 1:  # rounding puts the IoU of equal boxes above 1
+        if iou >= 1:  # rounding can put the IoU of equal boxes above 1
             continue
         near = overlaps(xywh[[row]], xywh[row + 1 :])[0] > iou
         if classes is not None:

@@ -1,4 +1,4 @@
-"""Training curves: loss and validation recall of runs over their steps."""
+"""Plot training curves: loss and validation recall of runs over training steps."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +7,9 @@ from zip_keras.errors import UserError
 
 
 def curves(lines: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
-    """The `(step, loss)` and `(step, AR@100)` pairs of a run's metrics, in the order of steps.
+    """The `(step, loss)` and `(step, AR@100)` pairs of a run's metrics, sorted by step.
 
-    Where a step is there twice, because the run was interrupted after it, the later line counts.
+    If a step occurs twice because the run was interrupted after it, the later line is used.
     """
     losses = {line["step"]: float(line["loss"]) for line in lines if "loss" in line}
     recalls = {line["step"]: float(line["AR@100"]) for line in lines if "AR@100" in line}
@@ -17,11 +17,11 @@ def curves(lines: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[int, float]],
 
 
 def plot_runs(runs: Mapping[str, Sequence[Mapping[str, Any]]], file: str) -> None:
-    """Draws the losses (left) and AR@100 (right) of runs into one picture.
+    """Plot the losses (left) and AR@100 (right) of runs and save the picture.
 
     Args:
-        runs: name -> the lines of its metrics.
-        file: picture.
+        runs: name -> lines of the run's metrics.
+        file: output picture.
 
     Raises:
         UserError: the picture cannot be written.

@@ -1,1 +1,1 @@
-"""Boxes as files."""
+"""Predictions in memory and in files."""

@@ -1,4 +1,4 @@
-"""Scored boxes of images in memory: what prediction makes, files carry and evaluation measures."""
+"""Scored boxes of images in memory, shared by inference, file formats and evaluation."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ ImageId = int | str
 
 @dataclass(frozen=True, slots=True)
 class ImagePredictions:
-    """The proposals of one image, best first.
+    """The predictions of one image, best first.
 
     Attributes:
         image_id: as in `ImageRecord`.
-        xywh: float64 `[n, 4]`, `[x, y, width, height]` in pixels. Kept as a COCO results file states them, because
-            pycocotools measures those very numbers: through corners and back a width changes in its last bit.
-        scores: float64 `[n]`, decreasing; equal scores keep the order in which they came.
-        categories: int64 `[n]`, COCO category ids; 1 throughout for class-agnostic proposals.
-        levels: int64 `[n]`, the level of the network that made each box, 1 the finest; 0 where it is not known.
+        xywh: float64 `[n, 4]`, `[x, y, width, height]` in pixels, as in a COCO results file. pycocotools evaluates
+            these numbers; a conversion to corners and back would change the last bit of a width.
+        scores: float64 `[n]`, decreasing; equal scores keep the input order.
+        categories: int64 `[n]`, COCO category ids; all 1 for class-agnostic proposals.
+        levels: int64 `[n]`, the network level of each box, 1 is the finest; 0 if unknown.
     """
 
     image_id: ImageId
@@ -29,11 +29,11 @@ class ImagePredictions:
 
     @property
     def boxes(self) -> np.ndarray:
-        """float32 `[n, 4]`, `[y1, x1, y2, x2]` in pixels, the box format of this project."""
+        """Boxes float32 `[n, 4]`, `[y1, x1, y2, x2]` in pixels, the box format of this project."""
         return corners(self.xywh).astype(np.float32)
 
     def choose(self, chosen: np.ndarray) -> "ImagePredictions":
-        """Some of the boxes, in the order of `chosen`: row numbers, or bool `[n]`."""
+        """Select boxes; `chosen` holds row indices, which set the order, or is bool `[n]`."""
         columns = (self.xywh, self.scores, self.categories, self.levels)
         return ImagePredictions(self.image_id, *(column[chosen] for column in columns))
 
@@ -42,22 +42,25 @@ class ImagePredictions:
 
 
 class Predictions:
-    """Proposals of many images; iterating gives `ImagePredictions` in the order in which the images first came.
+    """Predictions of many images; iteration yields `ImagePredictions` in the order in which images were first added.
 
-    `proposals[image_id]` is empty for an image that was never added, because an image without proposals is a normal
-    result that measures must count.
+    `predictions[image_id]` is empty for an image that was never added, because images without predictions are valid and
+    must be evaluated.
     """
 
     def __init__(self, name: str = "proposals"):
-        """`name` is what messages, tables and plots call this set, usually its file."""
+        """Create an empty set; `name`, usually its file, is used in messages, tables and plots."""
         self.name = name
         self._images: dict[ImageId, ImagePredictions] = {}
 
     def add(self, image_id: ImageId, boxes: np.ndarray, scores: np.ndarray, levels: np.ndarray | None = None) -> None:
-        """Adds boxes `[n, 4]` `[y1, x1, y2, x2]` in pixels with scores `[n]` to an image, in any order.
+        """Add boxes `[n, 4]` `[y1, x1, y2, x2]` in pixels with scores `[n]` to an image, in any order.
 
         Args:
-            levels: integers `[n]`, see `ImagePredictions`; None: not known.
+            image_id: id of the image.
+            boxes: `[n, 4]`.
+            scores: `[n]`.
+            levels: integers `[n]`, see `ImagePredictions`; None: unknown.
         """
         self.add_xywh(image_id, to_xywh(boxes), scores, levels=levels)
 
@@ -69,7 +72,7 @@ class Predictions:
         categories: np.ndarray | None = None,
         levels: np.ndarray | None = None,
     ) -> None:
-        """Adds boxes `[n, 4]` `[x, y, width, height]` with scores, category ids (None: 1) and levels (None: 0) `[n]`.
+        """Add boxes `[n, 4]` `[x, y, width, height]` with scores, category ids (None: 1) and levels (None: 0) `[n]`.
 
         Raises:
             ValueError: the lengths differ, or a level is below 0.
@@ -92,27 +95,27 @@ class Predictions:
             categories = np.concatenate([before.categories, categories])
             levels = np.concatenate([before.levels, levels])
         part = ImagePredictions(image_id, xywh, scores, categories, levels)
-        in_order = bool((scores[1:] <= scores[:-1]).all())  # False where a score is NaN
+        in_order = bool((scores[1:] <= scores[:-1]).all())  # False if a score is NaN
         self._images[image_id] = part if in_order else part.choose(np.argsort(-scores, kind="stable"))
 
     def pop(self, image_id: ImageId) -> ImagePredictions:
-        """Takes an image out."""
+        """Remove an image and return its predictions."""
         return self._images.pop(image_id)
 
     def of_level(self, level: int) -> "Predictions":
-        """The proposals of one level, in their order; every image stays, also where none of its boxes is left."""
+        """The boxes of one level in the same order; images without such boxes are kept."""
         result = Predictions(self.name)
         result._images = {part.image_id: part.choose(part.levels == level) for part in self}
         return result
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """The levels that occur, increasing; 0 stands for boxes whose level is not known."""
+        """The levels that occur, in increasing order; 0 means unknown."""
         return tuple(sorted({int(level) for part in self for level in np.unique(part.levels)}))
 
     @property
     def count(self) -> int:
-        """Boxes in all images."""
+        """Number of boxes in all images."""
         return sum(map(len, self._images.values()))
 
     @property
@@ -130,18 +133,18 @@ class Predictions:
         return iter(self._images.values())
 
     def __len__(self) -> int:
-        """Images, with or without boxes."""
+        """Number of images, with or without boxes."""
         return len(self._images)
 
 
 def gather(parts: Iterable[ImagePredictions], name: str) -> Predictions:
-    """Collects a stream in which an image may come in several parts."""
+    """Collect a stream of predictions; an image may occur in several parts."""
     collected: dict[ImageId, list[ImagePredictions]] = {}
     for part in parts:
         collected.setdefault(part.image_id, []).append(part)
     proposals = Predictions(name)
     for image_id in list(collected):
-        of_image = collected.pop(image_id)  # one at a time: parts and their sum are not both in memory
+        of_image = collected.pop(image_id)  # one image at a time, so that memory does not hold all boxes twice
         names = ("xywh", "scores", "categories", "levels")
         columns = ([getattr(part, name) for part in of_image] for name in names)
         proposals.add_xywh(image_id, *(parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in columns))
@@ -149,13 +152,13 @@ def gather(parts: Iterable[ImagePredictions], name: str) -> Predictions:
 
 
 def to_xywh(boxes: np.ndarray) -> np.ndarray:
-    """`[..., 4]` `[y1, x1, y2, x2]` to float64 `[x, y, width, height]`."""
+    """Convert `[..., 4]` from `[y1, x1, y2, x2]` to float64 `[x, y, width, height]`."""
     y1, x1, y2, x2 = np.moveaxis(np.asarray(boxes, np.float64), -1, 0)
     return np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1)
 
 
 def corners(xywh: np.ndarray) -> np.ndarray:
-    """`[..., 4]` `[x, y, width, height]` to float64 `[y1, x1, y2, x2]`."""
+    """Convert `[..., 4]` from `[x, y, width, height]` to float64 `[y1, x1, y2, x2]`."""
     x, y, width, height = np.moveaxis(np.asarray(xywh, np.float64), -1, 0)
     return np.stack([y, x, y + height, x + width], axis=-1)
 

@@ -1,7 +1,7 @@
-"""What a stopped prediction leaves, and what the same command continues from: the images that are done.
+"""Partial predictions of a stopped command, from which the same command resumes.
 
-`.NAME.unfinished` lies beside the output NAME. Its first line says what made it (model, options); each further line
-holds the predictions of one image, with a checksum. A line that a kill or a full disk cut short is dropped.
+The file `.NAME.unfinished` is beside the output NAME. Its first line is a hash of what the predictions depend on
+(model, options). Each further line holds the predictions of one image with a checksum. Incomplete lines are dropped.
 """
 
 import hashlib
@@ -21,15 +21,15 @@ _COLUMNS = ("xywh", "scores", "categories", "levels")
 
 
 class UnfinishedPredictions:
-    """The images of one output file that are done.
+    """The finished images of one output file.
 
     Args:
-        output: the file that shall be written in the end.
-        made_by: everything that the boxes of an image depend on, json values. What another model or other options left
-            is not used, and is replaced by the first image that is added.
+        output: path of the final output.
+        made_by: everything that the boxes of an image depend on, as JSON values. A file with another `made_by` is
+            ignored and is replaced when the first image is added.
 
     Raises:
-        UserError: the file is there and cannot be read.
+        UserError: the file exists and cannot be read.
     """
 
     def __init__(self, output: str | Path, made_by: Mapping[str, Any]):
@@ -50,11 +50,11 @@ class UnfinishedPredictions:
         return len(self._places)
 
     def add(self, key: str, part: ImagePredictions) -> None:
-        """Keeps the predictions of one image, which survive this process.
+        """Store the predictions of one image on disk.
 
         Args:
-            key: names the image and its content.
-            part: its boxes.
+            key: identifies the image and its content, see `image_key`.
+            part: predictions of the image.
 
         Raises:
             UserError: the disk is full, or the folder cannot be written.
@@ -67,7 +67,7 @@ class UnfinishedPredictions:
                 if not self._end:
                     self._end = stream.write(self._header)
                 stream.seek(self._end)
-                stream.truncate()  # half a line of before
+                stream.truncate()  # remove an incomplete line
                 size = stream.write(b"%08x %s\n" % (zlib.crc32(text), text))
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error.strerror or error}") from None
@@ -75,7 +75,7 @@ class UnfinishedPredictions:
         self._end += size
 
     def over(self, keys: Iterable[str]) -> Iterator[ImagePredictions]:
-        """The predictions of these images, in this order; those that are not there are passed over.
+        """Yield the predictions of these images in this order; images that are not stored are skipped.
 
         Raises:
             UserError: another process has changed the file.
@@ -102,7 +102,7 @@ class UnfinishedPredictions:
                 )
 
     def remove(self) -> None:
-        """Deletes the file: everything of it is in the output."""
+        """Delete the file, after the output is complete."""
         self.path.unlink(missing_ok=True)
 
     def _read(self) -> None:
@@ -120,7 +120,7 @@ class UnfinishedPredictions:
 
 
 def image_key(image_id: int | str, file: str, offset: int) -> str:
-    """Names an image by its id and its file's place, size and time, so that a repaired file counts as another image."""
+    """Key of an image: its id and the path, offset, size and time of its file, so that a changed file has a new key."""
     try:
         status = os.stat(file)
     except OSError:
@@ -129,7 +129,7 @@ def image_key(image_id: int | str, file: str, offset: int) -> str:
 
 
 def files_of(path: str | Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of a file, or of all files in a folder: tells one state of a model from another."""
+    """Name, size and time of a file, or of all files in a folder, to identify the state of a model."""
     start = Path(path)
     files = [start] if start.is_file() else sorted(file for file in start.rglob("*") if file.is_file())
     return [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
@@ -140,5 +140,5 @@ def _is_whole(line: bytes) -> bool:
 
 
 def _key(text: bytes) -> str:
-    """The first element of a json list, without reading the rest of it."""
+    """The first element of a JSON list, without parsing the rest."""
     return json.JSONDecoder().raw_decode(text.decode(), 1)[0]

@@ -1,8 +1,8 @@
-"""Detections of a video as json: one object a frame, with its number and time, also where nothing was found.
+"""Detections of a video as JSON: one object per frame with its number and time, including frames without detections.
 
 `{"video", "frame_rate", "class_names", "frames": [{"frame": 0, "time": 0.0, "detections": [{"category_id", "category",
-"bbox": [x, y, width, height], "score", "level"}]}]}`. `category_id` is 1 + the number of the class. Time is in seconds,
-null where the file does not say.
+"bbox": [x, y, width, height], "score", "level"}]}]}`. `category_id` is 1 + the class index. Time is in seconds, null if
+the file does not state it.
 """
 
 import json
@@ -20,16 +20,16 @@ def write_frames(
     class_names: Sequence[str],
     frames: Iterable[tuple[float, ImagePredictions]],
 ) -> int:
-    """Writes frame by frame; the file appears, complete, at the end.
+    """Write frames as a stream; the file is created atomically when it is complete.
 
     Args:
-        file: the json.
-        head: what is said of the video.
-        class_names: of the detector.
-        frames: the time of each in seconds, and its detections with the frame's number as image id.
+        file: path of the JSON file.
+        head: metadata of the video.
+        class_names: class names of the detector.
+        frames: time in seconds (NaN: unknown) and detections of each frame, with the frame number as image id.
 
     Returns:
-        the number of boxes written.
+        The number of boxes written.
 
     Raises:
         UserError: the file cannot be written.

@@ -1,8 +1,8 @@
-"""Trained models that ship with the package: nothing to download. A folder here is a preset.
+"""Trained models that ship with the package. Each folder here is a preset.
 
-`NAME/preset.json` holds a line of description, the configuration of the model (a `Proposer` or a `Detector`) and the
-SHA-256 of the weights; `NAME/weights.npz` the weights by variable path, kernels in float16, everything else in float32;
-`NAME/card.md` data, recipe, numbers, licence and failures.
+`NAME/preset.json` holds a one-line description, the configuration of the model (a `Proposer` or a `Detector`) and the
+SHA-256 of the weights. `NAME/weights.npz` holds the weights by variable path: kernels in float16, everything else in
+float32. `NAME/card.md` describes data, recipe, results, licence and failures.
 """
 
 import json
@@ -27,13 +27,13 @@ DEFAULT_PRESET = "zip_lite"
 
 
 def list_presets() -> dict[str, str]:
-    """Names of the presets with a line of description each."""
+    """Names of the presets with their one-line descriptions."""
     folders = sorted(file.parent for file in FOLDER.glob(f"*/{PRESET_FILE}"))
     return {folder.name: read_preset(folder)["description"] for folder in folders}
 
 
 def from_preset(name: str) -> "Proposer | Detector":
-    """The trained `Proposer` or `Detector` of a preset.
+    """Load the trained `Proposer` or `Detector` of a preset.
 
     `zip_keras.InferenceOptions(...).apply(proposer)` and `detector.with_options(...)` change their options.
 
@@ -41,7 +41,7 @@ def from_preset(name: str) -> "Proposer | Detector":
         name: one of `list_presets()`.
 
     Raises:
-        UserError: no such preset, or its files are damaged.
+        UserError: the preset does not exist, or its files are damaged.
     """
     if not (FOLDER / name / PRESET_FILE).is_file():
         raise UserError(f"no preset {name!r}; there are {', '.join(list_presets())}")
@@ -49,30 +49,30 @@ def from_preset(name: str) -> "Proposer | Detector":
 
 
 def model_card(name: str) -> str:
-    """The model card of a preset, Markdown."""
+    """The model card of a preset, in Markdown; `UserError` if the preset does not exist."""
     if name not in list_presets():
         raise UserError(f"no preset {name!r}; there are {', '.join(list_presets())}")
     return (FOLDER / name / CARD_FILE).read_text(encoding="utf-8")
 
 
 def card_of(model: str | Path) -> str | None:
-    """The model card of a preset; None where the model is none."""
+    """The model card of a preset; None if the model is not a preset."""
     if Path(model).exists() or str(model) not in list_presets():
         return None
     return model_card(str(model))
 
 
 def licence_of(model: str | Path) -> str | None:
-    """The section "Licence" of a preset's card; None where the model is no preset."""
+    """The section "Licence" of a preset's card; None if the model is not a preset."""
     section = (card_of(model) or "").partition("## Licence\n")[2].partition("\n## ")[0]
     return " ".join(section.split()) or None
 
 
 def weights_file(name: str) -> str:
-    """The weights file that `train.weights` names: a preset's, unless there is a file of that name.
+    """The weights file for a value of `train.weights`: a file of that name, or else the weights of that preset.
 
     Raises:
-        UserError: the preset's file is not the one that was written.
+        UserError: the preset's weights do not match their SHA-256.
     """
     if not Path(name).exists() and name in list_presets():
         check_weights(FOLDER / name, read_preset(FOLDER / name))
@@ -81,12 +81,12 @@ def weights_file(name: str) -> str:
 
 
 def class_names(name: str) -> tuple[str, ...]:
-    """The names of a preset's classes in the order of their numbers; none of a proposer."""
+    """The class names of a preset in the order of the class numbers; empty for a proposer."""
     return tuple(read_preset(FOLDER / name)["network"].get("class_names", ()))
 
 
 def load_preset(folder: Path) -> "Proposer | Detector":
-    """The model in a folder that `save_preset` wrote.
+    """Load the model in a folder that `save_preset` wrote.
 
     Raises:
         UserError: a file is missing or damaged, or the weights are not those of the network.
@@ -115,11 +115,11 @@ def load_preset(folder: Path) -> "Proposer | Detector":
 
 
 def save_preset(model: "Proposer | Detector", folder: Path, description: str) -> None:
-    """Writes a model as a preset (its card is written by hand).
+    """Write a model as a preset. Its card is written by hand.
 
     Args:
-        model: with the settings that users shall get.
-        folder: made if missing; its files are replaced.
+        model: model with the default options of the preset.
+        folder: created if missing; its files are replaced.
         description: one line.
 
     Raises:
@@ -134,7 +134,7 @@ def save_preset(model: "Proposer | Detector", folder: Path, description: str) ->
     arrays = {}
     for path, variable in variables_by_path(model.network).items():
         values = keras.ops.convert_to_numpy(variable).astype(np.float32)
-        with np.errstate(over="ignore"):  # refused below
+        with np.errstate(over="ignore"):  # overflow raises below
             arrays[path] = values.astype(np.float16) if values.ndim > 1 else values
         if not np.isfinite(arrays[path]).all():
             raise UserError(f"variable {path} does not fit float16; its largest value is {np.abs(values).max():g}")
@@ -154,7 +154,7 @@ def save_preset(model: "Proposer | Detector", folder: Path, description: str) ->
 
 
 def check_weights(folder: Path, content: dict[str, Any]) -> None:
-    """Raises `UserError` unless a preset's weights are those that `content`, from `read_preset`, was written for."""
+    """Raise `UserError` unless a preset's weights match the SHA-256 in `content`, the result of `read_preset`."""
     try:
         digest = content["sha256"][WEIGHTS_FILE]
     except (KeyError, TypeError):
@@ -165,7 +165,7 @@ def check_weights(folder: Path, content: dict[str, Any]) -> None:
 
 
 def read_preset(folder: Path) -> dict[str, Any]:
-    """What a preset says of itself.
+    """Read the `preset.json` of a preset.
 
     Returns:
         `description`; `model_class` and `model`, the arguments of that class; `network_class` and `network` likewise;

@@ -1,1 +1,1 @@
-"""What each anchor learns: matching to objects, sampling into the loss."""
+"""Training targets: matching of anchors and RoIs to objects, and sampling for the loss."""

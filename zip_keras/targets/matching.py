@@ -1,4 +1,4 @@
-"""Matches anchors to objects and labels them. Paper sections 3.3 and 4.
+"""Matching of anchors to objects, and their labels. Paper sections 3.3 and 4.
 
 Labels are the classes of a head's softmax: 0 background, 1 object, 2 gray; anchors with -1 are ignored.
 """
@@ -14,26 +14,26 @@ IGNORED, BACKGROUND, OBJECT, GRAY = -1, 0, 1, 2
 
 
 class Assignment(NamedTuple):
-    """For every anchor of an image: `labels` int32 `[B, N]`, `matches` int32 `[B, N]` (number of the best box)."""
+    """For every anchor: `labels` int32 `[B, N]` and `matches` int32 `[B, N]`, the index of the best box."""
 
     labels: Any
     matches: Any
 
 
 def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
-    """Labels the anchors of all levels together.
+    """Label the anchors of all levels together.
 
     Args:
-        anchors: float32 `[N, 4]`, pixels, or `[B, N, 4]` where images have their own: regressed boxes that are refined
-            again. These need a positive size.
+        anchors: float32 `[N, 4]`, pixels, or `[B, N, 4]` for boxes per image, such as those of refinement steps. These
+            must have a positive size.
         targets: a batch's `boxes [B, M, 4]`, `classes [B, M]` (-1 = padding), `difficult`, `crowd` `[B, M]`,
             `size [B, 2]` (height, width of the image inside its padding).
         config: thresholds.
-        gray: whether there is a gray class; without it the gray range is ignored.
+        gray: whether there is a gray class; otherwise anchors in the gray range are ignored.
 
-    Difficult and crowd objects are neither positives nor negatives: what would be negative or gray next to them, judged
-    by IoU for difficult ones and by the share of the anchor inside for crowds, is ignored. Anchors whose centre lies in
-    the padding are ignored.
+    Difficult objects and crowds are never matched. Anchors that overlap them and would be negative or gray are ignored.
+    The overlap is the IoU for difficult objects, and the share of the anchor inside for crowds. Anchors whose centre
+    lies in the padding are ignored.
     """
     anchors = ops.convert_to_tensor(anchors)
     anchors = anchors if len(anchors.shape) == 3 else anchors[None]  # [B or 1, N, 4]
@@ -60,7 +60,7 @@ def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
         positive = ops.logical_or(positive, _is_best_anchor(ops.where(on_image[..., None], overlap, 0.0)))
     negative = best < config.negative_iou
     if config.ignore_untouched:
-        nothing_to_touch = ops.logical_not(ops.any(wanted > 0.0, axis=-1))  # [B, 1]: such an image counts all the same
+        nothing_to_touch = ops.logical_not(ops.any(wanted > 0.0, axis=-1))  # [B, 1]: all anchors are negative there
         negative = ops.logical_and(negative, ops.logical_or(best > 0.0, nothing_to_touch))
     labels = ops.where(negative, BACKGROUND, IGNORED)
     if gray:
@@ -73,6 +73,6 @@ def assign(anchors, targets, config: TargetConfig, *, gray: bool) -> Assignment:
 
 
 def _is_best_anchor(overlap):
-    """Whether an anchor is the best one of some wanted object: `[B, N, M]` -> bool `[B, N]`."""
+    """Whether an anchor is the best anchor of any object: overlaps `[B, N, M]` -> bool `[B, N]`."""
     best_of_object = ops.max(overlap, axis=1, keepdims=True)
     return ops.any(ops.logical_and(overlap >= best_of_object, best_of_object > 0.0), axis=-1)

@@ -1,4 +1,4 @@
-"""What each RoI of the second stage learns. Paper section 4; Girshick, "Fast R-CNN", arXiv 1504.08083."""
+"""Training targets of the second stage's RoIs. Paper section 4; Girshick, "Fast R-CNN", arXiv 1504.08083."""
 
 from typing import Any, NamedTuple
 
@@ -9,14 +9,14 @@ from zip_keras.ops.anchors import level_of_boxes
 from zip_keras.targets.matching import BACKGROUND, IGNORED, OBJECT, assign
 from zip_keras.targets.sampling import random_numbers
 
-_SEED_OF_ROIS = 104729  # apart from the seeds of levels and refinement steps
+_SEED_OF_ROIS = 104729  # differs from the seeds of levels and refinement steps
 
 
 class RoISample(NamedTuple):
-    """The RoIs of each image that enter the loss, without a gradient.
+    """The RoIs of each image that enter the loss, without gradient.
 
     `boxes` float32 `[B, S, 4]`, pixels; `levels` int32 `[B, S]`; `classes` int32 `[B, S]` (0 background, 1 to C);
-    `matched_boxes` float32 `[B, S, 4]`, the object of an RoI that has a class; `used` float32 `[B, S]` (0 = padding).
+    `matched_boxes` float32 `[B, S, 4]`, the object of an RoI with a class; `used` float32 `[B, S]` (0 = padding).
     """
 
     boxes: Any
@@ -27,16 +27,16 @@ class RoISample(NamedTuple):
 
 
 def sample_rois(boxes, valid, levels, targets, config: RoITargetConfig, anchors: AnchorConfig) -> RoISample:
-    """Labels proposals and draws those that enter the loss.
+    """Label proposals and draw those that enter the loss.
 
-    Difficult objects and crowds are never appended nor matched, and RoIs that would be background next to them are
-    ignored, see `assign`. The draw depends on nothing but the image's seed and its proposals.
+    Difficult objects and crowds are neither appended nor matched, and RoIs that overlap them and would be background
+    are ignored, see `assign`. The draw depends only on the image's seed, its proposals and its objects.
 
     Args:
-        boxes, valid, levels: proposals `[B, n, 4]`, `[B, n]`, `[B, n]` of images inside their padding.
-        targets: of a batch, as `assign` takes them, and `seed [B]`.
+        boxes, valid, levels: proposals `[B, n, 4]`, `[B, n]`, `[B, n]`; boxes are cut at the border of the padding.
+        targets: targets of a batch as in `assign`, and `seed [B]`.
         config: counts and thresholds.
-        anchors: say which level's map an appended object is pooled from.
+        anchors: determine the level whose map an appended object is pooled from.
 
     Returns:
         `config.per_image` places: objects first, at most `config.positive_share` of them, then background.
@@ -44,7 +44,7 @@ def sample_rois(boxes, valid, levels, targets, config: RoITargetConfig, anchors:
     truth = ops.cast(targets["boxes"], "float32")
     size = ops.cast(targets["size"], "float32")  # [B, 2]
     limits = ops.concatenate([size, size], axis=-1)[:, None, :]
-    boxes = ops.minimum(ops.cast(boxes, "float32"), limits)  # what lies in the padding
+    boxes = ops.minimum(ops.cast(boxes, "float32"), limits)  # without the padding
     valid = ops.cast(valid, "bool")
     if config.append_ground_truth:
         wanted = ops.convert_to_tensor(targets["classes"]) >= 0
@@ -77,12 +77,12 @@ def _thresholds(config: RoITargetConfig) -> TargetConfig:
 
 
 def _draw(labels, seed, config: RoITargetConfig):
-    """Places int32 `[B, S]` of the drawn RoIs, objects first, and whether there is one, bool `[B, S]`."""
+    """Indices int32 `[B, S]` of the drawn RoIs, objects first, and which places are used, bool `[B, S]`."""
     batch, count = ops.shape(labels)[0], ops.shape(labels)[1]
     number = random_numbers(seed + _SEED_OF_ROIS, ops.arange(count, dtype="int32"))  # [B, n]
     most = max(1, int(config.positive_share * config.per_image))
     positive = ops.where(labels == OBJECT, number, -1.0)
-    # The smallest of the `most` largest numbers: those below it are not drawn.
+    # The smallest of the `most` largest numbers. Objects with a smaller number are not drawn.
     least = ops.top_k(ops.concatenate([positive, ops.full((batch, most), -1.0)], axis=1), most)[0][:, -1:]
     drawn = ops.logical_and(labels == OBJECT, positive >= least)
     priority = ops.where(drawn, number + 1.0, ops.where(labels == BACKGROUND, number, -1.0))

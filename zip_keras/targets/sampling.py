@@ -1,7 +1,7 @@
-"""Which anchors enter the loss: equilibrium sampling. Paper section 4.
+"""Equilibrium sampling of the anchors that enter the loss. Paper section 4.
 
-Sampling is a pure function of the image's `seed` and the anchor's number, so a step gives the same result however a
-batch is split over replicas, processes or backends.
+Sampling is a pure function of the image's `seed` and the anchor's number, so a step gives the same result for every
+split of a batch over replicas and processes, and on every backend.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from zip_keras.targets.matching import BACKGROUND, GRAY, OBJECT
 class Sample(NamedTuple):
     """The anchors of one level that enter the loss.
 
-    `anchors` int32 `[B, S]` (numbers within the level), `labels` int32 `[B, S]`, `used` float32 `[B, S]` (0 = padding).
+    `anchors` int32 `[B, S]` (indices within the level), `labels` int32 `[B, S]`, `used` float32 `[B, S]` (0 = padding).
     """
 
     anchors: Any
@@ -24,7 +24,7 @@ class Sample(NamedTuple):
 
 
 def sample(labels, seed, config: TargetConfig, *, gray: bool) -> Sample:
-    """Draws the anchors of one level that enter the loss (`equilibrium` in docs/method.md, Training strategies).
+    """Draw the anchors of one level that enter the loss (`equilibrium` in docs/method.md, Training strategies).
 
     Args:
         labels: int32 `[B, N]` of one level.
@@ -35,8 +35,8 @@ def sample(labels, seed, config: TargetConfig, *, gray: bool) -> Sample:
     Returns:
         `config.per_class` places for each class, in the order object, background, gray. There are at most half as many
         gray anchors as objects and backgrounds together. With `config.equilibrium` there are at most twice as many
-        backgrounds as objects, and `config.quota` backgrounds on a level without an object: the loss stays finite and
-        the image counts.
+        backgrounds as objects, and at most `config.quota` backgrounds on a level without objects, so that every image
+        contributes.
     """
     objects, object_count = _draw(labels, OBJECT, seed, config.per_class)
     backgrounds, background_count = _draw(labels, BACKGROUND, seed, config.per_class)
@@ -57,7 +57,7 @@ def sample(labels, seed, config: TargetConfig, *, gray: bool) -> Sample:
 
 
 def _draw(labels, label: int, seed, count: int):
-    """Up to `count` random anchors of `label`: numbers int32 `[B, count]` (random order), how many are real `[B]`."""
+    """Up to `count` random anchors of `label`: indices int32 `[B, count]` in random order, and their number `[B]`."""
     batch, anchors = ops.shape(labels)[0], ops.shape(labels)[1]
     priority = random_numbers(seed, ops.arange(anchors, dtype="int32"))  # [B, N]
     priority = ops.where(labels == label, priority, -1.0)
@@ -67,9 +67,9 @@ def _draw(labels, label: int, seed, count: int):
 
 
 def random_numbers(seed, counters):
-    """Uniform numbers in [0, 1) that depend on nothing but (seed, counter): int32 `[B]`, `[N]` -> float32 `[B, N]`.
+    """Uniform numbers in [0, 1) that depend only on (seed, counter): int32 `[B]`, `[N]` -> float32 `[B, N]`.
 
-    An integer hash (C. Wellons, "lowbias32"); the same bits on every backend, device and batch layout.
+    They are an integer hash (C. Wellons, "lowbias32") with the same bits on every backend, device and batch layout.
     """
     x = ops.bitwise_xor(_scramble(ops.cast(seed, "int32"))[:, None], counters[None])
     x = _scramble(_scramble(x))
@@ -83,5 +83,5 @@ def _scramble(x):
 
 
 def _shifted(x, places: int):
-    """A logical right shift of signed numbers."""
+    """Logical right shift of signed integers."""
     return ops.bitwise_and(ops.right_shift(x, places), 2 ** (32 - places) - 1)

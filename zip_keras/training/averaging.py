@@ -4,10 +4,10 @@ import tensorflow as tf
 
 
 class WeightAverage(tf.Module):
-    """Averages all weights of a model, batch-norm statistics included.
+    """Averages all weights of a model, including batch norm statistics.
 
-    The decay rises as `min(decay, (1 + t) / (10 + t))`, so a short run is not averaged with its random start. Create it
-    under the strategy's scope; it belongs into the checkpoint.
+    The decay rises as `min(decay, (1 + t) / (10 + t))`, so that the initial weights have little influence in short
+    runs. Create it under the strategy's scope and include it in the checkpoint.
     """
 
     def __init__(self, model, decay: float):
@@ -20,7 +20,7 @@ class WeightAverage(tf.Module):
         ]
 
     def update(self, step) -> None:
-        """Moves the averages towards the weights; call it outside of the replicas, after optimizer step `step`."""
+        """Update the averages; call it outside the replicas, after optimizer step `step`."""
         step = tf.cast(step, tf.float32)
         rate = 1.0 - tf.minimum(self.decay, (1.0 + step) / (10.0 + step))
 

@@ -1,4 +1,4 @@
-"""Fits AdaBoost to features of RoIs: scikit-learn learns, the detector answers without it. Paper section 4."""
+"""AdaBoost on RoI features (paper section 4). Scikit-learn is needed to fit, not to predict."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from zip_keras.utils.optional import optional_import
 
 @dataclass(frozen=True)
 class BoostOptions:
-    """How the ensemble is fitted; the paper says AdaBoost and no more.
+    """Options of the fit. The paper names AdaBoost but no settings.
 
     Attributes:
-        trees: of the ensemble, at most: AdaBoost ends early where a tree makes no error.
-        depth: of a tree.
+        trees: maximum number of trees; AdaBoost stops early if a tree makes no error.
+        depth: maximum depth of a tree.
         learning_rate: factor of the trees' weights.
-        max_features: features among which a split chooses: "sqrt" or "log2" of their number, or "all", which takes
-            much longer.
-        network_share: of the class score; see `TreeEnsemble.class_scores`.
-        seed: of scikit-learn.
+        max_features: number of features considered per split: "sqrt" or "log2" of all, or "all", which is much
+            slower.
+        network_share: share of the network in the class score; see `TreeEnsemble.class_scores`.
+        seed: random seed of scikit-learn.
     """
 
     trees: int = 100
@@ -40,17 +40,17 @@ def fit_ensemble(
     options: BoostOptions = BoostOptions(),
     record: Mapping[str, Any] | None = None,
 ) -> TreeEnsemble:
-    """AdaBoost (discrete SAMME) of decision trees, as a layer.
+    """Fit AdaBoost (discrete SAMME) of decision trees and return it as a layer.
 
     Args:
-        features: float32 `[n, F]`, also mapped from a file.
-        classes: `[n]`, 0 background, 1 to C.
-        class_names: C of them.
-        options: of the fit.
-        record: kept with the ensemble.
+        features: float32 `[n, F]`; may be a memory map.
+        classes: `[n]`, 0 for background, 1 to C for classes.
+        class_names: names of the C classes.
+        options: options of the fit.
+        record: metadata to store with the ensemble.
 
     Raises:
-        UserError: scikit-learn is missing, the RoIs have one class, or no tree is better than chance.
+        UserError: scikit-learn is missing, the RoIs have only one class, or no tree is better than chance.
     """
     ensembles = optional_import("sklearn.ensemble", "boosting", "boost")
     trees = optional_import("sklearn.tree", "boosting", "boost")

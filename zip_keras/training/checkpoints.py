@@ -1,4 +1,4 @@
-"""Which of a run's checkpoints can be read. The files themselves decide, not TensorFlow's list of them."""
+"""Search for readable checkpoints of a run, based on the files and not on TensorFlow's list of them."""
 
 import dataclasses
 import re
@@ -19,8 +19,8 @@ class Found:
     """The checkpoints of a run.
 
     Attributes:
-        readable: steps of those that are whole, newest first.
-        damaged: what is wrong with the others, by step, newest first.
+        readable: steps of the complete checkpoints, newest first.
+        damaged: reasons why the others cannot be read, by step, newest first.
     """
 
     readable: tuple[int, ...] = ()
@@ -28,12 +28,12 @@ class Found:
 
 
 def prefix(directory: Path, step: int) -> str:
-    """What TensorFlow calls the checkpoint of a step: the path without `.index` or `.data-...`."""
+    """The path prefix of the checkpoint of a step, without `.index` or `.data-...`."""
     return str(directory / f"ckpt-{step}")
 
 
 def find_checkpoints(directory: Path) -> Found:
-    """Reads every checkpoint in a folder to its end, checksums included.
+    """Read every checkpoint in a folder completely and verify its checksums.
 
     Raises:
         UserError: there are checkpoints, or a list of them, but none can be read.
@@ -59,11 +59,11 @@ def find_checkpoints(directory: Path) -> Found:
 
 
 def record_checkpoints(directory: Path, steps: list[int]) -> None:
-    """Writes TensorFlow's list of the checkpoints, from which its manager goes on.
+    """Write TensorFlow's list of checkpoints, which its manager reads when it resumes.
 
     Args:
-        directory: of the checkpoints.
-        steps: of those to list, oldest first; the last one is the one to go on from.
+        directory: folder of the checkpoints.
+        steps: steps of the checkpoints to list, oldest first; the run resumes from the last one.
     """
     prefixes = [prefix(directory, step) for step in steps]
     times = [Path(f"{name}.index").stat().st_mtime for name in prefixes]
@@ -77,7 +77,7 @@ def record_checkpoints(directory: Path, steps: list[int]) -> None:
 
 
 def _damage(directory: Path, step: int) -> str | None:
-    """What is wrong with a checkpoint; None if nothing."""
+    """The reason why a checkpoint cannot be used; None if it is intact."""
     name = prefix(directory, step)
     index = Path(f"{name}.index")
     parts = [index, *directory.glob(f"ckpt-{step}.data-*")]
@@ -90,7 +90,7 @@ def _damage(directory: Path, step: int) -> str | None:
         names = reader.get_variable_to_shape_map()
         if _STEP not in names or _OBJECTS not in names:
             return f"ckpt-{step}: not a checkpoint of a run"
-        for variable in names:  # reading compares the checksum of each
+        for variable in names:  # reading verifies the checksum of each
             reader.get_tensor(variable)
         stored = int(reader.get_tensor(_STEP))
     except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:

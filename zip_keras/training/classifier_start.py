@@ -1,8 +1,9 @@
-"""Class scores of a detector of one stage that start from a classifier of the same maps, trained on COCO.
+"""Initial class scores of a one-stage detector, taken from a classifier of the same maps trained on COCO.
 
-The classifier is a 1x1 convolution from F(m). The head has a 3x3 convolution and ReLU before its 1x1 convolution, and
-sees F(m) joined to H(m). So the first channels of the hidden map become copies of F(m), lifted above zero, where ReLU
-changes nothing, and the scores of every anchor of a cell start as the classifier's of that cell.
+The classifier is a 1x1 convolution of F(m). The head applies a 3x3 convolution, ReLU and a 1x1 convolution to F(m)
+concatenated with H(m). The first channels of the hidden map are therefore initialized as copies of F(m), shifted above
+zero so that ReLU does not change them. The initial scores of all anchors of a cell equal the classifier's for that
+cell.
 """
 
 import math
@@ -17,22 +18,22 @@ from zip_keras.models.one_stage import OneStageNetwork
 from zip_keras.weights.coco_classes import coco_number
 from zip_keras.weights.npz import read_arrays
 
-LEAST = -0.375  # of hard-swish, which the towers end with
-PRIOR = 0.01  # P(class) of the classes that COCO does not have
+LEAST = -0.375  # minimum of hard-swish, the last activation of the towers
+PRIOR = 0.01  # initial probability of classes that COCO does not have
 
 
 def start_classes(network: OneStageNetwork, file: Path) -> str:
-    """Sets the heads of `network` in place.
+    """Initialize the class heads of `network` in place.
 
     Args:
-        network: with the backbone whose classifier the file carries; its merge keeps F(m) in front and unchanged.
+        network: detector with the backbone of the file; its merge must keep F(m) first and unchanged.
         file: weights with `classifier_M/kernel` `[C, 80]` and `classifier_M/bias` `[80]` for every level M.
 
     Returns:
-        a line that says which classes started and which did not.
+        A message that lists the classes that were not initialized and the number of those that were.
 
     Raises:
-        UserError: the file carries no classifier, no class is one of COCO's, or the network does not fit.
+        UserError: the file contains no classifier, no class is a COCO class, or the network does not fit.
     """
     if network.config.merge not in ("mad", "spatial_mad", "conv") or network.config.merge_normalisation:
         raise UserError(

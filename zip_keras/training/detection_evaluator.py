@@ -1,4 +1,4 @@
-"""Measures a detector during training: COCO AP, pictures, statistics of the attention."""
+"""Evaluation of a detector during training: COCO AP, pictures, attention statistics."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ NUMBERS = ("AP50", "AP", "AP75", "AP-S", "AP-M", "AP-L")
 
 
 class DetectionEvaluator(RecallEvaluator):
-    """COCO AP of the weights that its detector has at the time.
+    """COCO AP of the current weights of its detector.
 
     Args:
-        proposals: of each validation image, instead of the network's; None: the network's.
-        others: those of `RecallEvaluator`.
+        others: arguments of `RecallEvaluator`.
+        proposals: proposals of each validation image; None for those of the network.
     """
 
     def __init__(self, *others, proposals: Sequence[GivenProposals] | None = None):
@@ -34,7 +34,7 @@ class DetectionEvaluator(RecallEvaluator):
         return detect_records(self._runner, self.progress(self.dataset.records), proposals=self.proposals)
 
     def measure(self, found: Predictions) -> dict[str, float]:
-        """The numbers of protocol `coco-ap`, and of the classes' split, that are defined on the data."""
+        """The finite metrics of protocol `coco-ap`, and those of seen and unseen classes."""
         matches = match_detections(self.ground_truth, found, ranges=AREA_RANGES)
         every = twelve_numbers(matches)
         numbers = {name: every[name] for name in NUMBERS}

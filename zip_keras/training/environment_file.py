@@ -1,4 +1,4 @@
-"""`environment.json` of a run folder: what every start of the run was."""
+"""`environment.json` of a run folder: command, versions and data of each start."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ DAMAGED_FILE = "environment.damaged.json"
 
 
 def read_starts(run_dir: str | Path) -> list[dict[str, Any]]:
-    """The starts of a run, first to last: `time`, `command`, `versions`, `images` (digest of the training data).
+    """The starts of a run in order, with `time`, `command`, `versions` and `images` (digest of the training data).
 
     Raises:
         UserError: the file cannot be read.
@@ -30,7 +30,7 @@ def read_starts(run_dir: str | Path) -> list[dict[str, Any]]:
 
 
 def set_aside_if_damaged(run_dir: str | Path, say: Callable[[str], None]) -> None:
-    """Renames a file that cannot be read to `environment.damaged.json` and says so."""
+    """Rename an unreadable file to `environment.damaged.json` and print a message."""
     file = Path(run_dir) / ENVIRONMENT_FILE
     try:
         read_starts(run_dir)

@@ -1,4 +1,4 @@
-"""Measures a network during training: average recall on validation images, pictures, statistics of the attention."""
+"""Evaluation of a network during training: average recall on validation images, pictures, attention statistics."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,15 +20,15 @@ GREEN, ORANGE = (0.1, 0.9, 0.2, 1.0), (1.0, 0.6, 0.0, 1.0)
 
 
 class RecallEvaluator(orbit.AbstractEvaluator):
-    """Average recall (protocol `fast`, equal to `coco`) of the weights that its proposer has at the time.
+    """Average recall (protocol `fast`, equal to `coco`) of the current weights of its proposer.
 
     Args:
-        proposer: holds a copy of the network; the run gives it the weights to measure.
+        proposer: proposer with a copy of the network; the run sets the weights to evaluate.
         dataset: validation images.
         summaries: writer of pictures and attention statistics.
-        global_step: of the run.
+        global_step: step counter of the run.
         progress: wraps an iterable in a progress bar.
-        unseen: class names; the numbers of seen and unseen classes are measured too.
+        unseen: names of unseen classes; if given, seen and unseen classes are also evaluated separately.
     """
 
     def __init__(
@@ -48,15 +48,15 @@ class RecallEvaluator(orbit.AbstractEvaluator):
         self._decisions = _decision_model(getattr(proposer.network, "proposal_network", proposer.network))
 
     def make_runner(self):
-        """What `predict` runs on an image."""
+        """Make the runner that `predict` applies to each image."""
         return InferenceRunner(self.proposer)
 
     def predict(self) -> Predictions:
-        """The boxes of all validation images."""
+        """Predict boxes for all validation images."""
         return propose_records(self._runner, self.progress(self.dataset.records))
 
     def evaluate(self, num_steps) -> dict[str, float]:
-        """All validation images; returns what `measure` gives."""
+        """Evaluate all validation images; return the metrics of `measure`."""
         proposals = self.predict()
         numbers = self.measure(proposals)
         with self.summaries.as_default(step=self.global_step.numpy()):
@@ -65,7 +65,7 @@ class RecallEvaluator(orbit.AbstractEvaluator):
         return numbers
 
     def measure(self, found: Predictions) -> dict[str, float]:
-        """The numbers of `average_recall`, and of the classes' split, that are defined on the data."""
+        """The finite metrics of `average_recall`, and those of seen and unseen classes."""
         numbers = average_recall(self.ground_truth, found)
         groups = groups_of_classes(self.ground_truth, {of: names for of, names in self.split.items() if of != "all"})
         for of, recall in recall_of_groups(self.ground_truth, found, groups, (10, 100)).items():
@@ -73,7 +73,7 @@ class RecallEvaluator(orbit.AbstractEvaluator):
         return {name: value for name, value in numbers.items() if np.isfinite(value)}
 
     def _write_pictures(self, proposals) -> None:
-        """The ten best proposals (orange) over the objects (green) of the first images."""
+        """Draw the ten best proposals (orange) and the objects (green) of the first images."""
         for record in self.dataset.records[:PICTURES]:
             image = tf.convert_to_tensor(load_image(record)[None], tf.float32) / 255.0
             height, width = image.shape[1:3]
@@ -84,7 +84,7 @@ class RecallEvaluator(orbit.AbstractEvaluator):
             tf.summary.image(f"proposals/{record.image_id}", image)
 
     def _write_attention(self) -> None:
-        """How far the decisions mu are from 1, over channels and from image to image."""
+        """Write mean and spread of the decisions mu over channels and over images."""
         if self._decisions is None:
             return
         values: dict[str, list[np.ndarray]] = {}
@@ -101,7 +101,7 @@ class RecallEvaluator(orbit.AbstractEvaluator):
 
 
 def _decision_model(network) -> keras.Model | None:
-    """Image -> the decisions mu of each level that has one; None for other merges."""
+    """A model from an image to the decisions mu of each level that has one; None for merges without mu."""
     layers = {layer.name: layer for layer in network.layers}
     outputs = {f"mu_{m}": layers[f"merge_{m}_decision"].output for m in (1, 2) if f"merge_{m}_decision" in layers}
     return keras.Model(network.input, outputs) if outputs else None

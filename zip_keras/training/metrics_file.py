@@ -1,4 +1,4 @@
-"""`metrics.jsonl` of a run folder: one line for each log and each evaluation. Without TensorFlow."""
+"""`metrics.jsonl` of a run folder: one line per log entry and per evaluation. Without TensorFlow."""
 
 import json
 from collections.abc import Callable
@@ -14,16 +14,16 @@ DAMAGED_FILE = "metrics.damaged.jsonl"
 
 
 def selecting_metric(config: ExperimentConfig) -> str:
-    """The number by which a run keeps its best model: AR@100 or a detector's AP50, of seen classes if some are not."""
+    """The metric that selects the best model: AR@100, or AP50 for detectors; of seen classes if some are unseen."""
     metric = "AR@100" if config.detector.kind == "none" else "AP50"
     return f"{metric}-seen" if config.data.unseen_classes else metric
 
 
 def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
-    """The lines in the order in which they were written; a last line that a kill cut off is left out.
+    """The lines in the order in which they were written; an incomplete last line is dropped.
 
     Raises:
-        UserError: the file is missing, or not what a run writes.
+        UserError: the file is missing, or is not the metrics file of a run.
     """
     file = Path(run_dir) / METRICS_FILE
     try:
@@ -39,10 +39,10 @@ def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
 
 
 def repair_metrics(run_dir: str | Path, say: Callable[[str], None]) -> None:
-    """Leaves only whole lines in the file, so that a run can go on writing it.
+    """Remove incomplete lines from the file, so that a run can continue to write it.
 
-    A last line that was cut off is dropped. If other lines cannot be read, the file as it was is kept as
-    `metrics.damaged.jsonl`, and that is said.
+    An incomplete last line is dropped. If other lines cannot be read, the original file is kept as
+    `metrics.damaged.jsonl` and a message is printed.
 
     Raises:
         UserError: the file cannot be read or written.
@@ -63,7 +63,7 @@ def repair_metrics(run_dir: str | Path, say: Callable[[str], None]) -> None:
 
 
 def drop_later_metrics(run_dir: str | Path, step: int) -> None:
-    """Removes the lines of later steps, which a run that goes on from `step` writes again."""
+    """Remove the lines of steps after `step`; a run that resumes from `step` writes them again."""
     file = Path(run_dir) / METRICS_FILE
     lines = _content(file).splitlines()
     kept = [line for line in lines if (parsed := _parsed(line)) is not None and parsed["step"] <= step]

@@ -1,4 +1,4 @@
-"""The network that a config describes, and the model that measures, saves and serves it."""
+"""The network of a config, and the model that evaluates, saves and serves it."""
 
 from collections.abc import Sequence
 
@@ -15,14 +15,14 @@ from zip_keras.models.two_stage import TwoStageNetwork
 
 
 def new_network(config: ExperimentConfig, class_names: Sequence[str]) -> keras.Model:
-    """A network with random weights: of proposals, or of a detector as `config.detector.kind` says.
+    """A proposal network or detector with random weights, as set by `config.detector.kind`.
 
     Args:
         config: the experiment.
-        class_names: of the training data; a proposal network does not look at them.
+        class_names: class names of the training data; a proposal network ignores them.
 
     Raises:
-        UserError: the parts of the config do not go together, or a detector has no class.
+        UserError: the parts of the config are incompatible, or a detector has no class.
     """
     detector = config.detector
     if detector.kind == "two_stage":
@@ -34,7 +34,7 @@ def new_network(config: ExperimentConfig, class_names: Sequence[str]) -> keras.M
 
 
 def new_predictor(config: ExperimentConfig, network: keras.Model) -> Proposer | Detector:
-    """The `Proposer` or `Detector` of a network of `new_network`, at the scale or scales of validation."""
+    """The `Proposer` or `Detector` for a network of `new_network`, with the scales of validation."""
     data = config.data
     if config.detector.kind == "none":
         proposer = Proposer(network, config.postprocess, data.short_side, data.long_side)

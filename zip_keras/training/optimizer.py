@@ -1,4 +1,4 @@
-"""SGD as the method uses it, AdamW, and their schedules (docs/method.md, Training strategies)."""
+"""SGD as in the paper, AdamW, and learning rate schedules (docs/method.md, Training strategies)."""
 
 import math
 from collections.abc import Iterable
@@ -14,14 +14,13 @@ from zip_keras.layers.registry import serializable
 class DecayedSGD(keras.optimizers.SGD):
     """SGD with momentum whose weight decay is added to the gradient, as in Caffe.
 
-    Keras's own `weight_decay` shrinks weights apart from the gradient, which with momentum 0.9 decays ten times less
-    for the same number. Biases and batch norms (variables of one dimension) are not decayed. Use `decay`, not
-    `weight_decay`.
+    Keras's `weight_decay` is decoupled from the gradient, so with momentum 0.9 the same value decays ten times less.
+    Biases and batch norm parameters (variables of one dimension) are not decayed. Use `decay`, not `weight_decay`.
 
     Args:
-        decay: as in Caffe.
-        backbone_rate: learning rate of the backbone's variables, relative to the others'.
-        backbone_paths: which those are, `ProposalNetwork.backbone_paths`.
+        decay: weight decay as in Caffe.
+        backbone_rate: learning rate of the backbone, relative to that of the other variables.
+        backbone_paths: paths of the backbone's variables, see `ProposalNetwork.backbone_paths`.
     """
 
     def __init__(
@@ -54,11 +53,11 @@ class DecayedSGD(keras.optimizers.SGD):
 
 @serializable
 class RatedAdamW(keras.optimizers.AdamW):
-    """AdamW (decoupled decay) with a learning rate of its own for the backbone. Biases and batch norms are not decayed.
+    """AdamW (decoupled decay) with a separate backbone learning rate. Biases and batch norms are not decayed.
 
     Args:
-        backbone_rate: learning rate of the backbone's variables, relative to the others'.
-        backbone_paths: which those are, `ProposalNetwork.backbone_paths`.
+        backbone_rate: learning rate of the backbone, relative to that of the other variables.
+        backbone_paths: paths of the backbone's variables, see `ProposalNetwork.backbone_paths`.
     """
 
     def __init__(
@@ -91,12 +90,14 @@ class RatedAdamW(keras.optimizers.AdamW):
 
 @serializable
 class WarmUpSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate of a step: a linear rise from a tenth, then halving (paper) or a cosine to zero.
+    """Learning rate schedule: linear warm-up from a tenth of `base`, multiplied by halving (paper) or cosine decay.
 
     Args:
-        base: the rate after the warm-up.
-        warmup_steps: steps of the rise.
-        kind: "halve": half of it every `halve_every` steps; "cosine": to zero at `steps`.
+        base: initial rate without warm-up.
+        kind: "halve": halve the rate every `halve_every` steps; "cosine": decay to zero at `steps`.
+        halve_every: number of steps between halvings.
+        steps: number of steps of the cosine decay.
+        warmup_steps: number of warm-up steps; 0 = no warm-up.
     """
 
     def __init__(
@@ -128,11 +129,11 @@ class WarmUpSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build_optimizer(config: TrainConfig, backbone_paths: Iterable[str]) -> keras.optimizers.Optimizer:
-    """The optimizer of a run; wrapped in loss scaling where the compute type is float16.
+    """The optimizer of a run, wrapped in loss scaling if the compute type is float16.
 
     Args:
-        config: rates and schedule.
-        backbone_paths: the variables that learn at `config.backbone_rate`, `ProposalNetwork.backbone_paths`.
+        config: optimizer, rates and schedule.
+        backbone_paths: paths of the variables that use `config.backbone_rate`, see `ProposalNetwork.backbone_paths`.
     """
     schedule = WarmUpSchedule(
         config.learning_rate, config.schedule, config.halve_every, config.steps, config.warmup_steps

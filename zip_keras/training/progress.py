@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar for people, `metrics.jsonl` for programs."""
+"""Progress of a run: a progress bar for users, `metrics.jsonl` for programs."""
 
 import sys
 import time
@@ -13,13 +13,13 @@ from zip_keras.utils.progress import BUILDING, bar_interval, note, verbosity
 class RunProgress:
     """The progress bar and the log of a run.
 
-    The bar starts after the first step: until then TensorFlow builds its graphs, and may write lines of its own.
+    The bar starts after the first step, because TensorFlow may print messages while it builds its graphs.
 
     Args:
-        folder: where `metrics.jsonl` goes.
-        steps: of the whole run.
-        start: steps done before this start.
-        batch_size: images a step.
+        folder: run folder with `metrics.jsonl`.
+        steps: number of steps of the whole run.
+        start: number of steps done before this start.
+        batch_size: number of images per step.
     """
 
     def __init__(self, folder: RunFolder, steps: int, start: int, batch_size: int):
@@ -31,7 +31,7 @@ class RunProgress:
         self._since, self._steps_since = time.monotonic(), 0
 
     def step(self) -> None:
-        """Counts one step."""
+        """Count one step."""
         self._done += 1
         if self._bar is None:
             self._bar = self._make_bar(total=self._steps, initial=self._done, desc="train", unit="step")
@@ -40,7 +40,7 @@ class RunProgress:
         self._steps_since += 1
 
     def show_losses(self, step: int, values: dict[str, Any]) -> None:
-        """Losses and positives of the steps since the last call."""
+        """Log and show losses and positives, averaged over the steps since the last call."""
         seconds, steps = time.monotonic() - self._since, self._steps_since
         self._since, self._steps_since = time.monotonic(), 0
         numbers = {name: float(value) for name, value in values.items()}
@@ -49,7 +49,7 @@ class RunProgress:
         with_anchors = [m for m in (1, 2, 3) if f"positives_{m}" in numbers]
         parts = [f"{numbers[f'classification_{m}']:.2f}+{numbers[f'box_{m}']:.2f}" for m in with_anchors]
         counts = [numbers[f"positives_{m}"] for m in with_anchors]
-        for prefix in ("", "roi_"):  # a detector's
+        for prefix in ("", "roi_"):  # losses of a detector
             if f"{prefix}classification" in numbers:
                 parts.append(f"{numbers[f'{prefix}classification']:.2f}+{numbers[f'{prefix}box']:.2f}")
                 counts.append(numbers[f"{prefix}positives"])
@@ -61,18 +61,18 @@ class RunProgress:
             )
 
     def show_evaluation(self, step: int, values: dict[str, Any]) -> None:
-        """Average recall after an evaluation."""
+        """Log and print the metrics of an evaluation."""
         numbers = {name: float(value) for name, value in values.items()}
         self.folder.append_metrics({"step": step, **{name: round(value, 6) for name, value in numbers.items()}})
         self.say(f"step {step}: " + "  ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
-        self._since, self._steps_since = time.monotonic(), 0  # evaluation is no training time
+        self._since, self._steps_since = time.monotonic(), 0  # exclude the evaluation from the training speed
 
     def over(self, items: Iterable[Any]) -> Iterator[Any]:
-        """`items` behind a bar of their own."""
+        """Iterate over `items` with a separate progress bar."""
         yield from self._make_bar(items, desc="evaluate", unit="image", leave=False)
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Print one line above the progress bar."""
         if self._bar is not None:
             self._bar.clear()
         note(text)

@@ -1,4 +1,4 @@
-"""What a detector's head sees of the RoIs of a data set, streamed to disk: the food of boosting. Paper section 4."""
+"""RoI features of a dataset from a detector's head, streamed to disk for boosting (paper section 4)."""
 
 import dataclasses
 import hashlib
@@ -25,21 +25,21 @@ _IMAGES_BETWEEN_STATES = 32
 
 
 class FeatureStore:
-    """Features and classes of RoIs in a folder, image by image; a stopped program goes on where it was.
+    """Features and classes of RoIs in a folder, stored image by image; a stopped program can resume.
 
-    `features.float32` holds rows of `num_features` numbers, `classes.int32` one number a row; `state.json` says how
-    many images and rows are complete. What was written after that is written again.
+    `features.float32` holds rows of `num_features` numbers and `classes.int32` one number per row. `state.json` holds
+    the number of complete images and rows; data after them are overwritten.
 
     Args:
-        folder: made if missing.
-        num_features: F.
-        made_by: all that the features depend on, json values.
+        folder: folder of the store; created if missing.
+        num_features: F, number of features per RoI.
+        made_by: everything that the features depend on, as JSON values.
 
     Attributes:
-        images, rows: complete.
+        images, rows: number of complete images and rows.
 
     Raises:
-        UserError: the folder holds something else, or features made by something else.
+        UserError: the folder holds other files, or features with another `made_by`.
     """
 
     def __init__(self, folder: str | Path, num_features: int, made_by: Mapping[str, Any]):
@@ -53,7 +53,7 @@ class FeatureStore:
             raise UserError(f"{self.folder}: holds other things than features of RoIs; name a new or an empty folder")
 
     def add(self, features: np.ndarray, classes: np.ndarray) -> None:
-        """The RoIs of the next image: features `[n, F]`, classes `[n]`.
+        """Add the RoIs of the next image: features `[n, F]` and classes `[n]`.
 
         Raises:
             UserError: the disk is full, or the folder cannot be written.
@@ -63,7 +63,7 @@ class FeatureStore:
             self.flush()
 
     def flush(self) -> None:
-        """Completes the images that were added. Raises `UserError` as `add` does."""
+        """Write the added images to disk. Raises `UserError` as `add` does."""
         if not self._waiting:
             return
         columns = [np.concatenate(parts) for parts in zip(*self._waiting, strict=True)]
@@ -85,7 +85,7 @@ class FeatureStore:
             unfinished.write_text(json.dumps(state) + "\n", encoding="utf-8")
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """All complete rows: features float32 `[n, F]`, mapped from the file instead of read, and classes `[n]`."""
+        """All complete rows: features float32 `[n, F]` as a memory map, and classes int32 `[n]`."""
         if not self.rows:
             return np.zeros((0, self.num_features), np.float32), np.zeros(0, np.int32)
         shape = (self.rows, self.num_features)
@@ -93,12 +93,12 @@ class FeatureStore:
         return features, np.fromfile(self.folder / _CLASSES, np.int32, self.rows)
 
     def remove(self) -> None:
-        """Deletes the files."""
+        """Delete the files of the store."""
         for name in (_STATE, _FEATURES, _CLASSES):
             (self.folder / name).unlink(missing_ok=True)
 
     def _strange_files(self) -> list[str]:
-        """Without the first state, the data of a stopped program begin anew; dots are locks and unfinished files."""
+        """Names of files that do not belong to a store; names with a leading dot are locks and unfinished files."""
         return [f.name for f in self.folder.iterdir() if f.name not in (_FEATURES, _CLASSES) and f.name[0] != "."]
 
     def _go_on(self) -> None:
@@ -122,16 +122,22 @@ class FeatureStore:
 def compile_roi_features(
     detector: Detector, per_image: int, positive_iou: float | None = None, negative_iou: float | None = None
 ) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """A function of an image's record, pixels, seed and `GivenProposals` (or None) that gives the features and classes
-    of RoIs drawn as in training: float32 `[n, F]`, int32 `[n]` (0 background, 1 to C), `per_image` a scale at most.
+    """Compile a function that returns the features and classes of RoIs sampled as in training.
 
-    The image is looked at unmirrored, at the detector's scale or scales.
+    Images are not flipped; they are processed at all scales of the detector.
 
     Args:
-        positive_iou, negative_iou: in place of those of training, see `RoITargetConfig`; RoIs between are not drawn.
+        detector: a two-stage detector.
+        per_image: maximum number of RoIs per image and scale.
+        positive_iou, negative_iou: replace the thresholds of training, see `RoITargetConfig`; RoIs with an IoU between
+            them are not sampled.
+
+    Returns:
+        A function of an image's record, pixels, seed and `GivenProposals` (or None) that returns features float32
+        `[n, F]` and classes int32 `[n]` (0 background, 1 to C).
 
     Raises:
-        UserError: the detector has one stage, or the thresholds cannot be.
+        UserError: the detector has one stage, or the thresholds are invalid.
     """
     network = detector.network
     if not isinstance(network, TwoStageNetwork):
@@ -161,7 +167,7 @@ def compile_roi_features(
         return tuple(tf.concat(columns, axis=0) for columns in zip(*parts, strict=True))
 
     def features_of(record: ImageRecord, image: np.ndarray, seed: int, given: GivenProposals | None = None):
-        missing = int(not len(record.boxes))  # matching needs a place
+        missing = int(not len(record.boxes))  # matching needs at least one box
         targets = {
             "boxes": np.pad(record.boxes.astype(np.float32), ((0, missing), (0, 0))),
             "classes": np.pad(record.classes.astype(np.int32), (0, missing), constant_values=-1),
@@ -180,7 +186,7 @@ def compile_roi_features(
     return features_of
 
 
-_BOXES = ("boxes", "proposals")  # of the targets that are scaled
+_BOXES = ("boxes", "proposals")  # targets that are scaled with the image
 
 
 def store_features(
@@ -191,16 +197,18 @@ def store_features(
     given: Sequence[GivenProposals] | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = lambda items: items,
 ) -> None:
-    """Adds the RoIs of those records that the store does not hold yet.
+    """Add the RoIs of the records that the store does not hold yet.
 
     Args:
-        features_of: what `compile_roi_features` returns.
-        seed: of the draw of RoIs; record i has `seed + i`.
-        given: proposals of each record instead of the network's.
-        progress: wraps the images that are left.
+        store: the store to extend.
+        features_of: function from `compile_roi_features`.
+        records: all records, in the order of the store.
+        seed: seed of the RoI sampling; record i uses `seed + i`.
+        given: proposals of each record; None for those of the network.
+        progress: wraps the remaining images.
 
     Raises:
-        UserError: an image is missing or broken; what was done before stays.
+        UserError: an image is missing or broken; images before it are kept.
     """
     first = store.images
     try:

@@ -1,4 +1,4 @@
-"""One training run, from a config to the saved proposer."""
+"""One training run, from a config to the saved model."""
 
 import contextlib
 import errno
@@ -37,13 +37,13 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 def train(config: ExperimentConfig, run_dir: str, resume: bool = False) -> dict[str, float]:
-    """Trains to `config.train.steps`; returns the last evaluation (empty without validation data).
+    """Train up to `config.train.steps` and return the last evaluation (empty without validation data).
 
-    Everything is written into `run_dir`, see `run_folder.py`. An interrupt saves a checkpoint first.
+    All files are written into `run_dir`, see `run_folder.py`. An interrupt saves a checkpoint first.
 
     Raises:
-        UserError: anything wrong with config, data, weights or checkpoints, and a loss that is NaN or infinite.
-        KeyboardInterrupt: interrupted; `resume=True` goes on.
+        UserError: anything is wrong with config, data, weights or checkpoints, or a loss is NaN or infinite.
+        KeyboardInterrupt: interrupted; `resume=True` continues the run.
     """
     strategy = make_strategy(config.train)
     keras.utils.set_random_seed(config.train.seed)
@@ -65,14 +65,14 @@ def train(config: ExperimentConfig, run_dir: str, resume: bool = False) -> dict[
 
 
 class _Run:
-    """The parts of one run, made in the order in which they depend on each other."""
+    """The parts of one run, created in the order of their dependencies."""
 
     def __init__(self, config, strategy, folder: RunFolder, dataset: Dataset, validation: Dataset | None, given):
         self.config, self.strategy, self.folder, self.dataset = config, strategy, folder, dataset
         self.train_proposals, self.val_proposals = given
         settings = config.train
         with strategy.scope():
-            # A checkpoint holds all weights.
+            # A checkpoint contains all weights, so the weights files are not needed.
             load = not folder.found.readable
             self.network, whole = build_network(config, load=load, class_names=dataset.class_names)
             self.optimizer = build_optimizer(settings, self.network.backbone_paths)
@@ -86,11 +86,11 @@ class _Run:
         self.evaluate_start = whole if settings.evaluate_start is None else settings.evaluate_start
         self.best = folder.best_recall()
         folder.go_on_from(int(self.global_step.numpy()))
-        with contextlib.redirect_stdout(io.StringIO()):  # orbit prints what our progress bar shows
+        with contextlib.redirect_stdout(io.StringIO()):  # the progress bar replaces the output of orbit
             self.controller = self._controller(validation)
 
     def go(self) -> dict[str, float]:
-        """Trains, evaluates and saves at every multiple of the configured intervals."""
+        """Train, and evaluate and save at every multiple of the configured intervals."""
         settings, result = self.config.train, {}
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -103,7 +103,7 @@ class _Run:
                 while (step := int(self.global_step.numpy())) < settings.steps:
                     self.controller.train(min((step // interval + 1) * interval, settings.steps))
                     result = self._evaluate_and_save()
-                # A finished run resumed: measured and saved again, for other NMS or validation settings.
+                # Resuming a finished run evaluates and saves it again, for changed NMS or validation settings.
                 result = result or self._evaluate_and_save()
             self.progress.close()
             self._tell_gain()
@@ -125,18 +125,18 @@ class _Run:
         return self._evaluate()
 
     def _evaluate(self) -> dict[str, float]:
-        """Measures the proposer; saves it if it is the best so far."""
+        """Evaluate the proposer and save it if it is the best so far."""
         if not self.folder.chief or self.controller.evaluator is None:
             return {}
         result = dict(self.controller.evaluate())
         if result.get(self.folder.metric, -1.0) > self.best:
             self.best = result[self.folder.metric]
             self.folder.save_proposer(self.proposer, "best")
-        self.progress.show_evaluation(int(self.global_step.numpy()), result)  # noted when all of it is done
+        self.progress.show_evaluation(int(self.global_step.numpy()), result)  # last: it marks the end
         return result
 
     def _tell_gain(self) -> None:
-        """For a run that was evaluated at its start: what the training gained."""
+        """Print the improvement over the evaluation before the first step, if there was one."""
         before = self.folder.recall_at(0) if self.folder.chief else None
         if before is None:
             return
@@ -147,7 +147,7 @@ class _Run:
             self.progress.say(f"no evaluation was better than {name} {before:.3f} of the start, which is best.keras")
 
     def _copy_weights(self) -> None:
-        """Gives the proposer the weights of now, averaged if so configured."""
+        """Copy the current weights, or their averages if configured, to the proposer."""
         if self.folder.chief:
             weights = self.average.values() if self.average is not None else self.network.get_weights()
             self.proposer.network.set_weights(weights)
@@ -208,7 +208,7 @@ class _Run:
         return iter(self.strategy.distribute_datasets_from_function(of_worker))
 
     def _proposer(self) -> Proposer | Detector:
-        """A copy of the network for measuring and saving, float32, outside of the strategy."""
+        """A float32 copy of the network for evaluation and saving, outside the strategy."""
         keras.config.set_dtype_policy("float32")
         network = new_network(self.config, self.dataset.class_names)
         keras.config.set_dtype_policy(self.config.train.dtype)
@@ -222,9 +222,9 @@ class _Run:
 
     def _checkpoint_manager(self, checkpoint: tf.train.Checkpoint) -> tf.train.CheckpointManager:
         directory = self.folder.checkpoints
-        if not self.folder.chief:  # every worker has to take part in saving; only the chief's files count
+        if not self.folder.chief:  # all workers must take part in saving; only the files of the chief are used
             directory = self.folder.path / f".worker-{self.strategy.cluster_resolver.task_id}"
-            shutil.rmtree(directory, ignore_errors=True)  # else orbit would go on from there
+            shutil.rmtree(directory, ignore_errors=True)  # otherwise orbit would resume from there
         return tf.train.CheckpointManager(
             checkpoint,
             str(directory),
@@ -234,7 +234,7 @@ class _Run:
         )
 
     def _restore(self, checkpoint: tf.train.Checkpoint) -> None:
-        """Takes the newest checkpoint that can be read and holds what this network needs, and says which."""
+        """Restore the newest readable checkpoint that fits this network and print which one it is."""
         directory, found = self.folder.checkpoints, self.folder.found
         if not found.readable:
             return
@@ -265,7 +265,7 @@ class _Run:
 
 
 def _explain_writing(error: OSError | tf.errors.OpError, folder: RunFolder) -> UserError | None:
-    """What to tell when the run folder cannot be written any more; None for any other error."""
+    """The error to report if the run folder can no longer be written; None for other errors."""
     text = str(error)
     reason = next((os.strerror(number) for number in DISK_FULL if os.strerror(number) in text), None)
     if reason is None and str(folder.path) in text:
@@ -282,7 +282,7 @@ def _explain_writing(error: OSError | tf.errors.OpError, folder: RunFolder) -> U
 
 @contextlib.contextmanager
 def _interrupt_on_terminate():
-    """SIGTERM, which schedulers send, ends a run as an interrupt does: with a checkpoint."""
+    """Treat SIGTERM, which schedulers send, as an interrupt, so that a checkpoint is saved."""
 
     def interrupt(number, frame):
         raise KeyboardInterrupt

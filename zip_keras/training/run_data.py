@@ -1,4 +1,4 @@
-"""The data of a run: what is trained on and what is measured, checked before the first step."""
+"""Training and validation data of a run, checked before the first step."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,10 +15,12 @@ from zip_keras.training.run_folder import say
 
 
 def open_data(config: ExperimentConfig) -> tuple[Dataset, Dataset | None]:
-    """Training and validation data, the latter cut to `train.evaluate_images`; their class names must agree.
+    """Open training and validation data.
+
+    Validation data use the class names of the training data and at most `train.evaluate_images` images.
 
     Raises:
-        UserError: anything wrong with the data; before the training.
+        UserError: anything is wrong with the data.
     """
     data = config.data
     if not data.train:
@@ -41,7 +43,7 @@ def open_data(config: ExperimentConfig) -> tuple[Dataset, Dataset | None]:
 
 
 def _of_seen_classes(dataset: Dataset, unseen: Sequence[str]) -> Dataset:
-    """Without the objects of the unseen classes, which is said."""
+    """The dataset without the objects of the unseen classes; prints how many were dropped."""
     if not unseen:
         return dataset
     seen = dataset.without_classes(unseen)
@@ -51,8 +53,8 @@ def _of_seen_classes(dataset: Dataset, unseen: Sequence[str]) -> Dataset:
 
 
 def _without_bad_images(dataset: Dataset, on_defect: str) -> Dataset:
-    """Under `skip` and `clip` without the image files that cannot be trained on, some of which are named."""
-    if on_defect == "error":  # the first one ends the run when it is read
+    """Under `skip` and `clip`, the dataset without image files that cannot be used; prints the first of them."""
+    if on_defect == "error":  # the run ends when the first bad image is read
         return dataset
     sound, left_out = without_bad_images(dataset)
     for line in left_out[:NAMED]:
@@ -66,7 +68,7 @@ def _tell_skipped(dataset: Dataset) -> None:
 
 
 def check_measurable(validation: Dataset) -> None:
-    """Raises `UserError` before the training for what an evaluation would stumble on after hours of it."""
+    """Raise `UserError` for validation data on which the first evaluation, after hours of training, would fail."""
     from_dataset(validation)
     for record in validation.records:
         if record.length < 0 and not record.file.lower().endswith(IMAGE_SUFFIXES):

@@ -1,12 +1,12 @@
-"""What a run leaves on disk, and what it finds there when it goes on.
+"""The folder of a training run.
 
-config.yaml        the whole experiment, defaults included
-environment.json   versions, machine, command, one entry for each start
-metrics.jsonl      one line for each log and evaluation
-.lock              who is at work here, while somebody is
-checkpoints/       model, optimizer, averages, step: what --resume needs
-result.json        what `zip-keras measure` found, with proposals.npz or detections.npz
-last.keras         the proposer after the newest evaluation; best.keras the best, by AR@100 or AP50
+config.yaml        the whole experiment, including defaults
+environment.json   versions, machine and command, one entry per start
+metrics.jsonl      one line per log entry and evaluation
+.lock              the process that uses the folder, while it runs
+checkpoints/       model, optimizer, averages and step, for --resume
+result.json        result of `zip-keras measure`, with proposals.npz or detections.npz
+last.keras         the model after the latest evaluation; best.keras is the best by AR@100 or AP50
 tensorboard/
 """
 
@@ -37,7 +37,7 @@ from zip_keras.utils.environment import environment
 from zip_keras.utils.files import atomic_write
 from zip_keras.utils.locks import FolderLock
 
-# What killed processes leave: files that were being written. Only the holder of the folder's lock may remove them.
+# Partial files of killed processes. Only the holder of the folder's lock may remove them.
 LEFTOVERS = (
     ".*.part",
     ".*.writing.keras",
@@ -46,7 +46,7 @@ LEFTOVERS = (
     "checkpoints/checkpoint.tmp*",
 )
 
-# What may differ between the starts of one run: where it runs, how it is measured, what it writes; not what it learns.
+# Options that may change when a run resumes: where it runs, how it is evaluated and what it writes, not what it learns.
 FREE_ON_RESUME = (
     "postprocess.",
     "detector.postprocess.",
@@ -66,19 +66,19 @@ FREE_ON_RESUME = (
 
 
 class RunFolder:
-    """Paths and files of one run; see the module.
+    """Paths and files of one run; see the module docstring.
 
     Args:
-        path: the folder.
+        path: path of the folder.
         chief: whether this process writes; other workers of a multi-worker run only read.
     """
 
     def __init__(self, path: str | Path, chief: bool = True):
         self.path, self.chief = Path(path), chief
-        self._measured = ""  # digest of what is measured and how
+        self._measured = ""  # digest of the evaluation settings
         self._lock = FolderLock(self.path)
-        self.found = Found()  # checkpoints, after `open`
-        self.metric = "AR@100"  # after `open`: by which the best model is kept, see `selecting_metric`
+        self.found = Found()  # checkpoints, set by `open`
+        self.metric = "AR@100"  # selects the best model, see `selecting_metric`; set by `open`
 
     @property
     def checkpoints(self) -> Path:
@@ -89,20 +89,19 @@ class RunFolder:
         return self.path / "tensorboard"
 
     def open(self, config: ExperimentConfig, resume: bool, images: str) -> None:
-        """Creates the folder, or checks that what is there is the same run and repairs what a kill left; `found` then
-        holds its checkpoints. The folder is locked until `close`.
+        """Create the folder, or check that it holds the same run, and lock it until `close`.
 
-        Other workers only look for checkpoints: what else they saw would depend on whether the chief was there before
-        them.
+        Files damaged by a kill are repaired. `found` is set to the checkpoints of the run. Workers other than the chief
+        only look for checkpoints, because the state of other files depends on whether the chief was faster.
 
         Args:
-            config: of this start.
-            resume: whether to go on with a run that is there.
+            config: config of this start.
+            resume: whether to continue an existing run.
             images: digest of the training images, see `Dataset.digest`.
 
         Raises:
             UserError: the folder is in use, cannot be written, holds a run and `resume` is False, or its run has
-                another config, other images or no checkpoint that can be read.
+                another config, other images or no readable checkpoint.
         """
         self.metric = selecting_metric(config)
         measured = [config.data.val, config.train.evaluate_images, to_dict(config.postprocess)]
@@ -124,7 +123,7 @@ class RunFolder:
             raise
 
     def close(self) -> None:
-        """Lets others use the folder."""
+        """Release the lock of the folder."""
         self._lock.release()
 
     def _open(self, config: ExperimentConfig, resume: bool, images: str) -> None:
@@ -156,12 +155,12 @@ class RunFolder:
                     leftover.unlink(missing_ok=True)
 
     def go_on_from(self, step: int) -> None:
-        """Removes what was noted about later steps: they come again."""
+        """Remove the metrics of steps after `step`, which will run again."""
         if self.chief:
             drop_later_metrics(self.path, step)
 
     def append_metrics(self, values: dict[str, Any]) -> None:
-        """One line of `metrics.jsonl`."""
+        """Append one line to `metrics.jsonl`."""
         if self.chief:
             how = {"measured": self._measured} if self.metric in values else {}
             file = self.path / METRICS_FILE
@@ -172,21 +171,21 @@ class RunFolder:
                 raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
 
     def best_recall(self) -> float:
-        """The highest `metric` evaluated so far on the same images in the same way; -1 before any."""
+        """The highest `metric` so far with the same evaluation settings; -1 if there is none."""
         return max((line[self.metric] for line in self._lines() if self._comparable(line)), default=-1.0)
 
     def recall_at(self, step: int) -> float | None:
-        """`metric` evaluated after this step in the same way; None if it was not."""
+        """`metric` after this step with the same evaluation settings; None if it was not evaluated."""
         return next(
             (line[self.metric] for line in self._lines() if self._comparable(line) and line["step"] == step), None
         )
 
     def evaluated(self, step: int) -> bool:
-        """Whether the evaluation after this step came to its end."""
+        """Whether the evaluation after this step is complete."""
         return self.recall_at(step) is not None
 
     def save_proposer(self, proposer: keras.Model, name: str) -> None:
-        """Writes `name`.keras whole or not at all; `UserError` when it cannot be written."""
+        """Write `name`.keras atomically; raise `UserError` if it cannot be written."""
         if self.chief:
             save_keras_file(proposer, self.path / f"{name}.keras")
 
@@ -222,11 +221,11 @@ class RunFolder:
 
 
 def say(text: str) -> None:
-    """One line for the user, on standard error."""
+    """Print one line for the user on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def _write(file: Path, text: str) -> None:
-    """Writes a file so that a reader, or a kill, never meets half of it."""
+    """Write a file atomically."""
     with atomic_write(str(file)) as unfinished:
         unfinished.write_text(text)

@@ -1,4 +1,4 @@
-"""The network that a run starts with."""
+"""The initial network of a run."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,19 +23,19 @@ def build_network(
     load: bool = True,
     class_names: Sequence[str] = (),
 ) -> tuple[keras.Model, bool]:
-    """The network of a config with its starting weights: from a file, mirrored, frozen as asked.
+    """Build the network of a config: load its initial weights, mirror them and freeze blocks as configured.
 
     Args:
         config: the experiment.
-        say: takes what there is to tell.
-        load: whether to read the weights file; a run that goes on from a checkpoint needs none.
-        class_names: of the training data, for a detector.
+        say: called with messages for the user.
+        load: whether to read the weights files; a run that resumes from a checkpoint does not need them.
+        class_names: class names of the training data, for a detector.
 
     Returns:
-        the network, and whether a file filled all of it, so that it finds objects before the first step.
+        The network, and whether a file set all of its weights, so that it can be evaluated before the first step.
 
     Raises:
-        UserError: the weights file does not fit, or `train.freeze` names no block.
+        UserError: the weights file does not fit, or `train.freeze` is not the name of a block.
     """
     settings = config.train
     if config.model.batch_norm == "frozen" and not settings.weights:
@@ -65,7 +65,7 @@ def build_network(
                 f"{settings.weights}: {len(missing)} variables of the backbone are not in it ({missing[0]}), and with "
                 "model.batch_norm=frozen they would stay as random as they are; name weights of this backbone and width"
             )
-        # Weights of a whole network bring a trained zoom-in stream, which must not be started anew.
+        # The weights of a whole network contain a trained zoom-in stream, which must not be overwritten.
         only_backbone = not any(path.startswith("zoom_in_") for path in report.loaded)
         if only_backbone and config.model.mirror_initialisation and get_backbone(config.model.backbone).mirror_weights:
             say(str(network.copy_mirror_weights()))

@@ -1,4 +1,4 @@
-"""Where a run computes: one device, all GPUs of a machine, or several machines."""
+"""Distribution strategies of a run: one device, all GPUs of a machine, or several machines."""
 
 import json
 import os
@@ -10,10 +10,10 @@ from zip_keras.errors import UserError
 
 
 def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
-    """The strategy of a run; call it before anything else touches TensorFlow's devices.
+    """Make the strategy of a run; call it before anything else initializes TensorFlow's devices.
 
     Raises:
-        UserError: "multi_worker" without a valid TF_CONFIG, or more devices asked for than there are.
+        UserError: "multi_worker" without a valid TF_CONFIG, or more devices requested than available.
     """
     if config.strategy == "multi_worker":
         _check_tf_config()
@@ -42,11 +42,11 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def _mirrored_cpus(count: int) -> tf.distribute.Strategy:
-    """Replicas on logical CPU devices: slower than one, but the arithmetic of several GPUs, for tests and trials."""
+    """Replicas on logical CPU devices: slower than one device, but equivalent to several GPUs, for tests."""
     cpus = tf.config.list_physical_devices("CPU")
     try:
         tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * count)
-    except RuntimeError:  # devices exist already, of a test for example
+    except RuntimeError:  # devices are already initialized, for example by a test
         available = len(tf.config.list_logical_devices("CPU"))
         if available < count:
             raise UserError(f"train.devices is {count}, TensorFlow was started with {available} CPU devices") from None

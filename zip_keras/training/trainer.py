@@ -1,4 +1,4 @@
-"""The distributed training step, for one device, Mirrored and multi-worker alike."""
+"""The training step, shared by one-device, mirrored and multi-worker strategies."""
 
 import gc
 from typing import Any
@@ -13,11 +13,11 @@ from zip_keras.training.averaging import WeightAverage
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A step's loss, or the norm of its gradients, is NaN or infinite.
+    """The loss or the gradient norm of a step is NaN or infinite.
 
     Attributes:
-        step: number of the step, from 0.
-        indices: record numbers of the step's images.
+        step: step number, counted from 0.
+        indices: record indices of the images of the step.
     """
 
     def __init__(self, step: int, name: str, value: float, indices: list[int]):
@@ -28,19 +28,19 @@ class NonFiniteLossError(ArithmeticError):
 class ProposalTrainer(orbit.AbstractTrainer):
     """Runs optimizer steps on distributed batches.
 
-    A replica sums its images' losses and divides by the *global* batch; Keras optimizers sum gradients over replicas,
-    so any split of a batch gives the same step. Clipping looks at the all-reduced gradient.
+    A replica sums the losses of its images and divides by the *global* batch size. Keras optimizers sum gradients over
+    replicas, so any split of a batch gives the same step. Clipping applies to the all-reduced gradient.
 
     Args:
-        model: a `ProposalNetwork` made under the strategy's scope.
-        optimizer: likewise.
+        model: network created under the strategy's scope.
+        optimizer: optimizer created under the strategy's scope.
         batches: endless distributed iterator of (images, targets).
-        strategy: where the steps run.
-        batch_size: images of a step over all replicas.
-        global_step: int64 variable, counted up by every step.
-        clip_norm: global norm; 0 = off.
+        strategy: distribution strategy of the steps.
+        batch_size: number of images per step over all replicas.
+        global_step: int64 variable that every step increments.
+        clip_norm: maximum global norm of the gradient; 0 = off.
         average: moving average of the weights, or None.
-        on_step: called with nothing after every step, for a progress bar.
+        on_step: called without arguments after every step, for a progress bar.
     """
 
     def __init__(
@@ -61,16 +61,16 @@ class ProposalTrainer(orbit.AbstractTrainer):
         self.batch_size, self.global_step, self.clip_norm = batch_size, global_step, clip_norm
         self.average, self.on_step = average, on_step
         self.strategy = strategy
-        # One trace for all image sizes: tracing this network costs seconds.
+        # One trace for all image sizes, because tracing this network takes seconds.
         self._compiled_step = tf.function(
             self._distributed_step, input_signature=[batches.element_spec], autograph=False
         )
 
     def train(self, num_steps: tf.Tensor) -> dict[str, float]:
-        """Runs `num_steps` steps; returns the means of their losses and counts.
+        """Run `num_steps` steps and return the means of their losses and counts.
 
         Raises:
-            NonFiniteLossError: before anything can be saved.
+            NonFiniteLossError: a loss or gradient norm is not finite; raised before anything is saved.
             UserError: an image cannot be read.
         """
         history: list[dict[str, tf.Tensor]] = []
@@ -79,19 +79,19 @@ class ProposalTrainer(orbit.AbstractTrainer):
                 history.append(self._compiled_step(self._next_batch()))
                 self.on_step()
         except KeyboardInterrupt:
-            self._values(history)  # whoever saves what there is has to know that it is sound
+            self._values(history)  # raises if a step was not finite, so that its weights are not saved
             raise
         values = self._values(history)
         means = {name: float(np.mean([step[name] for step in values])) for name in values[0] if name != "index"}
         return {**means, "learning_rate": float(self.optimizer.learning_rate)}
 
     def close(self) -> None:
-        """Ends the threads that prepare batches; they run Python code and would block the interpreter's exit."""
+        """Stop the threads that prepare batches; they run Python code and would block the interpreter's exit."""
         self.batches = None
         gc.collect()
 
     def _values(self, history: list[dict[str, tf.Tensor]]) -> list[dict[str, np.ndarray]]:
-        """The numbers of the newest steps; raises `NonFiniteLossError` at the first that has none."""
+        """The metrics of the latest steps; raise `NonFiniteLossError` at the first step with a non-finite one."""
         values = [{name: value.numpy() for name, value in step.items()} for step in history]
         first = int(self.global_step.numpy()) - len(values)
         for number, step in enumerate(values):
@@ -124,17 +124,17 @@ class ProposalTrainer(orbit.AbstractTrainer):
         with tf.GradientTape() as tape:
             outputs = self.model(images, training=True)
             losses = self.model.image_losses(images, targets, outputs)
-            # [B / replicas] each -> this replica's part of the mean over the global batch
+            # [B / replicas] each -> contribution of this replica to the mean over the global batch
             means = {name: tf.reduce_sum(value) / self.batch_size for name, value in losses.items()}
             loss = means["loss"]
-            if self.model.losses:  # regularisers, the same on every replica
+            if self.model.losses:  # regularizers, the same on every replica
                 loss += tf.add_n(self.model.losses) / self.strategy.num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss)
         variables = self.model.trainable_variables
-        # Levels without anchors leave the last stages of the backbone without a part in the loss.
+        # If a level has no anchors, the last stages of the backbone do not affect the loss and have no gradient.
         pairs = zip(tape.gradient(scaled, variables), variables, strict=True)
         gradients, variables = zip(*((g, v) for g, v in pairs if g is not None), strict=True)
-        if not self._scales_loss:  # scaled float16 gradients overflow now and then; the optimizer leaves that step out
+        if not self._scales_loss:  # scaled float16 gradients sometimes overflow; the optimizer then skips the step
             means["gradient_norm"] = tf.linalg.global_norm(gradients)
         if self.clip_norm or self._scales_loss:
             gradients = self._reduced(gradients)
@@ -146,10 +146,10 @@ class ProposalTrainer(orbit.AbstractTrainer):
         return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
 
     def _reduced(self, gradients):
-        """The all-reduced gradient, clipped; what every replica returns adds up to it again in the optimizer.
+        """The all-reduced and clipped gradient, divided by the number of replicas, because the optimizer sums again.
 
-        Clipping has to look at it, and so does the decision to leave out a step whose scaled gradients overflowed:
-        Keras asks one replica only.
+        Clipping needs the all-reduced gradient. So does the check for overflow of scaled gradients, because Keras
+        checks only one replica.
         """
         context = tf.distribute.get_replica_context()
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
@@ -160,9 +160,9 @@ class ProposalTrainer(orbit.AbstractTrainer):
 
 
 def _without_empty_places(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The same targets with as many places for boxes as the batch's fullest image needs, at least one.
+    """The targets with padding reduced to the largest number of boxes in the batch, at least one.
 
-    The pipeline pads to the most boxes of any image of the data set, and matching costs time for every place.
+    The pipeline pads to the maximum over the dataset, and matching takes time for every padded box.
     """
     places = tf.reduce_max(tf.reduce_sum(tf.cast(targets["classes"] >= 0, tf.int32), axis=1))
     shortened = ("boxes", "classes", "difficult", "crowd")

@@ -1,1 +1,1 @@
-"""Small tools that every room uses."""
+"""Utilities shared by all packages."""

@@ -1,6 +1,6 @@
-"""Zip archives and NumPy's `.npz` read within bounds that follow from the size of the file on disk.
+"""Read zip archives and NumPy's `.npz` within limits derived from the file size.
 
-A header may promise any shape, and a few kilobytes may unpack to gigabytes. Both are checked before anything is read.
+A header may state any shape, and a few kilobytes may unpack to gigabytes. Both are checked before arrays are read.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ import numpy as np
 from zip_keras.errors import UserError
 from zip_keras.utils.reading import open_regular
 
-MAX_EXPANSION = 50  # times the size on disk; numbers that a network computes pack to a fifth at best
-FREE_BYTES = 16 << 20  # what any file may unpack to
-_MAX_HEADER = 10_000  # bytes of an array's header, as np.load allows
+MAX_EXPANSION = 50  # maximum ratio of unpacked to packed size; outputs of networks compress at most five-fold
+FREE_BYTES = 16 << 20  # unpacked size that is always allowed
+_MAX_HEADER = 10_000  # maximum size of an array header in bytes, as in np.load
 _BROKEN = (ValueError, EOFError, OSError, KeyError, TypeError, OverflowError, NotImplementedError, RuntimeError,
            SyntaxError, RecursionError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 
 def check_expansion(name: str, unpacked: int, on_disk: int) -> None:
-    """Raises `UserError` where a file of `on_disk` bytes unpacks to more than its share."""
+    """Raise `UserError` if a file of `on_disk` bytes unpacks to more than the limit."""
     if unpacked > max(FREE_BYTES, MAX_EXPANSION * on_disk):
         raise UserError(
             f"{name}: {on_disk:,} bytes unpack to {unpacked:,}, more than {MAX_EXPANSION} times as many; refused as a "
@@ -36,14 +36,15 @@ def check_expansion(name: str, unpacked: int, on_disk: int) -> None:
 
 @contextlib.contextmanager
 def open_zip(file: str | Path, what: str) -> Iterator[zipfile.ZipFile]:
-    """Opens a zip archive whose members together are no decompression bomb.
+    """Open a zip archive and refuse decompression bombs.
 
     Args:
-        file: its path.
-        what: what it should be, for messages: "an npz file of proposals".
+        file: path of the archive.
+        what: expected content in messages, for example "an npz file of proposals".
 
     Raises:
-        UserError: no regular file, not a zip archive, broken, or too large; also for errors while it is read.
+        UserError: the file is no regular file, no zip archive, broken, or unpacks to too much. Errors while the archive
+            is read are converted too.
     """
     with open_regular(file) as stream:
         try:
@@ -63,7 +64,7 @@ def open_zip(file: str | Path, what: str) -> Iterator[zipfile.ZipFile]:
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What an array's header says, checked against its member's size; `start` is where its numbers begin."""
+    """An array header, checked against the size of its member; `start` is the byte offset of the data."""
 
     member: zipfile.ZipInfo
     shape: tuple[int, ...]
@@ -73,7 +74,7 @@ class ArrayHeader:
 
 
 class Npz:
-    """The arrays of an open `.npz`: headers at once, numbers when they are asked for."""
+    """The arrays of an open `.npz`. Headers are read at once, data on request."""
 
     def __init__(self, archive: zipfile.ZipFile):
         self._archive = archive
@@ -84,17 +85,17 @@ class Npz:
         }
 
     def read(self, name: str) -> np.ndarray:
-        """A whole array."""
+        """Read a whole array."""
         header = self.headers[name]
         with self._archive.open(header.member) as member:
             member.read(header.start)
             flat = _exactly(member, math.prod(header.shape), header.dtype)
-        # A copy, because arrays over bytes cannot be written to.
+        # A copy, because arrays backed by bytes are read-only.
         return flat.copy().reshape(header.shape, order="F" if header.fortran else "C")
 
     @contextlib.contextmanager
     def rows(self, *names: str) -> Iterator[Any]:
-        """Gives a function of n that returns the next n rows of each array; arrays in Fortran order are read whole."""
+        """Yield a function that returns the next n rows of each array. Arrays in Fortran order are read at once."""
         with contextlib.ExitStack() as stack:
             readers = [self._rows(name, stack) for name in names]
             yield lambda count: [reader(count) for reader in readers]

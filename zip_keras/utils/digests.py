@@ -1,4 +1,4 @@
-"""SHA-256 of files: whether a file is the one that was written."""
+"""Compute and check the SHA-256 of files."""
 
 import hashlib
 from pathlib import Path
@@ -7,18 +7,18 @@ from zip_keras.errors import UserError
 
 
 def sha256(file: str | Path) -> str:
-    """The digest of a file's bytes, 64 hexadecimal digits."""
+    """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_sha256(file: Path, expected: object, said_by: Path) -> None:
-    """Compares a file with a digest.
+    """Compare a file with a digest.
 
     Args:
-        file: what to read.
-        expected: its digest.
-        said_by: the file that holds the digest, for the message.
+        file: the file to check.
+        expected: its expected digest.
+        said_by: the file that lists the digest, for the message.
 
     Raises:
         UserError: the file cannot be read or differs.

@@ -1,4 +1,4 @@
-"""Where a number was measured, without naming anybody's machine, and what made an output. Without TensorFlow."""
+"""Record the environment of a measurement or output, without host names. Without TensorFlow."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from zip_keras.utils.files import atomic_write
 ENVIRONMENT_FILE = "environment.json"
 PACKAGES = ("zip-keras", "tensorflow", "keras", "numpy", "tf-models-official")
 
-# The newest of these that the processor has says what its vector units can do; names of Linux's /proc/cpuinfo.
+# Flags of Linux's /proc/cpuinfo, newest first. The first that the processor has is reported.
 _VECTOR_UNITS = {
     "amx_bf16": "AMX",
     "avx512_bf16": "AVX-512 with bf16",
@@ -27,7 +27,7 @@ _VECTOR_UNITS = {
 
 
 def environment() -> dict[str, Any]:
-    """What this process is: `time`, `command`, `python`, `machine`, `cores`, `versions`."""
+    """Describe this process: `time`, `command`, `python`, `machine`, `cores`, `versions`."""
     return {
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "command": sys.argv,
@@ -39,17 +39,17 @@ def environment() -> dict[str, Any]:
 
 
 def note_environment(output: str | Path, made_by: Mapping[str, Any]) -> Path:
-    """Writes beside an output what made it: `NAME.environment.json` for a file, `environment.json` into a folder.
+    """Write the environment of an output: `NAME.environment.json` beside a file, or `environment.json` in a folder.
 
     Args:
-        output: the file or folder that was written.
-        made_by: what the output depends on, json values: the options with their defaults, the model, the seed.
+        output: the output file or folder.
+        made_by: json values that determine the output: options with their defaults, model, seed.
 
     Returns:
-        the file.
+        The path of the written file.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     output = Path(output)
     file = output / ENVIRONMENT_FILE if output.is_dir() else output.with_name(f"{output.stem}.{ENVIRONMENT_FILE}")
@@ -65,13 +65,13 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, str | int]:
-    """Kind of machine: `{"cores": that this process may use, "architecture": "x86_64", "vector_units": "AVX2"}`."""
+    """The machine type: `{"cores": usable by this process, "architecture": "x86_64", "vector_units": "AVX2"}`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {"cores": cores, "architecture": platform.machine(), "vector_units": vector_units(_processor_flags())}
 
 
 def vector_units(flags: set[str]) -> str:
-    """The generation of vector units among a processor's flags; "unknown" where none is named."""
+    """The newest vector unit among a processor's flags; "unknown" if there is none."""
     return next((name for flag, name in _VECTOR_UNITS.items() if flag in flags), "unknown")
 
 

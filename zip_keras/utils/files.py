@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Atomic file writes."""
 
 import contextlib
 import os
@@ -10,10 +10,10 @@ from zip_keras.errors import UserError
 
 @contextlib.contextmanager
 def atomic_write(file: str | Path) -> Iterator[Path]:
-    """Gives a path beside `file` to write to, and moves it to `file` when the block ends without an exception.
+    """Yield a temporary path beside `file`, and move it to `file` when the block ends without an exception.
 
     Raises:
-        UserError: the folder cannot be made or written.
+        UserError: the folder cannot be created or written.
     """
     target = Path(file)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")

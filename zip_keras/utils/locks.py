@@ -1,4 +1,4 @@
-"""A lock on a folder that ends with the process that holds it."""
+"""A lock on a folder that is released when the process ends."""
 
 import contextlib
 import errno
@@ -16,13 +16,13 @@ LOCK_FILE = ".lock"
 
 
 class FolderLock:
-    """An exclusive lock on a folder, held through an open file: the system frees it when the process dies.
+    """An exclusive lock on a folder. It uses a lock on an open file, which the system releases when the process dies.
 
-    The file `.lock` in the folder says who holds it and is removed by `release`. Child processes that are given
+    The file `.lock` in the folder names the holder and is removed by `release`. Child processes that inherit
     `descriptor` hold the lock too.
 
     Args:
-        folder: made by `acquire` if missing.
+        folder: the folder; created by `acquire` if missing.
     """
 
     def __init__(self, folder: str | Path):
@@ -30,10 +30,10 @@ class FolderLock:
         self.descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Takes the lock, or does nothing if this object holds it already.
+        """Acquire the lock. Do nothing if this object holds it already.
 
         Raises:
-            UserError: somebody else holds it (the message says who), or the folder cannot be written.
+            UserError: another process holds the lock (the message names it), or the folder cannot be written.
         """
         while self.descriptor is None:
             try:
@@ -48,16 +48,16 @@ class FolderLock:
                 raise
 
     def release(self) -> None:
-        """Removes the file and frees the lock; does nothing if it is not held."""
+        """Remove the file and release the lock. Do nothing if it is not held."""
         if self.descriptor is None:
             return
         with contextlib.suppress(OSError):
-            (self.folder / LOCK_FILE).unlink()  # before the lock is free: afterwards it may be another's
+            (self.folder / LOCK_FILE).unlink()  # before the release: afterwards the file may belong to another process
         os.close(self.descriptor)
         self.descriptor = None
 
     def __enter__(self) -> int:
-        """Acquires the lock; gives its descriptor, for child processes."""
+        """Acquire the lock and return its descriptor for child processes."""
         self.acquire()
         assert self.descriptor is not None
         return self.descriptor
@@ -79,7 +79,7 @@ class FolderLock:
                 f"{self.folder}: this file system has no locks; make sure that no other process writes here",
                 file=sys.stderr,
             )
-        if not self._is_current(descriptor):  # its last holder removed the file between opening and locking
+        if not self._is_current(descriptor):  # the last holder removed the file between opening and locking
             os.close(descriptor)
             return
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "start": time.strftime("%Y-%m-%d %H:%M:%S %z")}
@@ -101,5 +101,5 @@ def _holder(descriptor: int) -> str:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {holder['pid']} on {holder['host']}, started {holder['start']}, or by a process it left behind"
-    except (OSError, ValueError, KeyError, TypeError):  # it has not written its name yet
+    except (OSError, ValueError, KeyError, TypeError):  # the holder has not written its entry yet
         return "another process"

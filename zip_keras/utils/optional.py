@@ -1,4 +1,4 @@
-"""Libraries that are installed on demand."""
+"""Import of optional dependencies."""
 
 import importlib
 from typing import Any
@@ -7,15 +7,15 @@ from zip_keras.errors import UserError
 
 
 def optional_import(module: str, needed_by: str, extra: str) -> Any:
-    """Imports a library that belongs to one of the project's extras.
+    """Import a module of one of the project's extras.
 
     Args:
         module: dotted name.
-        needed_by: what the user asked for, for the message.
-        extra: of setup.cfg.
+        needed_by: the feature that needs it, for the message.
+        extra: name of the extra in setup.cfg.
 
     Raises:
-        UserError: it is not installed.
+        UserError: the module is not installed.
     """
     try:
         return importlib.import_module(module)

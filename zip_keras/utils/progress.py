@@ -1,12 +1,12 @@
-"""Progress and notes on standard error: a bar where tqdm is installed, else a line now and then."""
+"""Progress and notes on standard error: a bar if tqdm is installed, otherwise a line at intervals."""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-QUIET_EVERY = 30.0  # seconds between lines where standard error is no terminal
-PLAIN_EVERY = 10.0  # seconds between lines without tqdm (the core install has none)
+QUIET_EVERY = 30.0  # seconds between lines if standard error is no terminal
+PLAIN_EVERY = 10.0  # seconds between lines without tqdm, which the core install lacks
 BUILDING = "building the graph ..."
 
 Item = TypeVar("Item")
@@ -15,18 +15,18 @@ _verbosity = 0
 
 
 def set_verbosity(level: int) -> None:
-    """Sets how much this process writes to standard error: -1 errors alone, 0 progress and notes, 1 also details."""
+    """Set how much this process writes to standard error: -1 only errors, 0 progress and notes, 1 also details."""
     global _verbosity
     _verbosity = level
 
 
 def verbosity() -> int:
-    """What `set_verbosity` set last; 0 by default."""
+    """The verbosity, see `set_verbosity`; 0 by default."""
     return _verbosity
 
 
 def note(text: str) -> None:
-    """One line on standard error, unless the process is quiet."""
+    """Write one line to standard error, unless the process is quiet."""
     if _verbosity >= 0:
         print(text, file=sys.stderr, flush=True)
 
@@ -34,15 +34,15 @@ def note(text: str) -> None:
 def with_progress(
     items: Iterable[Item], total: int, unit: str = "image", first: str | None = None, done: int = 0
 ) -> Iterator[Item]:
-    """`items`, and on standard error how many of `total` are done and how fast.
+    """Iterate over `items` and show the progress and speed on standard error.
 
     Args:
-        items: what is worked on.
-        total: how many there are, those done before included.
-        unit: what one of them is called.
-        first: a note while the first item is worked on, for example that TensorFlow builds a graph. The bar starts
-            after that item, so that nothing else is written into its line.
-        done: items that were done before.
+        items: items to iterate over.
+        total: total number of items, including `done`.
+        unit: name of one item.
+        first: note to show before the first item, for example that TensorFlow builds a graph. The bar starts after the
+            first item, so that nothing else is written into its line.
+        done: number of items completed earlier.
     """
     if _verbosity < 0:
         yield from items
@@ -61,7 +61,7 @@ def with_progress(
 
 
 def bar_interval() -> float:
-    """Seconds between two states of a bar: short on a terminal, long in a log file."""
+    """Update interval of a bar in seconds: short on a terminal, long in a log file."""
     return 0.5 if sys.stderr.isatty() else QUIET_EVERY
 
 

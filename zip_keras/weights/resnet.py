@@ -1,4 +1,4 @@
-"""The bottlenecks of a detector's head from ResNet-101, as in the paper: res4b15-20 and res5a-c. Paper section 4.
+"""Initialisation of a detector's head from ResNet-101, blocks res4b15-20 and res5a-c. Paper section 4.
 
 `keras.applications.ResNet101` calls them conv4_block16 to conv4_block21 and conv5_block1 to conv5_block3.
 """
@@ -12,24 +12,23 @@ from zip_keras.layers.bottleneck import Bottleneck
 from zip_keras.layers.roi_head import RoIHead
 from zip_keras.weights.npz import read_arrays
 
-WIDTH = 1024  # of the output of ResNet's fourth stage
-MOST = (8, 3)  # blocks of the fourth stage from the sixteenth on, and of the fifth
+WIDTH = 1024  # output channels of ResNet's fourth stage
+MOST = (8, 3)  # blocks of the fourth stage from the sixteenth on, and blocks of the fifth stage
 
 
 def load_resnet_blocks(head: RoIHead, file: str | Path) -> int:
-    """Starts the blocks of a head from those of ResNet-101; its other layers stay as they are.
+    """Initialise the blocks of a head from ResNet-101. The other layers do not change.
 
     Args:
-        head: of width 1024, with batch normalisation, at most 8 blocks of the first and 3 of the second kind.
-        file: `.keras` that `keras.applications.ResNet101(...).save` wrote, or `.npz` of arrays by path, such as
+        head: a head of width 1024, with batch normalisation, at most 8 blocks of the first and 3 of the second kind.
+        file: `.keras` of `keras.applications.ResNet101(...).save`, or `.npz` of arrays by path, such as
             `conv4_block16_1_conv/kernel`.
 
     Returns:
-        the number of convolutions, each with its batch normalisation.
+        the number of convolutions loaded, each with its batch normalisation.
 
     Raises:
-        UserError: the head has other blocks, or the file lacks a variable, or holds one of another shape or that is not
-            finite.
+        UserError: the head has other blocks, or a variable in the file is missing, has another shape or is not finite.
     """
     first, second = head.blocks
     if head.width != WIDTH or head.normalise == "group" or first > MOST[0] or second > MOST[1] or not first + second:

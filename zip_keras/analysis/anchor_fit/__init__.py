@@ -1,1 +1,1 @@
-"""How well anchors fit a data set."""
+"""Fit of anchors to a data set."""

@@ -1,4 +1,4 @@
-"""Boxes of a data set and anchors, log width against log height (paper Figure 5)."""
+"""Plot boxes of a data set and anchors, log width against log height (paper Figure 5)."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from zip_keras.analysis.anchor_fit.fit import AnchorFit
 from zip_keras.levels import STRIDES
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green")
-MOST_POINTS = 20_000  # more only make the file large
+MOST_POINTS = 20_000  # limits the file size
 
 
 def plot_anchor_fit(fit: AnchorFit, path: str, threshold: float = 0.5) -> None:
-    """Writes the picture: boxes coloured by the level whose anchors fit best, those that none covers grey.
+    """Plot and save: boxes are coloured by the level with the best-fitting anchors; uncovered boxes are grey.
 
     Args:
         fit: from `fit_anchors`.
         path: .png, .svg or .pdf.
-        threshold: IoU of a centred anchor from which a box counts as covered.
+        threshold: minimum IoU with a centred anchor at which a box counts as covered.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

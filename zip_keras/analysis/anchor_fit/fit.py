@@ -1,4 +1,4 @@
-"""How well the anchors of each level fit the boxes of a data set. Paper section 4 and Figure 5. NumPy alone."""
+"""How well the anchors of each level fit the boxes of a data set. Paper section 4 and Figure 5. Needs only NumPy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from zip_keras.config import AnchorConfig, to_dict
 from zip_keras.data.records import ImageRecord
 from zip_keras.levels import STRIDES, anchor_shapes
 
-THRESHOLDS = (0.5, 0.6)  # 0.6 is where an anchor counts as positive
+THRESHOLDS = (0.5, 0.6)  # anchors are positive from IoU 0.6 on
 
 
 @dataclass(frozen=True)
 class AnchorFit:
-    """Best overlaps of every box with the anchors of every level.
+    """Best IoU of every box with the anchors of every level.
 
     Attributes:
         sizes: float32 `[M, 2]`, height and width of the boxes in pixels of the scaled image.
         shape_iou: float32 `[M, 3]`, levels fine to coarse: best IoU with an anchor of the level centred on the box.
-        placed_iou: float32 `[M, 3]`: best IoU with an anchor where the level's grid puts it.
-        anchors: AnchorConfig of both.
-        short_side: the images' short side in pixels at which this was measured; None: as they are.
-        network: whose anchors they are, for the reader.
+        placed_iou: float32 `[M, 3]`: best IoU with an anchor at its position on the level's grid.
+        anchors: the anchor config.
+        short_side: short side of the scaled images in pixels; None: original size.
+        network: description of the anchors' origin.
     """
 
     sizes: np.ndarray
@@ -33,7 +33,7 @@ class AnchorFit:
     network: str = "the default config"
 
     def covered(self, threshold: float, *, placed: bool = False) -> tuple[float, ...]:
-        """Share of the boxes that reach `threshold`: by each level, then by any level; NaN without boxes."""
+        """Fraction of boxes with IoU of at least `threshold`, for each level and for any level; NaN without boxes."""
         iou = self.placed_iou if placed else self.shape_iou
         if not len(iou):
             return (float("nan"),) * (iou.shape[1] + 1)
@@ -41,7 +41,7 @@ class AnchorFit:
         return (*hit.mean(0).tolist(), float(hit.any(1).mean()))
 
     def to_json(self) -> dict[str, object]:
-        """Everything that `text` prints, as numbers; a share is None without boxes."""
+        """The numbers of `text` as json values; fractions are None without boxes."""
         shares = {
             f"{kind}@{threshold}": [
                 round(share, 4) if len(self.sizes) else None
@@ -59,7 +59,7 @@ class AnchorFit:
         }
 
     def text(self) -> str:
-        """A table for the terminal, or a sentence where there is no box."""
+        """A table for the terminal, or a sentence if there is no box."""
         if not len(self.sizes):
             return "anchor fit: no box to compare with anchors"
         scale = "the images as they are" if self.short_side is None else f"images of short side {self.short_side:g}"
@@ -84,14 +84,14 @@ def fit_anchors(
     long_side: float | None = None,
     network: str = "the default config",
 ) -> AnchorFit:
-    """Measures the fit for all boxes that are neither difficult nor crowds.
+    """Measure the fit for all boxes except difficult objects and crowds.
 
     Args:
-        records: the data set's.
-        anchors: shapes of the three levels; the default config's when None.
-        short_side: scale every image to this short side, as training would; None leaves them as they are.
-        long_side: cap of the longer side when images are scaled.
-        network: whose anchors they are, for the reader.
+        records: records of the data set.
+        anchors: anchors of the three levels; None: the default config.
+        short_side: scale every image to this short side in pixels, as in training; None: original size.
+        long_side: maximum of the longer side in pixels when images are scaled.
+        network: description of the anchors' origin.
     """
     anchors = anchors or AnchorConfig()
     sizes, shape_iou, placed_iou = [], [], []
@@ -120,9 +120,9 @@ def fit_anchors(
 
 
 def _offset_from_grid(boxes: np.ndarray, stride: int, image: tuple[int, int]) -> np.ndarray:
-    """Distance in y and x `[M, 2]` from each box's centre to the nearest cell centre of the level.
+    """Distance in y and x `[M, 2]` from each box centre to the nearest cell centre of the level.
 
-    For a given anchor shape the overlap falls with the distance in either direction, so the nearest cell is the best.
+    For a given anchor shape the IoU decreases with the distance in either direction, so the nearest cell is the best.
     """
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     padded = np.array([-(-side // STRIDES[-1]) * STRIDES[-1] for side in image])  # the network pads to 32
@@ -131,7 +131,7 @@ def _offset_from_grid(boxes: np.ndarray, stride: int, image: tuple[int, int]) ->
 
 
 def _best(sizes: np.ndarray, offsets: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """Best IoU `[M]` of boxes with sides `[M, 2]` and anchors with sides `[A, 2]`, centres `offsets` `[M, 2]` apart."""
+    """Best IoU `[M]` of boxes `sizes` `[M, 2]` and anchors `shapes` `[A, 2]`, given their centre `offsets` `[M, 2]`."""
     box, anchor = sizes[:, None, :], shapes[None, :, :]
     reach = np.minimum((box + anchor) / 2 - offsets[:, None, :], np.minimum(box, anchor))  # overlap along y and x
     shared = np.clip(reach, 0, None).prod(2)

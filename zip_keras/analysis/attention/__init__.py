@@ -1,1 +1,1 @@
-"""What map attention decides."""
+"""Analysis of the map attention decision (MAD)."""

@@ -1,6 +1,6 @@
-"""Pictures of map attention: the maps of an image before and after (paper Figure 4), and mu over many images.
+"""Plot map attention: the maps of an image before and after the decision (paper Figure 4), and mu over many images.
 
-Needs matplotlib (the `train` extra).
+Needs Matplotlib (the `train` extra).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,24 +19,24 @@ STREAM_COLOURS = {"F": "tab:blue", "H": "tab:orange"}
 STREAM_NAMES = {"F": "F, zoom-out", "H": "H, zoom-in"}
 _NEEDED_BY = "a picture of map attention"
 _STRIDES = {1: 8, 2: 16}
-_GAP, _BLOCK_GAP, _LABEL = 0.05, 0.3, 0.2  # between tiles, between strongest and weakest, for a text; tile widths
-_MOST_ROWS = 400  # images of the heat map; more could not be told apart
-_NAMED_ROWS = 24  # images up to which the heat map names them
+_GAP, _BLOCK_GAP, _LABEL = 0.05, 0.3, 0.2  # in tile widths: between tiles, between blocks, space for a label
+_MOST_ROWS = 400  # maximum number of images in a heat map
+_NAMED_ROWS = 24  # maximum number of images with id labels in a heat map
 
 
 def attention_figure(image: np.ndarray, levels: dict[int, LevelAttention], title: str, maps: int = 4) -> "Figure":
-    """The maps of F and H with the greatest and smallest mu, before and after the decision.
+    """Plot the maps of F and H with the largest and smallest mu, before and after the decision.
 
-    A map has one colour scale before and after, and a scale of its own: between maps brightness says nothing.
+    Each map has its own colour scale, shared before and after. Brightness is not comparable between maps.
 
     Args:
         image: uint8 `[H, W, 3]` RGB.
         levels: level -> its decision on the image.
-        title: of the picture, the image's id.
-        maps: how many of the strongest, and how many of the weakest; fewer where a stream has not so many.
+        title: title of the figure, usually the image id.
+        maps: number of strongest and of weakest maps; fewer if a stream has fewer.
 
     Returns:
-        a matplotlib figure of its own, not pyplot's.
+        A Matplotlib figure that is not registered with pyplot.
     """
     height, width = image.shape[:2]
     tile = min(max(height / width, 0.4), 1.6)  # height of a tile whose width is 1
@@ -57,10 +57,11 @@ def attention_figure(image: np.ndarray, levels: dict[int, LevelAttention], title
 
 
 def spread_figure(decisions: MapDecisions) -> "Figure":
-    """How mu differs between images: a row a level, F beside H.
+    """Plot how mu differs between images, with one row per level.
 
-    Left, every map's mean over the images with a band of one standard deviation, maps sorted by the mean; in the
-    middle and right, each image's difference from that mean, maps in the same order, images in the order given.
+    The left panel shows the mean of every map over the images with a band of one standard deviation, sorted by the
+    mean. The middle (F) and right (H) panels show each image's difference from that mean: maps in the same order,
+    images in the given order.
     """
     levels = sorted({level for level, _ in decisions.mu})
     figure = _figure((15, 4.1 * len(levels) + 0.4))
@@ -102,7 +103,7 @@ def spread_figure(decisions: MapDecisions) -> "Figure":
 
 
 def _name_images(panel: "Axes", image_ids: tuple[ImageId, ...]) -> None:
-    """The image axis of a heat map: ids where there is room, else numbers in the order given."""
+    """Label the image axis of a heat map with ids if there is room, otherwise with indices."""
     whole_numbers = optional_import("matplotlib.ticker", _NEEDED_BY, "train").MaxNLocator
     if len(image_ids) <= _NAMED_ROWS:
         names = [name if len(name) <= 16 else f"…{name[-15:]}" for name in map(str, image_ids)]
@@ -113,7 +114,7 @@ def _name_images(panel: "Axes", image_ids: tuple[ImageId, ...]) -> None:
 
 
 def _overview(figure: Any, image: np.ndarray, levels: dict[int, LevelAttention], title: str) -> None:
-    """The image above the mu of all maps, sorted, a panel a level."""
+    """Plot the image, and below it the sorted mu of all maps with one panel per level."""
     height = 4 * image.shape[0] / image.shape[1]
     axes = figure.subplots(1 + len(levels), 1, height_ratios=(min(max(height, 1.5), 6), *[2.2] * len(levels)))
     axes[0].imshow(image)
@@ -132,13 +133,13 @@ def _overview(figure: Any, image: np.ndarray, levels: dict[int, LevelAttention],
 
 
 def _tiles(panel: "Axes", attention: LevelAttention, maps: int, tile: float) -> None:
-    """All maps of a level in one panel; the width of a map is the unit."""
+    """Plot all selected maps of a level in one panel; the unit of length is the width of a map."""
     y = _LABEL
     right = bottom = 0.0
     for stream in STREAMS:
         ranked = attention.ranked(stream)
         count = min(maps, len(ranked))
-        # The weakest from the right, so that mu falls from left to right throughout.
+        # The weakest maps are last, so that mu decreases from left to right.
         blocks = {"strongest": ranked[:count], "weakest": ranked[len(ranked) - count :]}
         x = 0.0
         for name, channels in blocks.items():
@@ -170,7 +171,7 @@ def _tiles(panel: "Axes", attention: LevelAttention, maps: int, tile: float) -> 
 
 
 def _band(panel: "Axes", mu: np.ndarray, stream: str) -> None:
-    """Means and standard deviations of sorted maps; `mu` `[I, C]`."""
+    """Plot means and standard deviations of sorted maps; `mu` is `[I, C]`."""
     place, mean, deviation = _shares(mu.shape[1]), mu.mean(axis=0), mu.std(axis=0)
     colour = STREAM_COLOURS[stream]
     panel.fill_between(place, mean - deviation, mean + deviation, color=colour, alpha=0.3, linewidth=0)
@@ -178,7 +179,7 @@ def _band(panel: "Axes", mu: np.ndarray, stream: str) -> None:
 
 
 def _shares(count: int) -> np.ndarray:
-    """Places of `count` sorted maps between 0 and 1, so that streams of different width lie over each other."""
+    """Positions of `count` sorted maps between 0 and 1, so that streams of different width are comparable."""
     return (np.arange(count) + 0.5) / count
 
 

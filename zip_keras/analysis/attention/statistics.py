@@ -1,4 +1,4 @@
-"""What map attention decides on an image, and how its decisions differ between images.
+"""Map attention of an image, and statistics of mu over images.
 
 Paper section 3.2 and Figure 4: X(m) = concat[F(m), H(m)], Y(m)_j = mu(m)_j * X(m)_j.
 """
@@ -11,12 +11,12 @@ import numpy as np
 from zip_keras.predictions.container import ImageId
 
 STREAMS = ("F", "H")  # zoom-out and zoom-in maps
-_EQUAL = 1e-6  # relative difference up to which numbers of float32 are one
+_EQUAL = 1e-6  # relative tolerance for equality of float32 numbers
 
 
 @dataclass(frozen=True)
 class LevelAttention:
-    """The decision of one level on one image; the first half of the maps is F (zoom-out), the second H (zoom-in).
+    """The decision of one level on one image. The first half of the maps is F (zoom-out), the second H (zoom-in).
 
     Attributes:
         before: float32 `[h, w, 2C]`, X = concat[F, H].
@@ -29,22 +29,22 @@ class LevelAttention:
     after: np.ndarray
 
     def channels(self, stream: str) -> range:
-        """The channels of "F" or of "H"."""
+        """The channels of stream "F" or "H"."""
         half = len(self.mu) // 2
         return {"F": range(half), "H": range(half, 2 * half)}[stream]
 
     def ranked(self, stream: str) -> np.ndarray:
-        """int64 `[C]`: the channels of a stream, from the greatest mu to the smallest; equal ones as they come."""
+        """The channels of a stream by decreasing mu: int64 `[C]`. Ties keep their order."""
         channels = np.array(self.channels(stream))
         return channels[np.argsort(-self.mu[channels], kind="stable")]
 
 
 @dataclass(frozen=True)
 class MapDecisions:
-    """The mu vectors of images.
+    """The mu vectors of several images.
 
     Attributes:
-        image_ids: I of them.
+        image_ids: ids of the I images.
         mu: float32 `[I, C]` for each level and stream, fine to coarse: `{(1, "F"), (1, "H"), (2, "F"), (2, "H")}`.
     """
 
@@ -52,23 +52,23 @@ class MapDecisions:
     mu: dict[tuple[int, str], np.ndarray]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The content of an npz file: `image_ids [I]` as texts, and `level_1_F [I, C]`, `level_1_H`, ..."""
+        """The arrays for an npz file: `image_ids [I]` as strings, and `level_1_F [I, C]`, `level_1_H`, ..."""
         named = {f"level_{level}_{stream}": values for (level, stream), values in self.mu.items()}
         return {"image_ids": np.array([str(i) for i in self.image_ids]), **named}
 
 
 @dataclass(frozen=True)
 class DecisionSpread:
-    """How a set of mu vectors `[I, C]` is spread over maps and over images.
+    """Variation of mu vectors `[I, C]` over maps and images.
 
     Attributes:
         mean, lowest, highest: over maps and images.
         between_maps: standard deviation over the maps of their means over the images.
-        between_images: root mean square, over the maps, of a map's standard deviation over the images.
-        share_between_images: of the variance over maps and images together, what differs between images; the rest is
-            the same on every image. NaN where all mu are equal.
-        correlation: mean correlation coefficient of the vectors of two images, over all pairs; 1: every image decides
-            alike. NaN for one image, or where an image gives all maps the same mu.
+        between_images: root mean square over the maps of their standard deviation over the images.
+        share_between_images: fraction of the total variance that is between images; the rest is between maps and the
+            same for every image. NaN if all mu are equal.
+        correlation: mean correlation coefficient of the vectors over all pairs of images; 1 means that all images have
+            the same pattern. NaN for one image, or if an image has the same mu for all maps.
     """
 
     mean: float
@@ -81,7 +81,7 @@ class DecisionSpread:
 
 
 def spread(mu: np.ndarray) -> DecisionSpread:
-    """Summarises mu vectors `[I, C]` of I images, at least one of each."""
+    """Summarize mu vectors `[I, C]` of I images; I and C must be at least 1."""
     mu = np.asarray(mu, np.float64)
     within_map, of_means = float(mu.var(axis=0).mean()), float(mu.mean(axis=0).var())
     total = within_map + of_means  # the law of total variance
@@ -98,7 +98,7 @@ def spread(mu: np.ndarray) -> DecisionSpread:
 
 
 def gather_decisions(decisions: Sequence[tuple[ImageId, dict[tuple[int, str], np.ndarray]]]) -> MapDecisions:
-    """Puts the vectors `[C]` of images together, at least one image."""
+    """Stack the vectors `[C]` of at least one image."""
     keys = decisions[0][1]
     return MapDecisions(
         tuple(image_id for image_id, _ in decisions), {key: np.stack([mu[key] for _, mu in decisions]) for key in keys}
@@ -106,7 +106,7 @@ def gather_decisions(decisions: Sequence[tuple[ImageId, dict[tuple[int, str], np
 
 
 def _mean_correlation(vectors: np.ndarray) -> float:
-    """Mean over the pairs of rows: of unit vectors z, |sum z|^2 = I + the sum over ordered pairs."""
+    """Mean correlation over all pairs of rows. For unit vectors z, |sum z|^2 = I + the sum over ordered pairs."""
     images = len(vectors)
     centred = vectors - vectors.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)

@@ -1,8 +1,8 @@
-"""Defects of annotated images: their kinds, what is done about each, and the log that counts them.
+"""Defects of annotated images: their kinds, the policies, and the log that counts them.
 
-Nothing is dropped or changed silently: under the default policy the first defect raises, missing images all together;
-under `skip` and `clip` every defect is logged with its file, and the counts travel with the `Dataset` and into the
-report.
+Nothing is dropped or changed silently. Under the default policy the first defect raises an error; missing images are
+reported together. Under `skip` and `clip` every defect is logged with its file, and the counts are kept in the
+`Dataset` and in the report.
 """
 
 from collections import Counter
@@ -42,20 +42,20 @@ IMAGE_DEFECTS = {
 }
 REPAIRABLE = frozenset({"exif_rotated", "cmyk", "sixteen_bit", "animated"})
 
-# Named in the report, harmless: decoders make RGB of it.
+# Harmless, listed in the report only: decoders convert these images to RGB.
 REMARKS = {
     "grayscale": "an image with one channel",
     "reencoded": "an image that is neither JPEG nor PNG, stored as PNG in records",
 }
 
-NAMED = 10  # missing images in an error message
+NAMED = 10  # number of missing images that an error message lists
 
 ALL_KINDS = {**BOX_DEFECTS, **IMAGE_DEFECTS, **REMARKS}
 
 
 @dataclass(frozen=True)
 class Defect:
-    """One defect that was found and not raised.
+    """One defect that was found and did not raise an error.
 
     Attributes:
         kind: a key of `ALL_KINDS`.
@@ -72,12 +72,12 @@ class Defect:
 
 @dataclass
 class DefectLog:
-    """Applies the policy to each defect and keeps account.
+    """Applies the policy to each defect and records it.
 
     Attributes:
         on_box: what to do with a defect of an object: `error`, `skip` it, or `clip` it to the image.
-        on_image: what to do with a defect of an image: `error`, `skip` the image, or `repair` it if it can be.
-        defects: all that were found and not raised, in order.
+        on_image: what to do with a defect of an image: `error`, `skip` the image, or `repair` it if possible.
+        defects: all defects that did not raise an error, in order.
     """
 
     on_box: BoxPolicy = "error"
@@ -93,7 +93,7 @@ class DefectLog:
             raise UserError(f"on_image is {self.on_image!r}; choose one of {', '.join(IMAGE_POLICIES)}")
 
     def box(self, kind: str, file: str, detail: str) -> str:
-        """Judges a defect of an object; returns "skipped" or "clipped", or raises `UserError` under `error`."""
+        """Judge a defect of an object; return "skipped" or "clipped", or raise `UserError` under `error`."""
         if self.on_box == "error":
             way_out = "skip, or --on-bad-box=clip" if kind == "outside_image" else "skip"
             raise UserError(f"{file}: {detail}; fix the file or run prepare_data with --on-bad-box={way_out}")
@@ -102,25 +102,25 @@ class DefectLog:
         return action
 
     def image(self, kind: str, file: str, detail: str) -> str:
-        """Judges a defect of an image; returns "skipped" or "repaired", or raises `UserError` under `error`."""
+        """Judge a defect of an image; return "skipped" or "repaired", or raise `UserError` under `error`."""
         if self.on_image == "error":
             way_out = "skip, or --on-bad-image=repair" if kind in REPAIRABLE else "skip"
             raise UserError(f"{file}: {detail}; fix the file or run prepare_data with --on-bad-image={way_out}")
         action = "repaired" if self.on_image == "repair" and kind in REPAIRABLE else "skipped"
-        if (kind, file) not in self._judged:  # a header is looked at for its size first, with the pixels later
+        if (kind, file) not in self._judged:  # the header and the pixels of a file may be checked separately
             self._judged.add((kind, file))
             self.defects.append(Defect(kind, file, detail, action))
         return action
 
     def missing_image(self, source: str, image: str) -> None:
-        """Judges an image that `source` lists and that is not there; under `error` `check_missing` raises for all."""
+        """Judge a missing image that `source` lists; under `error`, `check_missing` raises for all of them later."""
         if self.on_image == "error":
             self._missing.append(image)
         else:
             self.image("missing_image", source, f"its image {image} is not there")
 
     def check_missing(self, spec: str) -> None:
-        """Raises `UserError` where images of a data set were missing: how many, and the first ten."""
+        """Raise `UserError` if images are missing; the message states their number and the first ten."""
         if not self._missing:
             return
         missing, self._missing = self._missing, []
@@ -132,7 +132,7 @@ class DefectLog:
         )
 
     def take_over(self, defects: Iterable[Defect]) -> None:
-        """Adds what another log found, of an image what is not known yet."""
+        """Add the defects of another log; image defects that this log already has are skipped."""
         for defect in defects:
             if defect.kind in IMAGE_DEFECTS:
                 if (defect.kind, defect.file) in self._judged:
@@ -141,10 +141,10 @@ class DefectLog:
             self.defects.append(defect)
 
     def remark(self, kind: str, file: str, detail: str) -> None:
-        """Notes something worth knowing that needs no decision."""
+        """Record a remark, which no policy applies to."""
         self.defects.append(Defect(kind, file, detail, "kept"))
 
     def counts(self) -> dict[str, int]:
-        """How many of each kind, remarks included, in the order of `ALL_KINDS`."""
+        """Number of defects and remarks of each kind, in the order of `ALL_KINDS`."""
         found = Counter(defect.kind for defect in self.defects)
         return {kind: found[kind] for kind in ALL_KINDS if found[kind]}

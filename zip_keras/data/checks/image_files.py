@@ -1,4 +1,4 @@
-"""The images of a data set, read and decoded to find the bad ones: the same judgement for shards and for training."""
+"""Checks that decode the images of a dataset. Writing shards and training apply the same checks."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ class JudgedImage:
     Attributes:
         data: the encoded image.
         info: its header.
-        shown: how messages name it.
+        shown: its name in messages.
         to_repair: whether it has a defect that the policy repairs.
     """
 
@@ -30,7 +30,7 @@ class JudgedImage:
 
 
 def judge_image(record: ImageRecord, log: DefectLog) -> JudgedImage | None:
-    """Reads and decodes one image and judges its defects; None when it is skipped.
+    """Read and decode one image and judge its defects; return None if it is skipped.
 
     Raises:
         UserError: a defect under the policy `error`.
@@ -62,16 +62,16 @@ def judge_image(record: ImageRecord, log: DefectLog) -> JudgedImage | None:
 
 
 def without_bad_images(dataset: Dataset, threads: int | None = None) -> tuple[Dataset, list[str]]:
-    """Leaves out the image files that `prepare_data --on-bad-image skip` would leave out; decodes each file once.
+    """Drop the image files that `prepare_data --on-bad-image skip` would drop; each file is decoded once.
 
-    Images in shards are not read again: they were judged when the shards were written.
+    Images in shards are not read again, because they were checked when the shards were written.
 
     Args:
-        dataset: any.
-        threads: images decoded at a time; None takes one for each core.
+        dataset: the dataset to check.
+        threads: number of images decoded in parallel; None for one per core.
 
     Returns:
-        The data set, its `skipped` counted up; and for each image left out its name and the reason.
+        The dataset with its `skipped` updated, and the name and reason of each dropped image.
 
     Raises:
         UserError: no image is left.

@@ -1,6 +1,6 @@
-"""Image files looked at with care: header, defects, decoding to RGB, repairing. Pixels and bytes are bounded.
+"""Checked image files: header, defects, decoding to RGB, repair. The number of pixels and bytes is limited.
 
-Needs Pillow (the `train` extra), imported inside the functions.
+Functions import Pillow (the `train` extra) when they are called.
 """
 
 import io
@@ -27,12 +27,12 @@ EXIF_ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What an image's header says.
+    """Fields of an image header.
 
     Attributes:
-        format: Pillow's name, one of `FORMATS`, or "MPO": a JPEG with further pictures behind it.
-        height, width: pixels as stored, EXIF rotation not applied.
-        mode: Pillow's name of the pixel type ("RGB", "L", "CMYK", ...).
+        format: Pillow's name, one of `FORMATS`, or "MPO" for a JPEG followed by more pictures.
+        height, width: size in pixels as stored, without EXIF rotation.
+        mode: Pillow's name for the pixel type ("RGB", "L", "CMYK", ...).
         orientation: EXIF orientation, 1 (as stored) to 8.
         frames_differ: whether the file is an animation or has several pages.
         sixteen_bit: whether a channel has more than 8 bits.
@@ -48,11 +48,11 @@ class ImageInfo:
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """`(height, width)` as viewers show the image, EXIF rotation applied."""
+        """`(height, width)` with EXIF rotation applied, as viewers show the image."""
         return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
     def defects(self) -> list[tuple[str, str]]:
-        """Kinds of `defects.IMAGE_DEFECTS` and `REMARKS` that the header shows, each with a sentence."""
+        """Kinds of `defects.IMAGE_DEFECTS` and `REMARKS` that the header shows, each with a description."""
         found = []
         if self.orientation != 1:
             found.append(("exif_rotated", f"viewers turn or mirror it (EXIF orientation {self.orientation})"))
@@ -71,13 +71,13 @@ def read_bytes(path: str) -> bytes:
     """The bytes of an image file.
 
     Raises:
-        UserError: it cannot be read or is larger than `MAX_BYTES`.
+        UserError: the file cannot be read or is larger than `MAX_BYTES`.
     """
     return reading.read_bytes(path, MAX_BYTES)
 
 
 def inspect(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
-    """Reads an image's header; no pixel is decoded.
+    """Read the header of an image without decoding pixels.
 
     Raises:
         UserError: not an image of a known format, or more than `max_pixels`; the message begins with `name`.
@@ -87,7 +87,7 @@ def inspect(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
 
 
 def inspect_file(path: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
-    """`inspect` for a file, of which the header alone is read where that is enough."""
+    """`inspect` for a file; only the first 64 KiB are read if they hold the whole header."""
     head = reading.read_bytes(path, MAX_BYTES, only=64 * 1024)
     try:
         return inspect(head, path, max_pixels)
@@ -96,10 +96,10 @@ def inspect_file(path: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
 
 
 def verify(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
-    """Reads the header and decodes the whole image, to find out whether it can be.
+    """Read the header and check that the whole image can be decoded.
 
     Raises:
-        UserError: as `inspect`, or the pixel data are damaged or cut short.
+        UserError: as `inspect`, or the pixel data are damaged or truncated.
     """
     with _opened(data, name, max_pixels) as image:
         info = _info(image, data)
@@ -111,13 +111,13 @@ def verify(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageInfo:
 
 
 def decode_with_pillow(data: bytes, name: str, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decodes the first frame to uint8 `[height, width, 3]`.
+    """Decode the first frame to uint8 `[height, width, 3]`.
 
     Args:
         data: the encoded image.
         name: for messages.
         upright: whether to apply the EXIF orientation, as viewers do.
-        max_pixels: larger images are refused before they are decoded.
+        max_pixels: larger images are rejected before decoding.
 
     Raises:
         UserError: as `verify`.
@@ -128,19 +128,19 @@ def decode_with_pillow(data: bytes, name: str, *, upright: bool = False, max_pix
         image.load()
         turned = ImageOps.exif_transpose(image) if upright else image
         pixels = np.asarray(turned)
-        if pixels.dtype in (np.uint16, np.int32) and pixels.ndim == 2:  # 16-bit gray: Pillow's own way clips at 255
+        if pixels.dtype in (np.uint16, np.int32) and pixels.ndim == 2:  # 16-bit gray: Pillow's conversion clips at 255
             gray = (pixels.astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
             return np.repeat(gray[:, :, None], 3, axis=2)
         return np.asarray(turned.convert("RGB"))
 
 
 def repair(data: bytes, name: str, *, upright: bool = True, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Re-encodes the first frame as an 8-bit RGB image: JPEG of quality 95 if it was one, else PNG.
+    """Re-encode the first frame as 8-bit RGB: a JPEG as JPEG of quality 95, other formats as PNG.
 
     Args:
         data: the encoded image.
         name: for messages.
-        upright: whether to turn the pixels as the EXIF orientation says; the orientation is dropped either way.
+        upright: whether to rotate the pixels by the EXIF orientation; the orientation tag is dropped in any case.
         max_pixels: as in `decode_with_pillow`.
     """
     from PIL import Image
@@ -156,12 +156,12 @@ def repair(data: bytes, name: str, *, upright: bool = True, max_pixels: int = MA
 
 @contextmanager
 def _opened(data: bytes, name: str, max_pixels: int) -> Iterator["Image"]:
-    """The image, its size checked before anything is decoded; every failure inside becomes a `UserError`."""
+    """The opened image, its size checked before decoding; every exception inside becomes a `UserError`."""
     Image = optional_import("PIL.Image", name, "train")
     check_pixels(data, name, max_pixels)  # some of Pillow's plugins allocate the image when they open it
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; the limit here decides
+            warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; `max_pixels` decides
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 refuse_large(image.height, image.width, name, max_pixels)
                 yield image
@@ -172,10 +172,10 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator["Image"]:
 
 
 def _load_jpeg(image: "Image", data: bytes, name: str) -> None:
-    """Decodes a JPEG; raises where its data end before its pixels, which decoders fill with gray without a word.
+    """Decode a JPEG; raise `UserError` if its data are truncated, which decoders silently fill with gray.
 
-    Decodes once more with a few bytes before the end marker: after complete data they are passed over, in place of
-    missing data they show.
+    The image is decoded a second time with extra bytes before the end marker. Decoders skip them after complete data;
+    in place of missing data they change the pixels.
     """
     from PIL import Image as Images
 
@@ -183,7 +183,7 @@ def _load_jpeg(image: "Image", data: bytes, name: str) -> None:
     size = (max(1, image.width // 8), max(1, image.height // 8))
     filled = data[: layout.end if layout.end >= 0 else len(data)] + FILLER + b"\xff\xd9"
     with Images.open(io.BytesIO(filled), formats=("JPEG",)) as other:
-        if not layout.progressive:  # its last bytes are details, which a reduced image does not show
+        if not layout.progressive:  # the last bytes of a progressive JPEG do not affect a reduced image
             image.draft(None, size)
             other.draft(None, size)
         if not np.array_equal(np.asarray(image), np.asarray(other)):
@@ -203,8 +203,8 @@ def _info(image: "Image", data: bytes) -> ImageInfo:
         width=image.width,
         mode=image.mode,
         orientation=orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1,
-        # An MPO is a JPEG with a second view or preview behind it, as cameras write: decoders take the first.
+        # Cameras write MPO, a JPEG followed by a second view or preview. Decoders read only the first picture.
         frames_differ=image.format != "MPO" and bool(getattr(image, "is_animated", False)),
-        # Pillow opens 16-bit RGB PNGs as 8-bit "RGB": the depth is byte 24 of the file.
+        # Pillow opens 16-bit RGB PNGs as 8-bit "RGB"; byte 24 of the file is the real bit depth.
         sixteen_bit=image.mode.startswith("I") or (image.format == "PNG" and data[24:25] == b"\x10"),
     )

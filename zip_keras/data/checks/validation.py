@@ -1,4 +1,4 @@
-"""From an annotation as written to an `ImageRecord` that everything later can rely on."""
+"""Validation of annotations: from `ImageAnnotation` to `ImageRecord`."""
 
 import math
 from collections.abc import Mapping
@@ -9,24 +9,24 @@ from zip_keras.data.annotations import ImageAnnotation, ObjectAnnotation, PixelC
 from zip_keras.data.checks.defects import DefectLog
 from zip_keras.data.records import ImageRecord
 
-# A box may leave the image by this much without being a defect: formats round (YOLO to 6 digits, COCO to 0.01 pixels).
-# It is set back onto the edge.
+# Pixels by which a box may exceed the image without being a defect, because formats round (YOLO to 6 digits, COCO to
+# 0.01 pixels). Such a box is clipped.
 ROUNDING = 0.5
 
 
 def to_record(
     annotation: ImageAnnotation, class_index: Mapping[str, int], pixels: PixelConvention, log: DefectLog
 ) -> ImageRecord | None:
-    """Checks one image's annotation and returns its record.
+    """Check the annotation of one image and return its record.
 
     Args:
-        annotation: what the reader found; `height` and `width` known.
+        annotation: from a reader, with `height` and `width`.
         class_index: class name -> index.
-        pixels: what the coordinates count.
+        pixels: meaning of the coordinates, see `open_dataset`.
         log: judges each defect.
 
     Returns:
-        The record, or None when the image itself is skipped (it has no image file).
+        The record, or None if the image is skipped because its file is missing.
 
     Raises:
         UserError: on the first defect when the log's policy is `error`.
@@ -74,14 +74,14 @@ def to_record(
 def _checked_box(
     annotation: ImageAnnotation, position: int, thing: ObjectAnnotation, pixels: PixelConvention, log: DefectLog
 ) -> tuple[float, float, float, float] | None:
-    """The object's `(y1, x1, y2, x2)` in continuous pixels inside the image, or None when it is skipped."""
+    """The object's `(y1, x1, y2, x2)` in continuous pixels inside the image, or None if it is skipped."""
     who = f'object {position} ("{thing.name}")'
-    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and so unreadable
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite and counts as unreadable
         xmin, ymin, xmax, ymax = corners = np.asarray(thing.corners, np.float64).astype(np.float32).tolist()
     if not all(map(math.isfinite, corners)):
         log.box("unreadable_box", annotation.source, f"{who} has a coordinate that is missing or not a number")
         return None
-    # Compared as written: a one-based box of a single pixel (xmax = xmin) is an annotator's stray click.
+    # Compare the numbers as written: a one-based box with xmax = xmin is most likely an accidental click.
     for low, high, axis in ((xmin, xmax, "x"), (ymin, ymax, "y")):
         if high < low:
             log.box("negative_size", annotation.source, f"{who} has {axis}max {high:g} < {axis}min {low:g}")

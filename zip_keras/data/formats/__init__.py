@@ -1,1 +1,1 @@
-"""One module a format. Each finds files and returns `ImageAnnotation`s; `data.validation` judges them."""
+"""Readers, one module per format. They return `ImageAnnotation`s, which `data.checks.validation` checks."""

@@ -1,4 +1,4 @@
-"""COCO instances json: boxes `[x, y, width, height]`, continuous; `area` and crowd are kept, segmentation is not."""
+"""COCO instances JSON: continuous boxes `[x, y, width, height]`, areas and crowd flags; segmentations are not read."""
 
 import math
 import os
@@ -12,18 +12,19 @@ from zip_keras.errors import UserError
 
 
 def read_coco(path: str, log: DefectLog, *, image_folder: str | None = None) -> tuple[list[ImageAnnotation], list[str]]:
-    """Reads an instances file.
+    """Read an instances file.
 
     Args:
-        path: the json.
+        path: path of the JSON file.
         log: judges annotations whose image is not listed.
-        image_folder: where the images are; looked for near the json when None.
+        image_folder: folder of the images; None: search near the JSON file.
 
     Returns:
-        The annotations in the order of `images`, those without objects included, and the category names by category id.
+        The annotations in the order of `images`, including images without objects, and the category names sorted by
+        category id.
 
     Raises:
-        UserError: not a COCO instances file, or an entry lacks what it must have; the message names the entry.
+        UserError: not a COCO instances file, or an entry lacks a required key; the message names the entry.
     """
     content = read_coco_json(path)
     images = content.images
@@ -56,7 +57,7 @@ def read_coco(path: str, log: DefectLog, *, image_folder: str | None = None) -> 
 
 
 def find_image_folder(path: str, file_names: Sequence[str]) -> str:
-    """The folder near a json that holds its first images: beside it, `images`, `train2017`, `images/train2017`, ..."""
+    """The folder near a JSON file with its first images: beside it, `images`, `train2017`, `images/train2017`, ..."""
     here = os.path.dirname(path) or "."
     split = os.path.splitext(os.path.basename(path))[0].split("_")[-1]
     parents = (here, os.path.join(here, ".."), os.path.join(here, "..", ".."))

@@ -1,7 +1,6 @@
-"""The structure of a COCO instances json, checked once for the training records and for the ground truth.
+"""Structure checks of COCO instances JSON, shared by training records and ground truth.
 
-Entries stay the json's own dicts and numbers. What is made of them is said in `data.formats.coco` and
-`evaluation.coco_instances`.
+Entries keep the dicts and numbers of the file. `data.formats.coco` and `evaluation.coco_instances` convert them.
 """
 
 import math
@@ -16,13 +15,13 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class CocoJson:
-    """A file whose entries are objects with the ids that tie them together.
+    """Content of a COCO instances file with checked ids.
 
     Attributes:
-        file: its path, for messages.
-        images: each with an `id`, an integer or a text, that no other has.
-        annotations: each with an `image_id`, an integer or a text.
-        categories: each with an integer `id`; empty where the file has none.
+        file: path of the file, for messages.
+        images: entries with a unique `id`, an integer or a string.
+        annotations: entries with an `image_id`, an integer or a string.
+        categories: entries with an integer `id`; empty if the file has none.
     """
 
     file: str
@@ -32,10 +31,10 @@ class CocoJson:
 
 
 def read_coco_json(file: str) -> CocoJson:
-    """Reads an instances file.
+    """Read an instances file.
 
     Raises:
-        UserError: missing, broken, or not a COCO instances file; the message names the entry.
+        UserError: the file is missing, broken, or not a COCO instances file; the message names the entry.
     """
     content = read_json(file, ANNOTATIONS)
     if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
@@ -58,7 +57,7 @@ def read_coco_json(file: str) -> CocoJson:
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a json value is a number that a double holds."""
+    """Whether a JSON value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

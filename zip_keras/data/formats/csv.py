@@ -1,10 +1,10 @@
-"""One csv file of boxes for a folder of images, in the two forms that people have.
+"""CSV files of boxes for a folder of images, in two common layouts.
 
 - TensorFlow Object Detection: `filename,width,height,class,xmin,ymin,xmax,ymax`, in pixels.
 - OpenImages: `ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf,...`, fractions of the image. A second file beside it,
-  `class-descriptions-boxable.csv` or `class-descriptions.csv` (`/m/01g317,Person`), turns label codes into names.
+  `class-descriptions-boxable.csv` or `class-descriptions.csv` (`/m/01g317,Person`), maps label codes to names.
 
-A row is an object. An image without objects needs a row with an empty class and empty numbers.
+Each row is an object. An image without objects needs a row with an empty class and empty numbers.
 """
 
 import csv
@@ -21,7 +21,7 @@ from zip_keras.errors import UserError
 
 Sizer = Callable[[str], tuple[int, int] | None]
 
-MAX_BYTES = 4 << 30  # OpenImages' training boxes have 2.3 GB
+MAX_BYTES = 4 << 30  # the training boxes of OpenImages take 2.3 GB
 _PIXELS = ("filename", "class", "xmin", "ymin", "xmax", "ymax")
 _FRACTIONS = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax")
 _DESCRIPTIONS = ("class-descriptions-boxable.csv", "class-descriptions.csv", "oidv7-class-descriptions-boxable.csv")
@@ -30,19 +30,19 @@ _DESCRIPTIONS = ("class-descriptions-boxable.csv", "class-descriptions.csv", "oi
 def read_csv(
     path: str, log: DefectLog, sizer: Sizer, *, image_folder: str | None = None
 ) -> tuple[list[ImageAnnotation], list[str]]:
-    """Reads one csv file.
+    """Read one CSV file.
 
     Args:
-        path: the file.
-        log: judges images that are missing or broken.
-        sizer: image file -> (height, width), None to leave the image out; asked where the file states no size.
-        image_folder: where the images are; looked for beside the csv when None.
+        path: path of the file.
+        log: judges missing and broken images.
+        sizer: image file -> (height, width), or None to skip the image; called if the file states no size.
+        image_folder: folder of the images; None: search near the CSV file.
 
     Returns:
-        The annotations in the order in which the images first come, and the sorted class names.
+        The annotations in the order in which images first occur, and the sorted class names.
 
     Raises:
-        UserError: no known columns, or a row that does not have them.
+        UserError: unknown columns, or a row that does not match them.
     """
     lines = read_lines(path, MAX_BYTES)
     rows = csv.reader(lines, strict=True)
@@ -118,7 +118,7 @@ def _in_pixels(thing: ObjectAnnotation, height: int, width: int, names: Mapping[
 
 
 def _image_folder(path: str, names: list[str]) -> str:
-    """The folder near the csv that holds its first images: beside it, `images`, or named like the csv."""
+    """The folder near the CSV file with its first images: beside it, `images`, or named like the CSV file."""
     here = os.path.dirname(path) or "."
     stem = os.path.splitext(os.path.basename(path))[0].removesuffix("_labels").removesuffix("-annotations-bbox")
     for parent in (here, os.path.join(here, "..")):
@@ -131,7 +131,7 @@ def _image_folder(path: str, names: list[str]) -> str:
 
 
 def _files(folder: str) -> dict[str, str]:
-    """Paths of the images in a folder by name, with suffix and without."""
+    """Paths of the images in a folder by name, with and without suffix."""
     by_stem = images_by_stem(folder)
     return by_stem | {stem + os.path.splitext(file)[1]: file for stem, file in by_stem.items()}
 

@@ -1,4 +1,4 @@
-"""Finding images and lists of images by name, the same way for every reader."""
+"""Image files and lists of image names, shared by all readers."""
 
 import os
 from collections import Counter
@@ -11,10 +11,10 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".ti
 
 
 def images_by_stem(folder: str) -> dict[str, str]:
-    """`{path inside folder without suffix: path}` of all images in `folder` and below.
+    """`{path inside folder without suffix: path}` of all images in `folder` and its subfolders.
 
     Raises:
-        UserError: the folder does not exist, or two images differ in their suffix alone.
+        UserError: the folder does not exist, or two images differ only in their suffix.
     """
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder of images")
@@ -33,10 +33,10 @@ def images_by_stem(folder: str) -> dict[str, str]:
 
 
 def read_list(path: str, known: Container[str] = ()) -> list[str]:
-    """The names in a split file of VOC or ILSVRC: a line's first word, or the whole line where that is a `known` name.
+    """The names in a VOC or ILSVRC split file: the first word of each line, or the whole line if it is in `known`.
 
     Raises:
-        UserError: the file is missing or not text, or a name occurs twice or leads out of its folder.
+        UserError: the file is missing or not text, or a name occurs twice or leads out of the folder.
     """
     names: list[str] = []
     for number, line in enumerate(read_lines(path), start=1):
@@ -53,10 +53,10 @@ def read_list(path: str, known: Container[str] = ()) -> list[str]:
 
 
 def read_lines(path: str, max_bytes: int = 64 * 1024 * 1024) -> list[str]:
-    """The lines of a UTF-8 text file of bounded size.
+    """The lines of a UTF-8 text file of at most `max_bytes` bytes.
 
     Raises:
-        UserError: the file is missing, too large, not text, or holds a NUL, which no file name can.
+        UserError: the file is missing, too large, not text, or contains a NUL.
     """
     text = read_text(path, max_bytes)
     if "\0" in text:

@@ -1,10 +1,11 @@
 """ImageNet-DET: VOC-like XML with WNIDs or class names.
 
-`Annotations/NAME.xml`, images in `Data/NAME.JPEG` (or `JPEGImages`), `ImageSets/SPLIT.txt` (or `ImageSets/Main`), each
-also one level deeper in `DET`. Names may hold folders (`ILSVRC2014_train_0000/ILSVRC2014_train_00000018`). Where the
-devkit's `map_det.txt` (`WNID index name`) lies in the folder, WNIDs become names.
+The layout is `Annotations/NAME.xml`, images in `Data/NAME.JPEG` (or `JPEGImages`) and `ImageSets/SPLIT.txt` (or
+`ImageSets/Main`), each also one level deeper in `DET`. Names may contain folders
+(`ILSVRC2014_train_0000/ILSVRC2014_train_00000018`). If the folder holds the devkit's `map_det.txt` (`WNID index name`),
+WNIDs are replaced by names.
 
-Coordinates are taken as continuous edges: ILSVRC's own files contain xmin 0 as well as xmax = width.
+Coordinates are continuous edges: ILSVRC files contain xmin 0 as well as xmax = width.
 """
 
 import os
@@ -20,17 +21,17 @@ from zip_keras.errors import UserError
 def read_imagenet(
     folder: str, split: str, log: DefectLog, *, image_folder: str | None = None
 ) -> tuple[list[ImageAnnotation], list[str]]:
-    """Reads one split.
+    """Read one split.
 
     Args:
-        folder: holds `Annotations`.
-        split: a list in `ImageSets`, or `all` for every XML file.
+        folder: folder with `Annotations`.
+        split: name of a list in `ImageSets`, or `all` for every XML file.
         log: judges files that cannot be read.
-        image_folder: where the images are, if elsewhere.
+        image_folder: folder of the images, if not in `folder`.
 
     Returns:
-        The annotations in the order of the list, and the class names: those of `map_det.txt` in its order, else the
-        sorted ones of all annotation files.
+        The annotations in the order of the list, and the class names: those of `map_det.txt` in its order, otherwise
+        the sorted names in all annotation files.
 
     Raises:
         UserError: a folder or list is missing, or an annotation file is broken and the policy is `error`.
@@ -73,13 +74,13 @@ def _first_folder(folder: str, candidates: tuple[str, ...]) -> str | None:
 
 
 def _trees(annotations: str, split: str) -> list[str]:
-    """Folders against which names of a split may be written, the most specific first."""
+    """Folders to which the names of a split may be relative, the most specific first."""
     candidates = [("DET", split), ("DET",), (split,), ()]
     return [p for parts in candidates if os.path.isdir(p := os.path.join(annotations, *parts))]
 
 
 def _xml_names(trees: list[str]) -> dict[str, str]:
-    """`{name without suffix: path}`, for each tree's way of writing the name."""
+    """`{name without suffix: path}` of all XML files, with names relative to the most specific tree."""
     names: dict[str, str] = {}
     known: set[str] = set()
     for tree in trees:

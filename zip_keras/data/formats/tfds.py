@@ -1,4 +1,4 @@
-"""TensorFlow Datasets by name. The images are written once as our records beside its own files and read from there."""
+"""TensorFlow Datasets. A split is converted once to TFRecord shards beside the files of TFDS and read from there."""
 
 import dataclasses
 import os
@@ -21,14 +21,14 @@ from zip_keras.utils.optional import optional_import
 
 
 def cached_records(name: str, split: str) -> str:
-    """The folder of records of a TensorFlow Datasets split, which is downloaded and converted on first use.
+    """The folder with the records of a TensorFlow Datasets split, which is downloaded and converted on first use.
 
     Args:
-        name: with config and version if wanted, such as `voc/2007` or `coco/2017:1.1.0`.
-        split: such as `train` or `train[:10%]`.
+        name: dataset name, optionally with config and version, such as `voc/2007` or `coco/2017:1.1.0`.
+        split: split such as `train` or `train[:10%]`.
 
     Raises:
-        UserError: `tensorflow_datasets` is missing, the data set cannot be had, or it has no boxes.
+        UserError: `tensorflow_datasets` is missing, the dataset is not available, or it has no boxes.
     """
     if not split:
         raise UserError(f"tfds:{name}: which split? Write tfds:{name}:train")
@@ -40,7 +40,7 @@ def cached_records(name: str, split: str) -> str:
             return folder
         builder.download_and_prepare()
         rows = tfds.as_numpy(builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()}))
-    except Exception as error:  # whatever its downloaders raise: no network, no such name, a licence to accept
+    except Exception as error:  # downloaders raise many types: no network, unknown name, a licence to accept
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
         raise UserError(f"tfds:{name}:{split}: TensorFlow Datasets cannot provide it ({reason})") from None
     names = _class_names(builder.info.features, name)
@@ -66,7 +66,7 @@ def _class_names(features: Mapping[str, Any], name: str) -> list[str]:
 def _write(rows: Any, names: list[str], folder: str, name: str) -> None:
     shard = os.path.join(folder, "shard-00000-of-00001.tfrecord")
     index = {class_name: i for i, class_name in enumerate(names)}
-    log = DefectLog(on_box="clip", on_image="skip")  # kept in the index; `open_dataset` judges it by its own policy
+    log = DefectLog(on_box="clip", on_image="skip")  # kept in the index; `open_dataset` applies its own policy
     written: list[ImageRecord] = []
     with open(shard, "wb") as file:
         for position, row in enumerate(rows):
@@ -85,7 +85,7 @@ def _write(rows: Any, names: list[str], folder: str, name: str) -> None:
 def _annotation(
     row: Mapping[str, Any], names: list[str], source: str, height: int, width: int, position: int
 ) -> ImageAnnotation:
-    """A row of a detection data set: boxes are `ymin, xmin, ymax, xmax` as fractions of the image."""
+    """The annotation of a row, whose boxes are `ymin, xmin, ymax, xmax` as fractions of the image."""
     things = row["objects"]
     boxes = np.asarray(things["bbox"], np.float64).reshape(-1, 4)
     none = np.zeros(len(boxes))

@@ -1,8 +1,8 @@
-"""PASCAL VOC: one XML file an image.
+"""PASCAL VOC: one XML file per image.
 
-A devkit has `Annotations/STEM.xml`, `JPEGImages/STEM.jpg` and `ImageSets/Main/SPLIT.txt`. XML files in folders of any
-names are read too: the split is then `all` or the name of a subfolder, and an image is found by its name, beside its
-XML file or anywhere below the folder.
+A devkit has `Annotations/STEM.xml`, `JPEGImages/STEM.jpg` and `ImageSets/Main/SPLIT.txt`. Plain folders of XML files
+are read too. The split is then `all` or the name of a subfolder, and images are found by name, beside the XML file or
+anywhere below the folder.
 """
 
 import itertools
@@ -21,13 +21,13 @@ ALL = "all"
 def read_voc(
     folder: str, split: str, log: DefectLog, *, image_folder: str | None = None, want_names: bool = True
 ) -> tuple[list[ImageAnnotation], list[str]]:
-    """Reads one split of a devkit.
+    """Read one split of a devkit.
 
     Args:
-        folder: the devkit (it holds `Annotations`), or a plain folder of XML files.
-        split: the name of a file in `ImageSets/Main`, or `all` for every XML file.
+        folder: the devkit (with `Annotations`), or a plain folder of XML files.
+        split: name of a file in `ImageSets/Main`, name of a subfolder, or `all` for every XML file.
         log: judges files that cannot be read.
-        image_folder: where the images are; `JPEGImages` of the devkit by default.
+        image_folder: folder of the images; `JPEGImages` of the devkit by default.
         want_names: whether to collect class names from every XML file of the devkit, so that all splits agree on them.
 
     Returns:
@@ -43,7 +43,7 @@ def read_voc(
     if image_folder is None:
         image_folder = os.path.join(folder, "JPEGImages") if is_devkit else folder
     if is_devkit and not os.path.isdir(image_folder):
-        image_folder = folder  # of another name
+        image_folder = folder  # the images are in a folder of another name
     stems = _stems(folder, annotations, split)
     images = _Images(image_folder)
     parsed: dict[str, XmlAnnotation] = {}
@@ -88,7 +88,7 @@ def _stems(folder: str, annotations: str, split: str) -> list[str]:
 
 
 def xml_stems(folder: str) -> list[str]:
-    """The sorted paths, without suffix, of the XML files in a folder and below; empty when it does not exist."""
+    """Sorted paths, without suffix, of the XML files in a folder and below; empty if the folder does not exist."""
     return sorted(
         os.path.relpath(os.path.join(root, name), folder)[:-4].replace(os.sep, "/")
         for root, _, names in os.walk(folder)
@@ -98,7 +98,7 @@ def xml_stems(folder: str) -> list[str]:
 
 
 class _Images:
-    """The images below a folder, found by what an XML file is called or says."""
+    """The images below a folder, found by the name or the content of an XML file."""
 
     def __init__(self, folder: str):
         self._folder = folder
@@ -108,10 +108,10 @@ class _Images:
             self._by_name.setdefault(path.rpartition("/")[2], []).append(path)
 
     def find(self, stem: str, filename: str | None) -> str | None:
-        """The image of the XML file `stem`; None when there is none.
+        """The image of the XML file `stem`; None if there is none.
 
         Raises:
-            UserError: several images have its name.
+            UserError: several images match.
         """
         place, _, name = stem.rpartition("/")
         stated = os.path.splitext((filename or "").replace("\\", "/").rpartition("/")[2])[0]
@@ -134,7 +134,7 @@ class _Images:
 
 
 def _names_elsewhere(annotations: str, parsed: dict[str, XmlAnnotation]) -> set[str]:
-    """Class names of the devkit's other files. A broken one is an error where its own split is read, not here."""
+    """Class names in the other XML files of the devkit. Broken files are skipped; reading their split reports them."""
     names: set[str] = set()
     for stem in xml_stems(annotations):
         if stem not in parsed:
@@ -146,6 +146,6 @@ def _names_elsewhere(annotations: str, parsed: dict[str, XmlAnnotation]) -> set[
 
 
 def _common_end(one: list[str], other: list[str]) -> int:
-    """How many parts two paths share, counted from their ends."""
+    """Number of trailing parts that two paths share."""
     pairs = zip(reversed(one), reversed(other), strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,4 +1,4 @@
-"""The XML that PASCAL VOC and ImageNet-DET share, parsed without entities and within bounds."""
+"""XML annotations of PASCAL VOC and ImageNet-DET, parsed without entities and with size limits."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from zip_keras.data.annotations import ObjectAnnotation
 from zip_keras.errors import UserError
 from zip_keras.utils.reading import read_bytes
 
-MAX_BYTES = 8 * 1024 * 1024  # a file with 10,000 objects has about 3 MB
+MAX_BYTES = 8 * 1024 * 1024  # a file with 10,000 objects takes about 3 MB
 MAX_DEPTH = 32
 
 
 @dataclass
 class XmlAnnotation:
-    """One file: the image's name and size as stated (None where absent) and the objects."""
+    """Content of one file: name and size of the image as stated (None if absent) and the objects."""
 
     filename: str | None = None
     height: int | None = None
@@ -23,7 +23,7 @@ class XmlAnnotation:
 
 
 def read_xml(path: str) -> XmlAnnotation:
-    """Reads one VOC or ImageNet annotation file.
+    """Read one VOC or ImageNet annotation file.
 
     Parts of an object (VOC's person layout: head, hand, foot) are not objects and are ignored.
 
@@ -35,7 +35,7 @@ def read_xml(path: str) -> XmlAnnotation:
 
 
 def parse_xml(data: bytes, path: str) -> XmlAnnotation:
-    """`read_xml` for bytes that were read already; `path` is for messages."""
+    """`read_xml` for bytes in memory; `path` is used in messages."""
     builder = _Builder(path)
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -55,7 +55,7 @@ def parse_xml(data: bytes, path: str) -> XmlAnnotation:
 
 
 class _Builder:
-    """Collects the few elements that matter, by their path from the root."""
+    """Collects the relevant elements by their path from the root."""
 
     def __init__(self, path: str):
         self.path = path
@@ -104,7 +104,7 @@ class _Builder:
 
     def _size(self, words: str, what: str) -> int | None:
         number = _number(words)
-        if not words or number == 0:  # some tools write empty or zero sizes: the image is asked instead
+        if not words or number == 0:  # some tools write empty or zero sizes; the size is then read from the image
             return None
         if math.isnan(number) or not 0 < number < 1e6 or number != int(number):
             raise UserError(f'{self.path}: the image {what} is "{words[:40]}", expected a whole number of pixels')
@@ -120,7 +120,7 @@ class _Builder:
 
 
 def _number(words: str) -> float:
-    """The number, NaN when there is none."""
+    """The number in a text; NaN if it is not a number."""
     try:
         return float(words)
     except ValueError:

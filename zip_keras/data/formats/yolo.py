@@ -1,8 +1,8 @@
-"""YOLO text labels: a line `class x_centre y_centre width height`, fractions of the image size.
+"""YOLO text labels: lines of `class x_centre y_centre width height`, as fractions of the image size.
 
-Two layouts: darknet (`obj.data` names `obj.names` and lists of images, labels beside the images) and ultralytics
-(`data.yaml`, labels in `labels/` where the images are in `images/`). A line with a polygon (ultralytics segmentation:
-`class x1 y1 x2 y2 x3 y3 ...`) counts as its bounding box.
+Two layouts are read: darknet (`obj.data` names `obj.names` and image lists; labels are beside the images) and
+ultralytics (`data.yaml`; labels are in `labels/`, images in `images/`). A polygon (ultralytics segmentation:
+`class x1 y1 x2 y2 x3 y3 ...`) is replaced by its bounding box.
 """
 
 import math
@@ -22,20 +22,20 @@ Sizer = Callable[[str], tuple[int, int] | None]
 def read_yolo(
     folder: str, split: str, log: DefectLog, sizer: Sizer, *, image_folder: str | None = None
 ) -> tuple[list[ImageAnnotation], list[str]]:
-    """Reads one split.
+    """Read one split.
 
     Args:
-        folder: holds `obj.data` (any `*.data`) or `data.yaml` (any `*.yaml`).
-        split: "train", "val" or "test"; "all" for the only one there is.
+        folder: folder with `obj.data` (any `*.data`) or `data.yaml` (any `*.yaml` or `*.yml`).
+        split: "train", "val" or "test"; "all" if there is only one split.
         log: judges missing images and broken label files.
-        sizer: image file -> (height, width), None to leave the image out; YOLO files do not state sizes.
-        image_folder: where the images are, if not where the layout says.
+        sizer: image file -> (height, width), or None to skip the image; YOLO files do not state sizes.
+        image_folder: folder of the images, if it differs from the layout.
 
     Returns:
-        The annotations in the order of the list or, for folders, of the file names; and the class names by number.
+        The annotations in the order of the list or of the file names, and the class names in index order.
 
     Raises:
-        UserError: no known layout, no such split, or a label file is broken and the policy is `error`.
+        UserError: unknown layout or split, or a label file is broken and the policy is `error`.
     """
     data_files = sorted(n for n in os.listdir(folder) if n.endswith(".data")) if os.path.isdir(folder) else []
     yaml_files = sorted(n for n in os.listdir(folder) if n.endswith((".yaml", ".yml"))) if os.path.isdir(folder) else []
@@ -108,7 +108,7 @@ def _ultralytics(
 
 
 def _read_labels(path: str, names: list[str], height: int, width: int) -> list[ObjectAnnotation]:
-    """The objects of one label file; no file means no object (ultralytics), as does an empty one."""
+    """The objects of one label file; a missing (ultralytics) or empty file means no objects."""
     if not os.path.exists(path):
         return []
     objects = []
@@ -121,7 +121,7 @@ def _read_labels(path: str, names: list[str], height: int, width: int) -> list[O
         except ValueError:
             raise UserError(f"{path}: line {number} is not a class number and numbers") from None
         if not all(map(math.isfinite, values)):
-            x1 = y1 = x2 = y2 = math.nan  # judged as a box that cannot be read, by the policy
+            x1 = y1 = x2 = y2 = math.nan  # the policy judges it as an unreadable box
         elif len(values) == 4:
             x, y, w, h = values
             x1, y1, x2, y2 = x - w / 2, y - h / 2, x + w / 2, y + h / 2
@@ -136,7 +136,7 @@ def _read_labels(path: str, names: list[str], height: int, width: int) -> list[O
 
 
 def _grid(fraction: float, size: int) -> float:
-    """A fraction of the size in pixels, set on the whole pixel when that is within the file's six digits."""
+    """A fraction of the size in pixels, rounded to a whole pixel if six-digit rounding of the file explains it."""
     position = fraction * size
     if not math.isfinite(position):
         return math.nan
@@ -160,7 +160,7 @@ def _key_value(line: str) -> tuple[str, str]:
 
 
 def _inside(folder: str, name: str) -> str:
-    """A path of a darknet file: inside the folder, where the first part (often `data/`) may be the folder itself."""
+    """A path in a darknet file, resolved in the folder; its first part (often `data/`) may be the folder itself."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     if os.path.isabs(name) or ".." in parts:
         raise UserError(f"{folder}: the path {name!r} leads out of the folder; make it relative to the folder")

@@ -1,1 +1,1 @@
-"""From records to training batches."""
+"""Pipeline from records to training batches."""

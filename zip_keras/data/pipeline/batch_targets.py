@@ -1,4 +1,4 @@
-"""The objects of a planned example in the pixels of its batch: what every executor puts beside the images."""
+"""Training targets of a planned example, in the pixels of its batch. All data loaders use them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zip_keras.data.records import Dataset, ImageRecord
 if TYPE_CHECKING:
     from zip_keras.config import DataConfig
 
-# A crop that leaves less of an object makes it difficult: too little to be learnt, too much to be background.
+# An object of which a crop shows less is marked difficult: it is too little to learn from and too much for background.
 LEAST_VISIBLE_SHARE = 0.4
 
 
@@ -34,15 +34,15 @@ class Objects:
     crowd: np.ndarray
 
     def take(self, chosen: np.ndarray) -> Objects:
-        """The chosen objects: indices or a mask."""
+        """Select objects by indices or a mask."""
         return Objects(self.boxes[chosen], self.classes[chosen], self.difficult[chosen], self.crowd[chosen])
 
 
 def boxes_of(record: ImageRecord, example: ExamplePlan) -> Objects:
-    """Moves a record's objects through window, resize and flip.
+    """Apply window, resize and flip to the objects of a record.
 
-    Boxes are clipped to the window; objects outside it are dropped, those of which less than `LEAST_VISIBLE_SHARE`
-    is left become difficult.
+    Boxes are clipped to the window. Objects outside it are dropped, and objects that are visible by less than
+    `LEAST_VISIBLE_SHARE` become difficult.
 
     Returns:
         Boxes in the pixels of the resized image, in the record's order.
@@ -53,7 +53,7 @@ def boxes_of(record: ImageRecord, example: ExamplePlan) -> Objects:
 
 
 def _moved(boxes: np.ndarray, example: ExamplePlan) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes `[n, 4]` through window, resize and flip, and the share of each that the window shows; some have none."""
+    """Boxes `[n, 4]` after window, resize and flip, and the visible fraction of each; boxes outside have zero area."""
     y1, x1, y2, x2 = example.window
     height, width = example.size
     extent = np.array([y2 - y1, x2 - x1] * 2, np.float64)
@@ -69,18 +69,18 @@ def _moved(boxes: np.ndarray, example: ExamplePlan) -> tuple[np.ndarray, np.ndar
 
 
 def box_capacity(dataset: Dataset, settings: DataConfig) -> int:
-    """M, the boxes that a batch has room for: `settings.max_boxes` or the most in an image, a multiple of 8.
+    """M, boxes per image in a batch: `settings.max_boxes` or the maximum of all images, rounded up to a multiple of 8.
 
-    One number a data set, so that compiled steps see one shape.
+    It is constant for a dataset, so compiled steps see one shape.
     """
     most = settings.max_boxes or max((len(record.boxes) for record in dataset.records), default=0)
     return max(8, -(-most // 8) * 8)
 
 
 def example_targets(record: ImageRecord, example: ExamplePlan, capacity: int) -> dict[str, np.ndarray]:
-    """One image's row of `y` (docs/ARCHITECTURE.md, "A training batch"), padded to `capacity` boxes.
+    """The row of `y` for one image (docs/ARCHITECTURE.md, "A training batch"), padded to `capacity` boxes.
 
-    Of more objects the trainable and larger ones are kept.
+    If there are more objects, trainable and larger ones are kept.
     """
     objects = boxes_of(record, example)
     if len(objects.boxes) > capacity:
@@ -100,9 +100,10 @@ def example_targets(record: ImageRecord, example: ExamplePlan, capacity: int) ->
 
 
 def proposal_targets(given: GivenProposals, example: ExamplePlan, capacity: int) -> dict[str, np.ndarray]:
-    """Proposals moved as the objects are, cut to the window: `proposals` float32 `[capacity, 4]`, `proposal_levels`.
+    """Proposals transformed like the objects, clipped to the window and dropped outside it.
 
-    Those outside the window are dropped. Places without a proposal have no area.
+    Returns:
+        `proposals` float32 `[capacity, 4]`, padded with boxes of zero area, and `proposal_levels` int32 `[capacity]`.
     """
     boxes, _ = _moved(given.boxes, example)
     chosen = np.flatnonzero(np.all(boxes[:, 2:] > boxes[:, :2], axis=1))[:capacity]

@@ -1,4 +1,4 @@
-"""Executes epoch plans: reads, decodes, resizes, flips, jitters and pads what `planning.py` decided. No TensorFlow."""
+"""Execution of epoch plans of `plan.py`: read, decode, resize, flip, jitter and pad. Without TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ JPEG = b"\xff\xd8\xff"
 
 
 class BatchMaker:
-    """The endless training batches of docs/ARCHITECTURE.md, example by example; safe to call from several threads.
+    """Makes the endless training batches of docs/ARCHITECTURE.md, example by example. Thread-safe.
 
     Args:
-        dataset: what to read.
+        dataset: training data.
         settings: see `DataConfig`.
-        batch_size: images of a step.
-        seed: of the run.
-        proposals: of each record, for a second stage that learns from them; None: the targets hold none.
+        batch_size: number of images per step.
+        seed: seed of the run.
+        proposals: proposals of each record, to train a second stage on; None for targets without proposals.
 
     Attributes:
-        steps_per_epoch: full batches in the data set.
-        capacity: M, places for boxes.
-        proposal_capacity: places for proposals, 0 without any.
+        steps_per_epoch: number of full batches in the dataset.
+        capacity: M, maximum number of boxes per image.
+        proposal_capacity: maximum number of proposals per image; 0 if there are none.
 
     Raises:
-        UserError: the data set does not fill a batch; on reading, an image is missing or broken.
+        UserError: the dataset does not fill a batch; on reading, an image is missing or broken.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class BatchMaker:
         self.proposal_capacity = max(8, *map(len, proposals)) if proposals is not None else 0
         self.steps_per_epoch = batches_per_epoch(dataset, batch_size)
         self.capacity = box_capacity(dataset, settings)
-        # prepare_data has looked at what is in shards.
+        # prepare_data has checked the images in shards.
         self._checked = bytearray(record.in_shard for record in dataset.records)
-        # Batches are prepared ahead across the end of an epoch: two plans are in use.
+        # Prefetching crosses the end of an epoch, so two plans are in use.
         self._plan = functools.lru_cache(maxsize=2)(
             lambda epoch: plan_epoch(dataset, settings, batch_size, seed, epoch)
         )
@@ -79,25 +79,25 @@ class BatchMaker:
         return image, targets
 
     def batch(self, step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The whole batch of step `step`: `images [B, H, W, 3]`, `targets`."""
+        """The batch of step `step`: images float32 `[B, H, W, 3]` and stacked targets."""
         images, targets = zip(*(self.example(step, row) for row in range(self.batch_size)), strict=True)
         return np.stack(images), {name: np.stack([t[name] for t in targets]) for name in targets[0]}
 
 
 def make_image(record: ImageRecord, example: ExamplePlan, check_end: bool = False) -> np.ndarray:
-    """Reads an image and does what its plan says.
+    """Read an image and apply its plan.
 
     Args:
-        record: of the image.
-        example: of the plan.
-        check_end: whether to find out if a JPEG's data are all there, which decodes it once more. Decoders fill what
-            is missing with gray and say nothing.
+        record: record of the image.
+        example: plan of the image.
+        check_end: whether to check for truncated JPEG data, which takes a second decoding. Decoders silently fill
+            missing data with gray.
 
     Returns:
-        float32 `[padded height, padded width, 3]`, RGB 0..255, and `PADDING` at the bottom and right.
+        float32 `[padded height, padded width, 3]`, RGB 0..255, with `PADDING` at the bottom and right.
 
     Raises:
-        UserError: the image is missing, broken, or of another size than annotated.
+        UserError: the image is missing or broken, or its size differs from the annotation.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -123,7 +123,7 @@ def make_image(record: ImageRecord, example: ExamplePlan, check_end: bool = Fals
     check_size(shown, (decoded.height, decoded.width), original, ratio)
     if ratio == 1:
         decoded = decoded.crop((x1, y1, x2, y2))
-    # Pillow's bilinear filter widens when it shrinks: what TensorFlow calls antialias.
+    # Pillow's bilinear filter widens when it downscales, like TensorFlow's `antialias`.
     image = np.asarray(decoded.resize((width, height), Image.Resampling.BILINEAR))
     if example.flip:
         image = image[:, ::-1]
@@ -142,7 +142,7 @@ def _check_end(encoded: bytes, shown: str) -> None:
 
 
 def _refuse_what_decoders_differ_on(picture: Image, shown: str) -> None:
-    """Prepared records hold no such image; files that are read directly may."""
+    """Raise `UserError` for images that decoders treat differently; prepared records contain none."""
     orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
     if orientation in range(2, 9):
         reason = f"its EXIF orientation {orientation} turns it, and its boxes may be meant before or after that"

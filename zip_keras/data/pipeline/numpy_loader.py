@@ -1,4 +1,4 @@
-"""Feeds `model.fit` without TensorFlow, on the JAX and PyTorch backends."""
+"""Data loader for `model.fit` on the JAX and PyTorch backends, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 class NumpyLoader(keras.utils.PyDataset):
     """The endless training batches `(images, y)` of docs/ARCHITECTURE.md as NumPy arrays; `loader[i]` is step i.
 
-    Call `model.fit(loader, steps_per_epoch=loader.steps_per_epoch, epochs=..., shuffle=False)`: without the first
-    number Keras sees one epoch that never ends. A `PyDataset` with an end would be shuffled by `fit` and told of the
-    end of epochs once too often (Keras 3.15): it could not know at which step it is.
+    Call `model.fit(loader, steps_per_epoch=loader.steps_per_epoch, epochs=..., shuffle=False)`. Without
+    `steps_per_epoch`, Keras runs one epoch that never ends. The loader is endless because `fit` (Keras 3.15) shuffles
+    a finite `PyDataset` and calls its `on_epoch_end` once too often, so it could not keep track of the step.
 
-    The batches equal those of `pipeline.training_batches`. On the TensorFlow backend use the pipeline: there Keras
-    takes the image sizes of a `PyDataset`'s first two batches for those of all, and stops at another one.
+    The batches equal those of `tf_data.training_batches`. Use that function on the TensorFlow backend: there Keras
+    infers the image sizes from the first two batches of a `PyDataset` and fails at any other size.
 
     Args:
-        dataset: what to read.
+        dataset: training data.
         settings: see `DataConfig`.
-        batch_size: images of a batch.
-        seed: of the run.
-        start_step: the step that `loader[0]` is, to continue a run.
-        threads: batches prepared ahead at a time; Pillow decodes and resizes outside the interpreter lock.
+        batch_size: number of images per batch.
+        seed: seed of the run.
+        start_step: step number of `loader[0]`, to resume a run.
+        threads: number of batches prepared ahead in parallel; Pillow releases the GIL while it decodes and resizes.
         proposals: see `BatchMaker`.
 
     Raises:
-        UserError: the data set does not fill a batch; on reading, an image is broken.
+        UserError: the dataset does not fill a batch; on reading, an image is broken.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class NumpyLoader(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> None:
-        """None: Keras's word for endless."""
+        """None, which tells Keras that the dataset is endless."""
         return None
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -1,10 +1,10 @@
-"""Decides what every training batch is made of before anything is read.
+"""Plans of training batches, made before anything is read.
 
-A plan is a pure function of image sizes, boxes, settings, seed and epoch, in NumPy. The executors (`pipeline.py` with
-tf.data, `numpy_loader.py` without TensorFlow) do what it says, so a step number is a position in the data: resuming,
-several workers and several backends see the same batches.
+A plan is a pure function of image sizes, boxes, settings, seed and epoch, in NumPy. The data loaders (`tf_data.py` with
+tf.data, `numpy_loader.py` without TensorFlow) execute it. A step number is therefore a position in the data, and the
+batches are the same after resuming, on several workers and on all backends.
 
-An epoch uses every image at most once: a random remainder smaller than a batch is left out, another one each epoch.
+An epoch uses every image at most once. A random remainder smaller than a batch is dropped, another one each epoch.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from zip_keras.errors import UserError
 if TYPE_CHECKING:
     from zip_keras.config import DataConfig
 
-# Square root of the drawn object's area in pixels: paper, "covered by the medium anchors"; released code.
+# Range of the square root of the chosen object's area in pixels: in the paper ("covered by the medium anchors") and in
+# the released code.
 DYNAMIC_TARGETS = {"paper": (64.0, 128.0), "released": (72.0, 128.0)}
-# Random crops as in SSD: share of the image's side, and the window's height / width relative to the image's.
+# Random crops as in SSD: window side relative to the image side, and window aspect ratio (height / width) relative to
+# that of the image.
 CROP_SHARE = (0.3, 1.0)
 CROP_RATIO = (0.5, 2.0)
 
@@ -32,17 +34,17 @@ GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class ExamplePlan:
-    """What happens to one image: cut the window out, resize, flip, jitter the colours, pad.
+    """Augmentation of one image: crop to the window, resize, flip, jitter the colours, pad.
 
     Attributes:
         record: index into `Dataset.records`.
-        window: `(y1, x1, y2, x2)`, whole pixels of the original image.
+        window: `(y1, x1, y2, x2)`, integer pixels of the original image.
         size: `(height, width)` to which the window is resized.
-        flip: mirror left and right after resizing.
-        jitter: factors, 1 = unchanged, of brightness, then contrast around the image's mean gray, then saturation
+        flip: whether to flip horizontally after resizing.
+        jitter: factors (1 = unchanged) of brightness, then contrast around the image's mean gray, then saturation
             around each pixel's gray; the result is clipped to 0..255.
-        seed: for the sampling of anchors.
-        padded: `(height, width)` of the batch's images.
+        seed: seed for anchor sampling.
+        padded: `(height, width)` of the images of the batch.
     """
 
     record: int
@@ -80,7 +82,7 @@ class EpochPlan:
         return len(self.records)
 
     def example(self, batch: int, row: int) -> ExamplePlan:
-        """The plan of one image."""
+        """The plan of the image in row `row` of batch `batch`."""
         y1, x1, y2, x2 = self.windows[batch, row].tolist()
         brightness, contrast, saturation = self.jitter[batch, row].tolist()
         return ExamplePlan(
@@ -95,7 +97,7 @@ class EpochPlan:
 
 
 def batches_per_epoch(dataset: Dataset, batch_size: int) -> int:
-    """Full batches in an epoch. Raises `UserError` if the data set does not fill one."""
+    """Number of full batches in an epoch. Raises `UserError` if the dataset does not fill one."""
     batches = len(dataset) // batch_size
     if not batches:
         raise UserError(
@@ -106,19 +108,19 @@ def batches_per_epoch(dataset: Dataset, batch_size: int) -> int:
 
 
 def plan_epoch(dataset: Dataset, settings: DataConfig, batch_size: int, seed: int, epoch: int) -> EpochPlan:
-    """Plans a training epoch: `len(dataset) // batch_size` batches of images of similar size, in random order.
+    """Plan a training epoch: `len(dataset) // batch_size` batches of images of similar size, in random order.
 
-    Every purpose draws from its own stream, so switching one augmentation on changes nothing else.
+    Each augmentation has its own random stream, so enabling one does not change the others.
 
     Args:
-        dataset: only sizes and objects are looked at.
+        dataset: dataset to plan; only sizes and objects are used.
         settings: see `DataConfig`.
-        batch_size: images of a step over all workers.
-        seed: of the run, >= 0.
-        epoch: counted from 0.
+        batch_size: number of images per step over all workers.
+        seed: seed of the run, >= 0.
+        epoch: epoch number, counted from 0.
 
     Raises:
-        UserError: the data set does not fill one batch.
+        UserError: the dataset does not fill one batch.
     """
     batches = batches_per_epoch(dataset, batch_size)
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence([seed, epoch]).spawn(8)]
@@ -156,7 +158,7 @@ def _image_sizes(dataset: Dataset) -> np.ndarray:
 
 
 def _focus_boxes(dataset: Dataset, rng: np.random.Generator) -> np.ndarray:
-    """One random object an image, float64 `[n, 4]`; NaN where an image has none that trains (difficult, crowd)."""
+    """One random object per image, float64 `[n, 4]`; NaN if all objects of an image are difficult or crowd."""
     counts = np.array([len(r.boxes) for r in dataset.records], np.int64)
     focus = np.full((len(dataset), 4), np.nan)
     draws = rng.random(len(dataset))
@@ -173,7 +175,7 @@ def _focus_boxes(dataset: Dataset, rng: np.random.Generator) -> np.ndarray:
 
 
 def _crop_windows(originals: np.ndarray, focus: np.ndarray, probability: float, rng: np.random.Generator) -> np.ndarray:
-    """int64 `[n, 4]`: the whole image or, with the given probability, a random part that holds the focus object."""
+    """int64 `[n, 4]`: the whole image or, with the given probability, a random crop that contains the focus object."""
     count = len(originals)
     whole = np.concatenate([np.zeros_like(originals), originals], axis=1)
     cropped = (rng.random(count) < probability) & ~np.isnan(focus[:, 0])
@@ -192,13 +194,13 @@ def _crop_windows(originals: np.ndarray, focus: np.ndarray, probability: float, 
 
 
 def _scales(extents: np.ndarray, focus: np.ndarray, settings: DataConfig, rng: np.random.Generator) -> np.ndarray:
-    """The factor from window to resized window, float64 `[n]`; for "random" the one that sizes are compared at."""
+    """Resize factor of each window, float64 `[n]`; for "random", the factor at which sizes are compared."""
     if settings.resize == "random":
         return _short_side_scale(extents, max(settings.random_short_sides), settings.long_side)
     fixed = _short_side_scale(extents, settings.short_side, settings.long_side)
     if settings.resize == "fixed":
         return fixed
-    # "dynamic". The side of an object is the root of its area, because that is the scale of an anchor.
+    # "dynamic": the side of an object is the square root of its area, like the scale of an anchor.
     target = rng.uniform(*DYNAMIC_TARGETS[settings.dynamic_variant], len(extents))
     side = np.sqrt(np.prod(focus[:, 2:] - focus[:, :2], axis=1))
     scale = np.maximum(target / side, settings.dynamic_min_short / extents.min(axis=1))
@@ -207,7 +209,7 @@ def _scales(extents: np.ndarray, focus: np.ndarray, settings: DataConfig, rng: n
 
 
 def _short_side_scale(extents: np.ndarray, short: int | np.ndarray, cap: int) -> np.ndarray:
-    """The factor that makes the short side `short`, smaller where the long side would pass `cap`."""
+    """The factor that makes the short side `short`, limited so that the long side does not exceed `cap`."""
     return np.minimum(short / extents.min(axis=-1), cap / extents.max(axis=-1))
 
 
@@ -221,9 +223,9 @@ def _round_up(sizes: np.ndarray, multiple: int) -> np.ndarray:
 
 
 def _similar_sizes_together(sizes: np.ndarray, multiple: int) -> np.ndarray:
-    """An order in which neighbours pad to about the same size: by height, and to and fro in width.
+    """An order in which neighbours have similar padded sizes: by height, then alternately up and down in width.
 
-    The sort is stable: images of the same padded size keep their random order.
+    The sort is stable, so images of the same padded size keep their random order.
     """
     rows, columns = _round_up(sizes, multiple).T // multiple
     return np.lexsort((np.where(rows % 2, -columns, columns), rows))

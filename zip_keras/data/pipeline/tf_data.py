@@ -17,7 +17,7 @@ from zip_keras.errors import UserError
 if TYPE_CHECKING:
     from zip_keras.config import DataConfig
 
-# TensorFlow wraps a failure's text in a trace and escapes it; marks and quoting let `describe_failure` restore it.
+# TensorFlow wraps and escapes the text of an error; markers and quoting let `describe_failure` restore it.
 _OPEN, _CLOSE, _READABLE = "<bad input:", ":bad input>", " /.,;()=-_"
 
 
@@ -32,25 +32,25 @@ def training_batches(
     threads: int | None = None,
     proposals: Sequence[GivenProposals] | None = None,
 ) -> tf.data.Dataset:
-    """The endless training batches `(images, y)` of docs/ARCHITECTURE.md, from a given step on.
+    """The endless training batches `(images, y)` of docs/ARCHITECTURE.md, starting at a given step.
 
     Args:
-        dataset: what to read.
+        dataset: training data.
         settings: see `DataConfig`.
-        batch_size: images of a step over all workers.
-        seed: of the run.
-        start_step: the first batch; starting late costs nothing and gives what an uninterrupted run would have.
+        batch_size: number of images per step over all workers.
+        seed: seed of the run.
+        start_step: step of the first batch; the batches are those of an uninterrupted run, and skipping is free.
         shard: `(i, n)`: worker i of n gets rows `i * B / n ... (i + 1) * B / n` of every batch.
-        replicas: the worker's rows come as this many consecutive elements, one for each of its replicas
-            (`tf.distribute` per-replica input); all of a step share their padded size.
-        threads: images read, decoded and resized at a time; None lets tf.data choose.
+        replicas: number of replicas of this worker. Its rows are split into that many consecutive elements
+            (`tf.distribute` per-replica input); all elements of a step have the same padded size.
+        threads: number of images read, decoded and resized in parallel; None lets tf.data choose.
         proposals: see `BatchMaker`.
 
     Returns:
         `images` float32 `[B / n / replicas, H, W, 3]`; height and width differ from batch to batch.
 
     Raises:
-        UserError: the data set does not fill a batch, or the batch does not split evenly.
+        UserError: the dataset does not fill a batch, or the batch does not split evenly.
     """
     worker, workers = shard
     if batch_size % (workers * replicas):
@@ -78,7 +78,7 @@ def training_batches(
         specs["proposal_levels"] = tf.TensorSpec([places], tf.int32)
 
     def make(position: np.ndarray) -> list[Any]:
-        """Pillow decodes and resizes outside the interpreter lock. An exception would reach the user as a trace."""
+        """Make one example. Errors are returned as `defect`, because TensorFlow would wrap an exception in a trace."""
         step, row = divmod(int(position), share)
         try:
             image, targets = maker.example(step, worker * share + row)
@@ -101,7 +101,7 @@ def training_batches(
 
     options = tf.data.Options()
     options.deterministic = True
-    # The rows of a batch belong to this worker already.
+    # The dataset yields only the rows of this worker.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return (
         tf.data.Dataset.range(start_step * share, np.iinfo(np.int64).max)
@@ -113,6 +113,6 @@ def training_batches(
 
 
 def describe_failure(error: Exception) -> UserError | None:
-    """The message behind an error that iterating a data set of this module raised; None if it is no bad input."""
+    """The `UserError` behind an error raised while iterating a dataset of this module; None for other errors."""
     _, found, rest = str(error).partition(_OPEN)
     return UserError(unquote(rest.partition(_CLOSE)[0])) if found else None

@@ -1,7 +1,7 @@
-"""The bytes of TFRecord files and of `tf.Example`, without TensorFlow: checksums, framing, encoding, decoding.
+"""TFRecord files and `tf.Example` without TensorFlow: checksums, framing, encoding, decoding.
 
 A record is `length (uint64) | masked crc32c of length (uint32) | payload | masked crc32c of payload`, little-endian.
-No TensorFlow is needed, so workers start at once and records can be read on any Keras backend.
+Without TensorFlow, workers start quickly and records can be read on any Keras backend.
 """
 
 import os
@@ -23,13 +23,13 @@ Values = Sequence[bytes] | Sequence[float] | Sequence[int] | np.ndarray
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The rotated checksum that TFRecord files store."""
+    """The masked CRC-32C checksum that TFRecord files store."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def write_record(file: BinaryIO, payload: bytes) -> int:
-    """Appends one record; returns the payload's offset in the file."""
+    """Append one record and return the offset of its payload in the file."""
     length = struct.pack("<Q", len(payload))
     file.write(length + struct.pack("<I", masked_crc32c(length)))
     offset = file.tell()
@@ -39,22 +39,22 @@ def write_record(file: BinaryIO, payload: bytes) -> int:
 
 
 def scan_records(path: str) -> Iterator[tuple[int, bytes]]:
-    """Yields `(offset, payload)` of every record of a shard, each checksum verified.
+    """Yield `(offset, payload)` of every record of a shard and verify all checksums.
 
     Raises:
-        UserError: the file is missing, cut short or damaged; the message names the byte.
+        UserError: the file is missing, truncated or damaged; the message states the byte position.
     """
     with open_regular(path) as file:
         yield from scan_stream(file, path, os.fstat(file.fileno()).st_size)
 
 
 def scan_stream(file: BinaryIO, path: str, size: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """`scan_records` of a shard that is open.
+    """`scan_records` for an open shard.
 
     Args:
-        file: at its first byte.
-        path: for messages.
-        size: of the file, if it is known: a length beyond it is refused before memory is allocated for it.
+        file: the shard, positioned at its first byte.
+        path: path for messages.
+        size: size of the file in bytes, if known; records beyond it are rejected before memory is allocated.
 
     Raises:
         UserError: as `scan_records`.
@@ -78,14 +78,14 @@ def scan_stream(file: BinaryIO, path: str, size: int | None = None) -> Iterator[
 
 
 def read_payload(path: str, offset: int, length: int) -> bytes:
-    """One record's payload, its checksum verified.
+    """Read the payload of one record and verify its checksum.
 
     Args:
-        path: the shard.
-        offset, length: of the payload, as in `ImageRecord`.
+        path: path of the shard.
+        offset, length: position and size of the payload in bytes, as in `ImageRecord`.
 
     Raises:
-        UserError: the shard is missing, cut short or damaged.
+        UserError: the shard is missing, truncated or damaged.
     """
     if not 0 <= length <= MAX_RECORD_BYTES or offset < HEADER_BYTES:
         raise _damaged(path, offset)
@@ -111,7 +111,7 @@ def _damaged(path: str, position: int) -> UserError:
 
 
 def encode_example(features: Mapping[str, Values]) -> bytes:
-    """Serializes a `tf.Example`: lists of bytes, floats or integers by name."""
+    """Serialize a `tf.Example`; `features` holds lists of bytes, floats or integers by name."""
     entries = b"".join(
         _field(1, _field(1, name.encode()) + _field(2, _encode_values(values))) for name, values in features.items()
     )
@@ -119,10 +119,10 @@ def encode_example(features: Mapping[str, Values]) -> bytes:
 
 
 def decode_example(data: bytes | memoryview, name: str = "tf.Example") -> dict[str, list[bytes] | np.ndarray]:
-    """Parses a serialized `tf.Example`: lists of bytes, float32 or int64 arrays by name.
+    """Parse a serialized `tf.Example` into lists of bytes and float32 or int64 arrays by name.
 
     Raises:
-        UserError: the bytes are no `tf.Example`; the message begins with `name`.
+        UserError: the bytes are not a `tf.Example`; the message begins with `name`.
     """
     features: dict[str, list[bytes] | np.ndarray] = {}
     try:
@@ -138,7 +138,7 @@ def decode_example(data: bytes | memoryview, name: str = "tf.Example") -> dict[s
 
 
 def _encode_values(values: Values) -> bytes:
-    # Arrays tell their kind when they are empty; an empty list is one of bytes: class names of no object.
+    # An empty array has a dtype. An empty list counts as bytes: it holds the class names of an image without objects.
     if isinstance(values[0], bytes) if len(values) else isinstance(values, list):
         return _field(1, b"".join(_field(1, value) for value in values))  # type: ignore[arg-type]
     array = np.asarray(values)
@@ -151,10 +151,10 @@ def _decode_values(data: memoryview) -> list[bytes] | np.ndarray:
     for number, content in _fields(data):
         if number == 1:
             return [bytes(_message(value)) for _, value in _fields(_message(content))]
-        if number == 2:  # packed, or one fixed32 a value
+        if number == 2:  # packed, or one fixed32 per value
             chunks = [bytes(value) for _, value in _fields(_message(content)) if not isinstance(value, int)]
             return np.frombuffer(b"".join(chunks), "<f4").astype(np.float32)
-        if number == 3:  # packed, or one varint a value
+        if number == 3:  # packed, or one varint per value
             numbers: list[int] = []
             for _, value in _fields(_message(content)):
                 numbers.extend([value] if isinstance(value, int) else _varints(value))
@@ -176,7 +176,7 @@ def _varint(value: int) -> bytes:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of a protocol-buffer message: `(number, integer or bytes)`."""
+    """Yield the fields of a protocol buffer message as `(number, integer or bytes)`."""
     position = 0
     while position < len(data):
         tag, position = _read_varint(data, position)

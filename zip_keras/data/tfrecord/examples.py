@@ -1,4 +1,4 @@
-"""One image as a `tf.Example` with the feature keys of the TF Object Detection API, written and read."""
+"""Images as `tf.Example` with the feature keys of the TF Object Detection API: writing and reading."""
 
 import os
 import re
@@ -16,13 +16,13 @@ from zip_keras.errors import UserError
 
 
 def to_example(record: ImageRecord, encoded: bytes, image_format: str, class_names: Sequence[str]) -> bytes:
-    """Serializes one image as a `tf.Example` that `TfExampleDecoder` of tf-models-official reads.
+    """Serialize one image as a `tf.Example` that `TfExampleDecoder` of tf-models-official reads.
 
-    Boxes are fractions of the image size; labels count from 1, as the TF Object Detection API has it.
+    Boxes are fractions of the image size and labels start at 1, as in the TF Object Detection API.
 
     Args:
-        record: boxes in pixels of the encoded image.
-        encoded: the JPEG or PNG file.
+        record: record with boxes in pixels of the encoded image.
+        encoded: bytes of the JPEG or PNG file.
         image_format: "jpeg" or "png".
         class_names: in index order.
     """
@@ -49,10 +49,10 @@ def to_example(record: ImageRecord, encoded: bytes, image_format: str, class_nam
 
 
 def annotation_of(payload: bytes, shard: str, offset: int, label_map: Mapping[int, str]) -> ImageAnnotation | None:
-    """What a `tf.Example` of the TF Object Detection API says of its image; None without a size and without an image.
+    """The annotation in a `tf.Example` of the TF Object Detection API; None if it has neither size nor image.
 
     Raises:
-        UserError: the example has not those features, or their lengths differ.
+        UserError: the example lacks the required features, or their lengths differ.
     """
     where = f"{shard}, example at byte {offset}"
     try:
@@ -97,7 +97,7 @@ def _annotation(
 
 
 def example_image_id(features: Mapping[str, Any], shard: str, offset: int) -> int | str:
-    """`image/source_id`, else the file name, else the place in the shard."""
+    """The image id: `image/source_id`, otherwise the file name, otherwise the position in the shard."""
     for key in ("image/source_id", "image/filename"):
         text = (_texts(features.get(key)) or [""])[0]
         if text:
@@ -130,7 +130,7 @@ def _texts(values: Any) -> list[str]:
 
 
 def read_label_map(path: str) -> dict[int, str]:
-    """`{id: name}` of a `label_map.pbtxt`, by id; empty when there is none."""
+    """`{id: name}` of a `label_map.pbtxt`, sorted by id; empty if the file does not exist."""
     if not os.path.isfile(path):
         return {}
     text = "\n".join(line.split("#")[0] for line in read_lines(path, 16 * 1024 * 1024))
@@ -145,7 +145,7 @@ def read_label_map(path: str) -> dict[int, str]:
 
 
 def write_label_map(path: str, class_names: Sequence[str]) -> None:
-    """Writes a label map that TF Object Detection tools read; ids count from 1."""
+    """Write a label map for TF Object Detection tools; ids start at 1."""
 
     def quoted(name: str) -> str:
         return name.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,7 +1,7 @@
 """TFRecord shards with the feature keys of the TF Object Detection API, read through an index beside each shard.
 
-The index (`SHARD.index.npz`) holds what an `ImageRecord` needs, so opening a data set reads no image. Foreign shards
-get theirs by one scan in which every checksum is verified.
+The index (`SHARD.index.npz`) holds the fields of `ImageRecord`, so opening a dataset reads no image. Shards of other
+tools are scanned once, with all checksums verified, to create their index.
 """
 
 import contextlib
@@ -28,10 +28,10 @@ from zip_keras.utils.files import atomic_write
 from zip_keras.utils.reading import Budget, parse_json
 
 INDEX_SUFFIX = ".index.npz"
-DATASET_FILE = "dataset.json"  # written last: its presence says that every shard is there
+DATASET_FILE = "dataset.json"  # written last: if it exists, all shards are complete
 JOB_FILE = "job.json"  # written first
 LABEL_MAP_FILE = "label_map.pbtxt"
-_FOREIGN = "foreign, label map "  # the `job` of an index of other tools' records begins so
+_FOREIGN = "foreign, label map "  # prefix of `job` in the index of a shard that another tool wrote
 _SHARD_NAME = re.compile(r"(\.tfrecords?|\.record|\.tfrecord-\d{5}-of-\d{5}|-\d{5}-of-\d{5})$")
 _ARRAYS = ("shard_bytes", "job", "names", "defects", "image_ids", "offsets", "lengths", "sizes", "counts", "boxes",
            "classes", "difficult", "crowd", "area")  # fmt: skip
@@ -47,14 +47,14 @@ def write_index(
     job: str = "",
     defects: Sequence[Defect] = (),
 ) -> None:
-    """Writes the index of a finished shard, atomically.
+    """Write the index of a finished shard atomically.
 
     Args:
-        shard: the shard's path.
-        records: in file order, with `offset` and `length`.
-        names: what their `classes` index.
+        shard: path of the shard.
+        records: records in file order, with `offset` and `length`.
+        names: class names that `classes` of the records index.
         job: fingerprint of the run that wrote the shard, for resuming.
-        defects: what was passed over on the way.
+        defects: defects that the policy accepted.
     """
     flat = {name: [getattr(r, name) for r in records] for name in ("boxes", "classes", "difficult", "crowd", "area")}
     arrays = {
@@ -79,7 +79,7 @@ def write_index(
 
 @dataclasses.dataclass(frozen=True)
 class ShardIndex:
-    """What `write_index` wrote."""
+    """Content of an index; see the arguments of `write_index`."""
 
     records: list[ImageRecord]
     names: list[str]
@@ -88,9 +88,9 @@ class ShardIndex:
 
 
 def read_index(shard: str) -> ShardIndex | None:
-    """The index of a shard; None when there is none, or it does not hold what an index of this shard must.
+    """The index of a shard; None if it does not exist or is not valid for this shard.
 
-    Boxes, classes and places are checked as annotations are, because a folder of records may come from anybody.
+    Boxes, classes and positions are checked, because a folder of records may come from an untrusted source.
     """
     try:
         with open_zip(shard + INDEX_SUFFIX, "the index of a shard") as archive:
@@ -118,12 +118,12 @@ def read_index(shard: str) -> ShardIndex | None:
             for image_id, offset, length, size, end, count in rows
         ]
         return ShardIndex(records, names, str(content["job"]), [Defect(**defect) for defect in defects])
-    except (UserError, KeyError, OSError, ValueError, TypeError):  # the shard itself is scanned instead
+    except (UserError, KeyError, OSError, ValueError, TypeError):  # the caller scans the shard instead
         return None
 
 
 def _is_sound(content: Mapping[str, np.ndarray], ids: Any, names: Any, shard_bytes: int) -> bool:
-    """Whether an index, which may be anybody's, holds what `to_record` guarantees."""
+    """Whether an index, which may be untrusted, has the properties that `to_record` guarantees."""
     images, boxes = content["offsets"].shape[0], content["boxes"].shape[0]
     shapes = dict.fromkeys(("offsets", "lengths", "counts"), (images,)) | {
         "sizes": (images, 2),
@@ -150,7 +150,7 @@ def _is_sound(content: Mapping[str, np.ndarray], ids: Any, names: Any, shard_byt
 
 
 def shard_paths(folder: str, prefix: str = "") -> list[str]:
-    """The TFRecord shards in a folder whose names begin with `prefix`, sorted; empty when there are none."""
+    """Sorted paths of the TFRecord shards in a folder whose names begin with `prefix`."""
     if not os.path.isdir(folder):
         return []
     names = [n for n in os.listdir(folder) if n.startswith(prefix) and _SHARD_NAME.search(n)]
@@ -160,21 +160,21 @@ def shard_paths(folder: str, prefix: str = "") -> list[str]:
 def read_records(
     folder: str, prefix: str, log: DefectLog, pixels: PixelConvention = "continuous"
 ) -> tuple[list[str], list[ImageRecord]]:
-    """All images of a folder of shards.
+    """Read the records of all shards in a folder.
 
     Args:
-        folder: holds the shards; a single shard's path is taken too.
-        prefix: reads only shards whose names begin so, for folders that hold several splits.
-        log: judges defects of foreign records.
-        pixels: what the coordinates of foreign records count, once multiplied by the image size. Records that other
-            tools made from VOC often keep its numbers: "one_based".
+        folder: folder with the shards, or the path of a single shard.
+        prefix: only shards whose names begin with it are read, for folders that hold several splits.
+        log: judges defects of records that other tools wrote.
+        pixels: meaning of the coordinates in records of other tools, after multiplication by the image size. Records
+            made from VOC often keep its numbers: use "one_based".
 
     Returns:
-        Class names and records, in the order of the shards. Names are those of our `dataset.json`, else of
-        `label_map.pbtxt` by id, else the sorted ones of the records.
+        Class names, and records in the order of the shards. Names are those of `label_map.pbtxt` by id, followed by
+        the other class names of the records, sorted.
 
     Raises:
-        UserError: no shards, shards missing, an unfinished run, or a shard cut short or damaged.
+        UserError: no shards, missing shards, an unfinished run, or a shard that is truncated or damaged.
     """
     shards = [folder] if os.path.isfile(folder) else shard_paths(folder, prefix)
     place = os.path.dirname(folder) if os.path.isfile(folder) else folder
@@ -192,7 +192,7 @@ def read_records(
     for shard in shards:
         index = read_index(shard) if pixels == "continuous" else None
         if index and index.job.startswith(_FOREIGN) and index.job != _foreign_job(label_map):
-            index = None  # its classes were named by another label map
+            index = None  # the label map has changed since
         indexes.append(index or _index_foreign(shard, label_map, log, pixels))
     names = list(label_map.values())
     extra = {name for index in indexes for name in index.names} - set(names)
@@ -209,7 +209,7 @@ def read_records(
 
 
 def _refuse_gaps(shards: Sequence[str]) -> None:
-    """`x-00000-of-00003` says how many there must be."""
+    """Raise `UserError` if a shard is missing; names such as `x-00000-of-00003` state the number of shards."""
     groups: dict[str, set[int]] = {}
     for shard in shards:
         if match := _OF_N.search(os.path.basename(shard)):
@@ -228,7 +228,7 @@ def _foreign_job(label_map: Mapping[int, str]) -> str:
 
 
 def _index_foreign(shard: str, label_map: Mapping[int, str], log: DefectLog, pixels: PixelConvention) -> ShardIndex:
-    """Scans a shard that has no (valid) index, and leaves one beside it where the folder can be written."""
+    """Scan a shard that has no valid index, and write an index if the folder is writable."""
     known = len(log.defects)
     found: list[tuple[ImageAnnotation, int, int]] = []
     for offset, payload in scan_records(shard):
@@ -244,7 +244,8 @@ def _index_foreign(shard: str, label_map: Mapping[int, str], log: DefectLog, pix
         record = to_record(annotation, number, pixels, log)
         if record is not None:
             records.append(dataclasses.replace(record, file=shard, offset=offset, length=length))
-    # With defects the policy must be asked each time; a folder marked read-only stays as it is, also for root.
+    # A shard with defects gets no index, because the policy must judge them each time. The mode is checked because root
+    # could write to a read-only folder.
     if (
         pixels == "continuous"
         and len(log.defects) == known

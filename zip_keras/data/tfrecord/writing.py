@@ -1,7 +1,7 @@
-"""Writes a data set as TFRecord shards: every image decoded once to check it, in parallel, resumable.
+"""Writing of datasets as TFRecord shards, in parallel and resumable. Every image is decoded once to check it.
 
-Each shard is written under a temporary name and renamed when it is complete, then its index likewise; `dataset.json`
-comes last. A run that was stopped goes on with `resume` and leaves out the shards that are done.
+Each shard is written under a temporary name and renamed when it is complete, then its index in the same way.
+`dataset.json` is written last. With `resume`, a stopped run continues and skips the finished shards.
 """
 
 import dataclasses
@@ -49,22 +49,22 @@ def write_shards(
     resume: bool = False,
     progress: Progress = lambda images: None,
 ) -> list[ImageRecord]:
-    """Writes a data set into `folder`.
+    """Write a dataset into `folder`.
 
     Args:
-        dataset: from `open_dataset`; records of other shards can be written anew too.
-        folder: must not hold a data set yet, unless `resume`.
-        log: its policy judges images; what is passed over is added to it.
-        shards: number of files; None: about 128 MiB each, and at least 8 where there are images for that.
-        workers: processes; 1 works in this one.
-        resume: go on where an earlier run with the same input and settings stopped.
-        progress: called with the number of images that were done since the last call.
+        dataset: from `open_dataset`; it may itself come from shards.
+        folder: output folder; it must not hold a dataset unless `resume` is set.
+        log: its policy judges images; accepted defects are added to it.
+        shards: number of files; None: about 128 MiB each, at least 8 if each gets 32 images.
+        workers: number of processes; 1 runs in this process.
+        resume: continue an earlier run with the same input and settings.
+        progress: called with the number of images done since the last call.
 
     Returns:
-        What is in the shards, in order.
+        The records in the shards, in order.
 
     Raises:
-        UserError: a bad image under the policy `error`, a folder in use, or a disk that is full.
+        UserError: a bad image under the policy `error`, a folder in use, or a full disk.
     """
     records = dataset.records
     shards = shards or default_shards(records)
@@ -72,7 +72,7 @@ def write_shards(
         raise UserError(f"shards is {shards} and workers {workers}; both must be at least 1, shards below 100,000")
     shards = min(shards, len(records))
     job = fingerprint(dataset, shards, log)
-    # A shard that was written under `error` has no defect: it is the same under every policy.
+    # A shard written under `error` has no defects, so it is the same under every policy.
     same = {job, fingerprint(dataset, shards, DefectLog())}
     _claim(folder, job, same, resume)
     tasks = []
@@ -110,14 +110,14 @@ def write_shards(
 
 
 def default_shards(records: Sequence[ImageRecord]) -> int:
-    """About `SHARD_BYTES` each, estimated from the first hundred files; at least 8 where each gets 32 images."""
+    """Number of shards of about `SHARD_BYTES`, estimated from 100 files; at least 8 if each gets 32 images."""
     sample = [_size(record) for record in records[:100]]
     total = sum(sample) / max(1, len(sample)) * len(records)
     return max(1, math.ceil(total / SHARD_BYTES), min(8, len(records) // 32))
 
 
 def fingerprint(dataset: Dataset, shards: int, log: DefectLog) -> str:
-    """Differs when the records, the classes, the number of shards or the policy do."""
+    """A hash of the records, the classes, the number of shards and the policy."""
     digest = hashlib.sha256(json.dumps([dataset.class_names, shards, log.on_box, log.on_image]).encode())
     for r in dataset.records:
         digest.update(json.dumps([r.image_id, r.file, r.offset, r.length, r.height, r.width, _size(r)]).encode())
@@ -127,11 +127,11 @@ def fingerprint(dataset: Dataset, shards: int, log: DefectLog) -> str:
 
 
 def checked_image(record: ImageRecord, log: DefectLog) -> tuple[ImageRecord, bytes, str] | None:
-    """Reads and decodes one image and judges its defects.
+    """Read and decode one image and judge its defects.
 
     Returns:
-        The record, the image as an encoded JPEG or PNG of the record's size, and "jpeg" or "png"; None when the image
-        is skipped.
+        The record, the image encoded as JPEG or PNG in the record's size, and "jpeg" or "png"; None if the image is
+        skipped.
 
     Raises:
         UserError: a defect under the policy `error`.
@@ -145,7 +145,7 @@ def checked_image(record: ImageRecord, log: DefectLog) -> tuple[ImageRecord, byt
         log.remark("reencoded", judged.shown, f"is {info.format}, stored as PNG")
         to_repair = True
     if to_repair:
-        # Annotation tools show images upright, so boxes belong to the upright image unless the stated size denies it.
+        # Annotation tools show images upright, so boxes refer to the upright image unless the stated size differs.
         data = repair(data, judged.shown, upright=(record.height, record.width) == info.upright_size)
     return record, data, image_format
 
@@ -192,7 +192,7 @@ def _run(tasks: Sequence[_Task], workers: int, progress: Progress) -> None:
         for task in tasks:
             task.write(progress, lambda: False)
         return
-    # Workers run NumPy and Pillow alone, so forking is safe, and spares each the import of Keras and its backend.
+    # Workers use only NumPy and Pillow, so forking is safe and avoids the import of Keras in every worker.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     done, stop = context.Value("q", 0), context.Value("b", 0)
     shown = 0
@@ -233,9 +233,9 @@ def _work(task: _Task) -> None:
 
 
 def _claim(folder: str, job: str, same: set[str], resume: bool) -> None:
-    """Makes the folder ours, or finds that it is, and removes what a killed run left half written.
+    """Claim the folder for this job, or check that it belongs to it, and remove partial files of a killed run.
 
-    A folder in which an earlier run finished no shard is free.
+    A folder without a finished shard is free.
     """
     try:
         os.makedirs(folder, exist_ok=True)

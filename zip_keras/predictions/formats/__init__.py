@@ -1,9 +1,9 @@
-"""Proposal files of several kinds, read and written as streams of `ImagePredictions`.
+"""Prediction files in several formats, read and written as streams of `ImagePredictions`.
 
 A format is a module with `read(file, options) -> Iterator[ImagePredictions]` and `write(file, parts) -> boxes`. An
-image may come in several parts, in the file's order and not yet sorted by score: `gather` puts them together. Readers
-check the structure of a file; `evaluation.checks` decides whether its boxes make sense. The level that made a box is
-kept where the format has a place for it. Boxes of files without it have level 0, which means unknown.
+image may occur in several parts, in file order and not sorted by score; `gather` merges them. Readers check the
+structure of a file; `evaluation.checks` checks the boxes. The level of a box is kept if the format can store it. Boxes
+from files without levels have level 0, which means unknown.
 
 | suffix | what | memory |
 |---|---|---|
@@ -45,7 +45,7 @@ SUFFIXES = {
 
 
 def format_of(file: str) -> str:
-    """The name of the format that a file's suffix stands for.
+    """The name of the format of a file, by its suffix.
 
     Raises:
         UserError: unknown suffix.
@@ -57,10 +57,10 @@ def format_of(file: str) -> str:
 
 
 def stream_predictions(file: str, options: ReadOptions | None = None) -> Iterator[ImagePredictions]:
-    """The parts of a proposal file, one after the other.
+    """Read the parts of a prediction file one by one.
 
     Raises:
-        UserError: missing, of unknown kind or broken; or the options do not allow to read it.
+        UserError: the file is missing, of unknown format or broken, or the options do not allow reading it.
     """
     name = format_of(file)
     if not Path(file).is_file():
@@ -69,7 +69,7 @@ def stream_predictions(file: str, options: ReadOptions | None = None) -> Iterato
 
 
 def read_predictions(file: str, options: ReadOptions | None = None) -> Predictions:
-    """A whole proposal file, unchecked; `checks.load_predictions` also checks it against the ground truth.
+    """Read a whole prediction file; `checks.load_predictions` also checks it against the ground truth.
 
     Raises:
         UserError: as `stream_predictions`.
@@ -78,26 +78,27 @@ def read_predictions(file: str, options: ReadOptions | None = None) -> Predictio
 
 
 def write_predictions(file: str, parts: Iterable[ImagePredictions]) -> int:
-    """Writes parts as they come; the file appears, complete, at the end.
+    """Write a stream of predictions; the file is created atomically when it is complete.
 
     Args:
-        parts: a `Proposals`, or a generator that makes one image after the other.
+        file: output path; its suffix selects the format.
+        parts: a `Predictions`, or a generator of images.
 
     Returns:
-        the number of boxes written.
+        The number of boxes written.
 
     Raises:
-        UserError: unknown suffix, the folder cannot be written, or the format cannot hold these image ids.
+        UserError: unknown suffix, the folder cannot be written, or the format cannot store these image ids.
         ValueError: a box or score is not finite.
     """
     return _module(format_of(file)).write(file, parts)
 
 
 def check_ids(file: str, ids: Iterable[ImageId]) -> None:
-    """Asks before the work whether a file can hold the proposals of these images.
+    """Check before inference whether the format of a file can store these image ids.
 
     Raises:
-        UserError: unknown suffix, or the format cannot hold these image ids.
+        UserError: unknown suffix, or the format cannot store these image ids.
     """
     if (name := format_of(file)) in ("parquet", "csv"):
         _module(name).check_ids(file, ids)

@@ -1,7 +1,7 @@
-"""COCO results: a json list of `{"image_id", "category_id", "bbox": [x, y, width, height], "score"}`.
+"""COCO results: a JSON list of `{"image_id", "category_id", "bbox": [x, y, width, height], "score"}`.
 
-A row whose box comes from a known level also has `"level"`, an integer from 1; pycocotools and others pass it over.
-Files of millions of rows are read and written piece by piece: `json.load` would take some 500 bytes a box.
+A row whose level is known also has `"level"`, an integer from 1, which pycocotools and other tools ignore. Files with
+millions of rows are read and written in pieces, because `json.load` would take about 500 bytes per box.
 """
 
 import io
@@ -18,18 +18,18 @@ from zip_keras.predictions.formats.common import ReadOptions, by_image, refuse_n
 from zip_keras.utils.files import atomic_write
 from zip_keras.utils.reading import Budget, open_regular, parse_json
 
-_PIECE = 1 << 22  # characters parsed at once, about 30,000 rows
-_LONGEST_ROW = 1 << 26  # characters; a row with a run-length mask has some thousand
+_PIECE = 1 << 22  # characters parsed at a time, about 30,000 rows
+_LONGEST_ROW = 1 << 26  # characters; a row with a run-length mask has a few thousand
 _BUDGET = Budget(bytes=4 * _LONGEST_ROW, nodes=10_000_000, depth=8)
-# Nested objects may be in a row, but not a list of them; run-length masks hold no braces.
+# A row may contain nested objects but no list of objects; run-length masks contain no braces.
 _BETWEEN_ROWS = re.compile(r"\}\s*,\s*(?=\{)")
 
 
 def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
-    """Parts of at most one piece of the file each.
+    """Yield parts, from one piece of the file at a time.
 
     Raises:
-        UserError: not a json list of COCO results; names the row.
+        UserError: not a JSON list of COCO results; the message names the row.
     """
     first_row = 0
     try:
@@ -44,7 +44,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
 
 
 def write(file: str, parts: Iterable[ImagePredictions]) -> int:
-    """Writes each part as it comes; numbers with all their digits, so that reading gives the same doubles."""
+    """Write parts as a stream and return the number of boxes. Numbers keep all digits, so they are read unchanged."""
     count = 0
     with atomic_write(file) as unfinished, open(unfinished, "w", encoding="utf-8") as stream:
         stream.write("[")
@@ -62,7 +62,7 @@ def write(file: str, parts: Iterable[ImagePredictions]) -> int:
 
 
 def _pieces(stream: TextIO, file: str) -> Iterator[list[Any]]:
-    """Lists of rows; a row that two pieces share waits for the next."""
+    """Yield lists of rows; a row that is split between two pieces is in the later list."""
     text = stream.read(_PIECE).lstrip("\ufeff \t\r\n")
     if not text.startswith("["):
         kind = "a json object" if text.startswith("{") else "no json list"
@@ -93,7 +93,7 @@ def _parse(text: str, file: str) -> list[Any]:
 def _parts(rows: list[Any], first_row: int, file: str) -> Iterator[ImagePredictions]:
     try:
         ids = [row["image_id"] for row in rows]
-        # NumPy finds the types by itself: told to make doubles, it would read "1" as 1 and null as NaN.
+        # No dtype is given, because NumPy would convert "1" to 1.0 and null to NaN.
         xywh, scores = np.array([row["bbox"] for row in rows]), np.array([row["score"] for row in rows])
         categories = np.array([row.get("category_id", 1) for row in rows])
         levels = np.array([row.get("level", 0) for row in rows])

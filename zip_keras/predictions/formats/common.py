@@ -1,4 +1,4 @@
-"""What the formats share: options of reading, checks before writing."""
+"""Options and checks shared by all formats."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from zip_keras.predictions.container import ImageId, ImagePredictions
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What some formats need to be told.
+    """Options that some formats need.
 
     Attributes:
-        allow_pickle: read `.pkl` files; still nothing but numbers, texts, lists, dicts and NumPy arrays is built.
-        image_ids: ids of a `.mat` file's cells, which carries none itself; see `read_image_list`.
-        pixels: what a `.mat` file's coordinates count, to be chosen as for the annotations; see `open_dataset`.
+        allow_pickle: read `.pkl` files; only numbers, strings, lists, dicts and NumPy arrays are created.
+        image_ids: ids of the cells of a `.mat` file without ids; see `read_image_list`.
+        pixels: meaning of the coordinates of a `.mat` file, the same as for the annotations; see `open_dataset`.
     """
 
     allow_pickle: bool = False
@@ -28,7 +28,7 @@ class ReadOptions:
 
 
 def read_image_list(file: str) -> tuple[ImageId, ...]:
-    """Image ids of a text list, one image a line (`000005`, `000005.jpg` or `000005 1`), as `image_id_of` gives them.
+    """Image ids (see `image_id_of`) of a text file with one image per line: `000005`, `000005.jpg` or `000005 1`.
 
     Raises:
         UserError: the list is missing or empty.
@@ -40,13 +40,13 @@ def read_image_list(file: str) -> tuple[ImageId, ...]:
 
 
 def refuse_not_finite(part: ImagePredictions) -> None:
-    """Raises ValueError where a box or score is NaN or infinite: json has no such numbers."""
+    """Raise `ValueError` if a box or score is NaN or infinite, which JSON cannot represent."""
     if not (np.isfinite(part.xywh).all() and np.isfinite(part.scores).all()):
         raise ValueError(f"image {part.image_id!r}: a box or score is not finite")
 
 
 def by_image(ids: Sequence[ImageId]) -> Iterator[tuple[ImageId, np.ndarray]]:
-    """Each id once, in the order of its first row, with the numbers of its rows."""
+    """Yield each id once, in the order of its first row, with its row indices."""
     if not ids:
         return
     number: dict[ImageId, int] = {}

@@ -1,8 +1,8 @@
-"""csv: one row a box, columns `image_id, category_id, x, y, width, height, score, level`, as in parquet.
+"""CSV: one row per box, columns `image_id, category_id, x, y, width, height, score, level`, as in Parquet.
 
-`x, y` is the upper left corner in pixels. `category_id` and `level` may be missing when a file is read: 1, and 0 for
-not known. Other columns are passed over. An image id that is written as an integer is one, as in `image_id_of`; all
-others are texts.
+`x, y` is the upper left corner in pixels. `category_id` and `level` may be missing; the defaults are 1 and 0 (unknown).
+Other columns are ignored. An image id that is written as an integer is read as one, as in `image_id_of`; all others are
+strings.
 """
 
 import csv
@@ -20,14 +20,14 @@ from zip_keras.utils.files import atomic_write
 COLUMNS = ("image_id", "category_id", "x", "y", "width", "height", "score", "level")
 _NUMBERS = ("x", "y", "width", "height", "score")
 _ABSENT = {"category_id": "1", "level": "0"}
-_ROWS = 50_000  # read at once
+_ROWS = 50_000  # rows read at once
 
 
 def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
-    """Parts of at most `_ROWS` rows each.
+    """Yield parts, from `_ROWS` rows at a time.
 
     Raises:
-        UserError: not a csv file with these columns, or a cell is no number; names the line.
+        UserError: not a CSV file with these columns, or a cell is not a number; the message names the line.
     """
     try:
         with open(file, encoding="utf-8-sig", newline="") as stream:
@@ -44,7 +44,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
 
 
 def write(file: str, parts: Iterable[ImagePredictions]) -> int:
-    """Writes each part as it comes; numbers with all their digits, so that reading gives the same doubles."""
+    """Write parts as a stream and return the number of boxes. Numbers keep all digits, so they are read unchanged."""
     count = 0
     with atomic_write(file) as unfinished, open(unfinished, "w", encoding="utf-8", newline="") as stream:
         rows = csv.writer(stream, lineterminator="\n")
@@ -60,7 +60,7 @@ def write(file: str, parts: Iterable[ImagePredictions]) -> int:
 
 
 def check_ids(file: str, ids: Iterable[ImageId]) -> None:
-    """Raises UserError for a text that would be read as an integer."""
+    """Raise `UserError` for a string id that would be read as an integer."""
     for image_id in ids:
         if isinstance(image_id, str) and type(_id(image_id)) is int:
             raise UserError(
@@ -70,7 +70,7 @@ def check_ids(file: str, ids: Iterable[ImageId]) -> None:
 
 
 def _columns(names: list[str], file: str) -> dict[str, int]:
-    """The number of each column that is there."""
+    """The index of each column that exists."""
     names = [name.strip() for name in names]
     for name in ("image_id", *_NUMBERS):
         if name not in names:
@@ -121,5 +121,5 @@ def _is(kind: Any, cell: str) -> bool:
 
 
 def _id(cell: str) -> ImageId:
-    """An integer only where its text gives back the cell: "007" stays a text."""
+    """An integer only if its text equals the cell: "007" stays a string."""
     return int(cell) if cell.removeprefix("-").isdecimal() and str(int(cell)) == cell else cell

@@ -1,8 +1,8 @@
 """Detectron2's precomputed proposals: a pickled dict `ids, boxes, objectness_logits, bbox_mode`.
 
-Detectron's older names `indexes` and `scores` are read too. A pickle can run any code when it is loaded, so reading is
-refused unless the user allows it, and then only numbers, texts, lists, dicts and NumPy arrays of numbers are built.
-Levels have no place in it and are not written.
+Detectron's older names `indexes` and `scores` are read too. A pickle can execute arbitrary code when it is loaded, so
+reading is refused unless the user allows it. Then only numbers, strings, lists, dicts and NumPy arrays of numbers are
+created. The format cannot store levels.
 """
 
 import os
@@ -22,10 +22,10 @@ _XYXY, _XYWH = 0, 1  # detectron2.structures.BoxMode.XYXY_ABS and XYWH_ABS
 
 
 def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
-    """One part an image.
+    """Yield one part per image.
 
     Raises:
-        UserError: pickles are not allowed, the file asks for something that is not data, or it is not as expected.
+        UserError: pickles are not allowed, the file contains something other than data, or its content is invalid.
     """
     if not options.allow_pickle:
         raise UserError(
@@ -39,7 +39,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
             content = _DataUnpickler(_Bounded(stream), encoding="latin1").load()
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
-    except Exception as error:  # a broken pickle raises anything
+    except Exception as error:  # a broken pickle can raise any exception
         raise UserError(f"{file}: not a readable pickle: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{file}: holds a {type(content).__name__}, not the dict of a Detectron2 proposal file")
@@ -62,7 +62,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
 
 
 def write(file: str, parts: Iterable[ImagePredictions]) -> int:
-    """Writes float32 corners and scores; Detectron2 knows no classes of proposals."""
+    """Write float32 corners and scores and return the number of boxes. The format cannot store classes."""
     proposals = gather(parts, file)
     for image in proposals:
         refuse_not_finite(image)
@@ -82,7 +82,7 @@ def _part(image_id: Any, boxes: Any, scores: Any, mode: int, file: str) -> Image
     if type(image_id) not in (int, str):
         raise UserError(f"{file}: image id {image_id!r} is neither an integer nor a text")
     try:
-        with np.errstate(invalid="ignore"):  # what is not finite is refused by whoever reads the parts
+        with np.errstate(invalid="ignore"):  # callers check for values that are not finite
             boxes = np.asarray(_values(boxes), np.float64).reshape(-1, 4)
             scores = np.asarray(_values(scores), np.float64).reshape(-1)
     except (TypeError, ValueError):
@@ -96,7 +96,7 @@ def _part(image_id: Any, boxes: Any, scores: Any, mode: int, file: str) -> Image
 
 
 class _Bounded:
-    """A file of which no more is asked than it holds: else the length in a pickle is allocated before it is read."""
+    """A file that limits reads to its size, because pickle allocates a stated length before it reads the data."""
 
     def __init__(self, stream: BinaryIO):
         self._stream, self._size = stream, os.fstat(stream.fileno()).st_size
@@ -107,9 +107,9 @@ class _Bounded:
 
 
 def _check_places(stream: Any, size: int) -> None:
-    """Refuses a pickle that remembers an object under a number that no file of `size` bytes needs.
+    """Refuse a pickle with a memo index larger than `size`, the file size in bytes.
 
-    Python's reader keeps the remembered ones in an array as long as the largest number.
+    Python's unpickler allocates an array as long as the largest memo index.
     """
     for opcode, argument, _ in pickletools.genops(stream):
         if opcode.name in ("PUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= size:
@@ -117,12 +117,12 @@ def _check_places(stream: Any, size: int) -> None:
 
 
 class _DataUnpickler(pickle.Unpickler):
-    """Builds arrays of numbers by functions of our own; any other name in the file is an error."""
+    """Creates arrays of numbers with functions of this module; any other global name in the file is an error."""
 
     def find_class(self, module: str, name: str) -> Any:
         module = module.replace("numpy._core", "numpy.core")
         allowed = {
-            ("numpy", "ndarray"): object,  # named by every array, never built
+            ("numpy", "ndarray"): object,  # named by every array, never instantiated
             ("numpy", "dtype"): _NumberType,
             ("numpy.core.multiarray", "_reconstruct"): _empty_array,
             ("numpy.core.multiarray", "scalar"): _scalar,
@@ -136,7 +136,7 @@ class _DataUnpickler(pickle.Unpickler):
 
 
 class _NumberType:
-    """Stands in for NumPy's type, whose own `__setstate__` crashes on a damaged state."""
+    """Replaces `numpy.dtype`, whose `__setstate__` crashes on a damaged state."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False):
         self.dtype = np.dtype(code)
@@ -148,13 +148,13 @@ class _NumberType:
 
 
 class _Array:
-    """Stands in for NumPy's array, whose own `__setstate__` trusts what the file says."""
+    """Replaces `numpy.ndarray`, whose `__setstate__` trusts the file."""
 
     values = np.zeros(0)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, is_fortran, data = state
-        data = data.encode("latin1") if isinstance(data, str) else data  # of Python 2
+        data = data.encode("latin1") if isinstance(data, str) else data  # written by Python 2
         self.values = _from_buffer(data, kind, shape, "F" if is_fortran else "C")
 
 

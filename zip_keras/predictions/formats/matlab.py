@@ -1,11 +1,12 @@
-"""MATLAB `aboxes`: a cell array with one `[n, 5]` matrix `[x1 y1 x2 y2 score]` an image, in VOC's own numbers.
+"""MATLAB `aboxes`: a cell array with one `[n, 5]` matrix `[x1 y1 x2 y2 score]` per image, in VOC coordinates.
 
-These are read as VOC annotations are, so that a box with the numbers of an object finds it exactly: by default as
-edges; with `pixels="one_based"` as inclusive pixels from 1, which gives x1 - 1 .. x2. They are written as edges.
+Coordinates are read like those of VOC annotations, so a box with the numbers of an object matches it exactly: by
+default as edges; with `pixels="one_based"` as inclusive pixel numbers that start at 1, which span x1 - 1 .. x2. They
+are written as edges.
 
-Faster R-CNN's MATLAB code and this paper's released code save proposals so, in the order of the data set's image list
-and without ids. Files written here also carry `image_ids`. Without a fifth column the order is the ranking.
-Levels have no place in it and are not written.
+The MATLAB code of Faster R-CNN and the released code of the paper save proposals in this format, in the order of the
+dataset's image list and without ids. Files written here also contain `image_ids`. Without a fifth column, the order of
+the rows is the ranking. The format cannot store levels.
 """
 
 import pickle
@@ -34,10 +35,10 @@ pickle.dump(answer, sys.stdout.buffer)
 
 
 def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
-    """One part an image.
+    """Yield one part per image.
 
     Raises:
-        UserError: SciPy is missing, the file is not MATLAB's, has no `aboxes`, or no ids are known for its images.
+        UserError: SciPy is missing, not a MATLAB file, no `aboxes` in it, or the ids of its images are unknown.
     """
     optional_import("scipy.io", file, "interchange")
     content = _load(file)
@@ -60,7 +61,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
 
 
 def write(file: str, parts: Iterable[ImagePredictions]) -> int:
-    """Writes `aboxes` as doubles and the ids as texts in `image_ids`."""
+    """Write `aboxes` as doubles and the ids, strings or integers, as `image_ids`; return the number of boxes."""
     io = optional_import("scipy.io", file, "interchange")
     proposals = gather(parts, file)
     cells = np.empty((len(proposals), 1), object)
@@ -76,7 +77,7 @@ def write(file: str, parts: Iterable[ImagePredictions]) -> int:
 
 
 def _load(file: str) -> dict[str, Any]:
-    """The two variables, by SciPy in a process of its own: its compiled reader crashes on some damaged files."""
+    """Load the two variables in a subprocess, because SciPy's compiled reader crashes on some damaged files."""
     child = subprocess.run([sys.executable, "-c", _LOAD, file], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     if child.returncode != 0:
         raise UserError(f"{file}: not a MATLAB file: reading it ended with code {child.returncode}")

@@ -1,8 +1,8 @@
 """NumPy archive: `image_ids [I]`, `starts [I + 1]`, `xywh [n, 4]`, `scores [n]`, `categories [n]`, `levels [n]`.
 
-The boxes of image `i` are rows `starts[i] : starts[i + 1]`; doubles, so that measures do not change by conversion.
-A file without `levels` is read too. Where some ids are integers and some texts, `image_ids` are all texts and
-`integer_ids`, bool `[I]`, says which are integers.
+The boxes of image `i` are rows `starts[i] : starts[i + 1]`. Boxes and scores are doubles, so metrics do not change by
+conversion. Files without `levels` are read too. If some ids are integers and some strings, `image_ids` are all strings
+and `integer_ids`, bool `[I]`, marks the integers.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,10 +22,10 @@ _KINDS = {"image_ids": "iuU", "starts": "iu", "xywh": "fiu", "scores": "fiu", "c
 
 
 def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
-    """One part an image.
+    """Yield one part per image.
 
     Raises:
-        UserError: not an npz file, or its arrays do not fit together.
+        UserError: not an npz file, or its arrays are inconsistent.
     """
     with open_zip(file, "an npz file of proposals") as archive:
         npz = Npz(archive)
@@ -69,7 +69,7 @@ def _check_headers(npz: Npz, file: str) -> None:
 
 def _ids(npz: Npz) -> list[ImageId]:
     ids = npz.read("image_ids").tolist()
-    "".join(image_id for image_id in ids if isinstance(image_id, str)).encode()  # raises on halves of surrogate pairs
+    "".join(image_id for image_id in ids if isinstance(image_id, str)).encode()  # raises for unpaired surrogates
     if "integer_ids" not in npz.headers:
         return ids
     return [int(name) if integer else name for name, integer in zip(ids, npz.read("integer_ids").tolist(), strict=True)]
@@ -82,7 +82,7 @@ def _integers(column: np.ndarray, file: str) -> np.ndarray:
 
 
 def write(file: str, parts: Iterable[ImagePredictions]) -> int:
-    """Collects everything first: the arrays' lengths come at the head of the file."""
+    """Collect all parts, write them and return the number of boxes."""
     proposals = gather(parts, file)
     images = list(proposals)
     for image in images:

@@ -1,6 +1,6 @@
-"""Parquet: one row a box, columns `image_id, category_id, x, y, width, height, score, level`.
+"""Parquet: one row per box, columns `image_id, category_id, x, y, width, height, score, level`.
 
-`category_id` and `level` may be missing when a file is read: 1, and 0 for not known.
+`category_id` and `level` may be missing; the defaults are 1 and 0 (unknown).
 """
 
 import os
@@ -17,14 +17,14 @@ from zip_keras.utils.files import atomic_write
 from zip_keras.utils.optional import optional_import
 
 _NUMBERS = ("x", "y", "width", "height", "score")
-_ROWS = 100_000  # of a row group: what is in memory at once
+_ROWS = 100_000  # rows per row group and in memory at once
 
 
 def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
-    """A part for each image of a row group, row group by row group, however their rows are ordered.
+    """Yield one part for each image of a batch of rows; rows may be in any order.
 
     Raises:
-        UserError: pyarrow is missing, not a parquet file, or a column is missing or of the wrong type.
+        UserError: pyarrow is missing, not a Parquet file, or a column is missing or of the wrong type.
     """
     pyarrow, parquet = _libraries(file)
     try:
@@ -46,7 +46,7 @@ def read(file: str, options: ReadOptions) -> Iterator[ImagePredictions]:
 
 
 def write(file: str, parts: Iterable[ImagePredictions]) -> int:
-    """Writes a row group whenever enough rows have come."""
+    """Write parts in row groups of at least `_ROWS` rows, except the last; return the number of boxes."""
     count = 0
     with atomic_write(file) as unfinished:
         writer = _Writer(file, str(unfinished))
@@ -62,7 +62,7 @@ def write(file: str, parts: Iterable[ImagePredictions]) -> int:
 
 
 def check_ids(file: str, ids: Iterable[ImageId]) -> None:
-    """Raises UserError if one column cannot hold all these ids."""
+    """Raise `UserError` if some ids are integers and some strings, which one column cannot store."""
     if len({type(image_id) for image_id in ids}) > 1:
         raise _mixed_ids(file)
 
@@ -75,7 +75,7 @@ def _mixed_ids(file: str) -> UserError:
 
 
 class _Writer:
-    """Buffers parts; the type of the first image id decides the column's type."""
+    """Buffers parts; the type of the first image id sets the type of the column."""
 
     def __init__(self, file: str, path: str):
         self._arrow, self._parquet = _libraries(file)
@@ -96,7 +96,7 @@ class _Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what has come so far; the first time also the head of the file."""
+        """Write the buffered parts; the first call also creates the file."""
         arrow = self._arrow
         kind = arrow.string() if self._kind is str else arrow.int64()
         fields = [("image_id", kind), ("category_id", arrow.int64()), *((name, arrow.float64()) for name in _NUMBERS)]
@@ -157,7 +157,7 @@ def _check_type(types: Any, name: str, kind: Any, file: str) -> None:
 
 
 def _integers(batch: Any, name: str, absent: int, file: str) -> np.ndarray:
-    """int64 `[n]` of a column; `absent` throughout where the file does not have it."""
+    """int64 `[n]` of a column; all `absent` if the file does not have it."""
     if name not in batch.schema.names:
         return np.full(batch.num_rows, absent, np.int64)
     values = np.asarray(batch.column(name))
