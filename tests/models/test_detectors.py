@@ -137,6 +137,18 @@ def test_the_score_threshold_comes_last(detectors, images, answers, kind):
     assert not found["boxes"][~found["valid"]].any()
 
 
+def test_images_that_are_none_are_refused(detectors):
+    for images, message in (
+        (np.zeros((1, 64, 64, 1), "float32"), r"shape \[1, 64, 64, 1\]: a Detector takes RGB"),
+        (
+            np.linspace(0, 1, 64 * 64 * 3, dtype="float32").reshape(1, 64, 64, 3),
+            r"from 0 to 1: a Detector takes 0\.\.255",
+        ),
+    ):
+        with pytest.raises(UserError, match=message):
+            detectors["one_stage"](images)
+
+
 @both
 def test_the_mirrored_image_adds_its_detections(detectors, images, answers, kind):
     flipped = detectors[kind].with_options(flip=True)

@@ -204,8 +204,9 @@ def test_mad_decides_on_every_channel_of_four_sources(backbone):
 
 
 def test_four_map_sources_need_blocks_to_take():
-    with pytest.raises(UserError, match="set zoom_in to full"):
-        ModelConfig(attention_sources=4, zoom_in="released")
+    for zoom_in in ("released", "none"):
+        with pytest.raises(UserError, match="set zoom_in to full"):
+            ModelConfig(attention_sources=4, zoom_in=zoom_in)
     backbone = "keras:MobileNetV2:block_6_expand_relu,block_13_expand_relu,out_relu"
     with pytest.raises(UserError, match=r"attention_sources 4: backbone 'keras:MobileNetV2.* use 2"):
         built(backbone=backbone, width=0.125, attention_sources=4)

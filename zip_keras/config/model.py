@@ -96,8 +96,8 @@ class ModelConfig:
         check_choices(self)
         check_positive(self, "width", "zoom_in_width", "attention_width", "head_channels")
         require(
-            self.attention_sources == 2 or self.zoom_in != "released",
-            "attention_sources 4 takes a block that the released zoom-in stream has not; set zoom_in to full",
+            self.attention_sources == 2 or self.zoom_in == "full",
+            "attention_sources 4 takes blocks that only the full zoom-in stream has; set zoom_in to full",
         )
         require(
             not (self.quality and self.refinement_steps),

@@ -90,6 +90,7 @@ class Detector(ImageModel):
         return self._detect(images, (proposals, levels))
 
     def _detect(self, images, given=None):
+        self.check_images(images)
         _, height, width, _ = ops.shape(images)
         inputs = self.network_inputs(images)
         return self.answer([self.network(x, training=False) for x in inputs], inputs, height, width, given)

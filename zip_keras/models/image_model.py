@@ -6,6 +6,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from zip_keras.errors import UserError
 from zip_keras.layers.resizing import ShortSideResizing
 
 
@@ -35,6 +36,19 @@ class ImageModel(keras.Model):
             for i, side in enumerate(self.short_sides)
         ]
         self.built = True  # the network has all of its variables
+
+    def check_images(self, images) -> None:
+        """Raise `UserError` for a known number of channels other than 3, and for floats in 0..1 if values are known.
+
+        A graph has no values while it is traced, so such images are not detected there.
+        """
+        shape, kind = tuple(images.shape), type(self).__name__
+        if len(shape) != 4 or shape[-1] not in (3, None):
+            raise UserError(f"images of shape {list(shape)}: a {kind} takes RGB images [B, H, W, 3]")
+        if hasattr(images, "numpy") and "float" in keras.backend.standardize_dtype(images.dtype):
+            largest, smallest = float(ops.max(images)), float(ops.min(images))
+            if smallest >= 0 and 0 < largest <= 1:
+                raise UserError(f"images with values from {smallest:.3g} to {largest:.3g}: a {kind} takes 0..255")
 
     def network_inputs(self, images) -> list:
         """Resize images to every scale, with `flip` each followed by its mirror image: float32 `[B, H', W', 3]`."""

@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from zip_keras.config import PostprocessConfig, from_dict, to_dict
-from zip_keras.errors import UserError
 from zip_keras.layers.registry import serializable
 from zip_keras.models.image_model import ImageModel
 from zip_keras.models.postprocess import Candidates, RankedBoxes, level_candidates, postprocess
@@ -59,7 +58,7 @@ class Proposer(ImageModel):
         self.postprocess_config = _postprocess_config(postprocess)
 
     def call(self, images, training=False):
-        _check_images(images)
+        self.check_images(images)
         return self.answer(*self._run(images))
 
     def answer(self, outputs, inputs, height, width) -> dict:
@@ -136,20 +135,6 @@ def _joined(own, mirrored, width):
         boxes.append(ops.concatenate([own_boxes, box_ops.mirrored(mirrored_boxes, width)], axis=1))
         scores.append(ops.concatenate([own_scores, mirrored_scores], axis=1))
     return boxes, scores
-
-
-def _check_images(images) -> None:
-    """Raise `UserError` for a known number of channels other than 3, and for floats in 0..1 if values are known.
-
-    A graph has no values while it is traced, so such images are not detected there.
-    """
-    shape = tuple(images.shape)
-    if len(shape) != 4 or shape[-1] not in (3, None):
-        raise UserError(f"images of shape {list(shape)}: a Proposer takes RGB images [B, H, W, 3]")
-    if hasattr(images, "numpy") and "float" in keras.backend.standardize_dtype(images.dtype):
-        largest, smallest = float(ops.max(images)), float(ops.min(images))
-        if smallest >= 0 and 0 < largest <= 1:
-            raise UserError(f"images with values from {smallest:.3g} to {largest:.3g}: a Proposer takes 0..255")
 
 
 def _postprocess_config(value) -> PostprocessConfig:
