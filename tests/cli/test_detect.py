@@ -74,7 +74,7 @@ def test_every_kind_of_file_holds_the_same(model, photographs, tmp_path, capsys,
     assert "2 images are kept" in capsys.readouterr().err
     (photographs / "9.png").write_bytes((photographs / "7.png").read_bytes())
     assert main([*command, str(tmp_path / "a.json")]) == 0
-    assert "2 of 3 images are done already" in capsys.readouterr().err
+    assert "2 of 3 images are already done" in capsys.readouterr().err
     assert not (tmp_path / ".a.json.unfinished").exists()
     assert kept.count(b"\n") == 3
 
@@ -147,9 +147,9 @@ def test_a_video_frame_by_frame(model, clip, tmp_path, capsys, monkeypatch, open
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a.mp4", "b.jpg"], "a.mp4: a video needs an output of its own"),
+        (["a.mp4", "b.jpg"], "a.mp4: a video needs its own output"),
         (["a.mp4", "--pictures", "p"], "--pictures draws images"),
-        (["a.jpg", "--video", "v.mp4"], "--video is for a video, and a.jpg is none"),
+        (["a.jpg", "--video", "v.mp4"], "--video is for a video, and a.jpg is not a video"),
         (["a.jpg", "--every", "2"], "--every is for a video"),
         (["a.mp4", "--video", "v.gif"], "the suffix must be one of .mp4, .mkv"),
         (["none.mp4"], "none.mp4: no video that can be read"),

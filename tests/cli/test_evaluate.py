@@ -124,7 +124,7 @@ def test_proposals_by_class_and_of_classes_that_were_not_seen(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--error-kinds"], "--error-kinds tells wrong detections apart; give the file with --detections"),
+        (["--error-kinds"], "--error-kinds is for detections; give the file with --detections"),
         (["--plot", "curves.bmp"], "the suffix must be one of .png, .svg, .pdf"),
         (["--unseen", "horse"], "'horse' is no class of it; its classes are thing"),
         (["--protocol", "voc07"], "choose one of coco, fast, hosang"),

@@ -129,7 +129,7 @@ def test_an_interrupted_command_continues_with_equal_numbers(command, photos, tm
     assert "1 images are kept" in capsys.readouterr().err
     monkeypatch.setattr("zip_keras.inference.runner.load_image", load_image)
     assert command("--top", "2") == 0
-    assert "1 of 2 images are done already" in capsys.readouterr().err
+    assert "1 of 2 images are already done" in capsys.readouterr().err
     assert (tmp_path / "out.json").read_text() == expected
 
 
@@ -248,7 +248,7 @@ def test_export_then_propose(small_run, photos, tmp_path, capsys):
     model = tmp_path / "exported"
     sizes = ["--max-proposals", "20", "--scales", "96"]
     assert main(["export", "--model", str(small_run), "--output", str(model), *sizes]) == 0
-    assert f"{model}/1: 20 boxes an image, short side 96, long side 192" in capsys.readouterr().out
+    assert f"{model}/1: 20 boxes per image, short side 96, long side 192" in capsys.readouterr().out
     arguments = ["propose", str(photos), "--model", str(model), "--output", str(tmp_path / "out.json")]
     assert main(arguments) == 0
     rows = json.loads((tmp_path / "out.json").read_text())

@@ -133,5 +133,5 @@ def test_a_file_without_levels_and_detections_are_refused(files, tmp_path, capsy
     assert main([*files[:3], "--detections", files[4], "--per-level"]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert "p.json: no proposal says which level it comes from" in errors[0]
-    assert "--per-level tells proposals apart" in errors[1]
+    assert "--per-level is for proposals" in errors[1]
     assert len(errors) == 2

@@ -40,10 +40,10 @@ def test_what_the_run_recorded(run):
         "| validation | `voc07:val` |",
         "| digest of the training images and boxes | `abc` |",
         "| start | `zip_lite` |",
-        "| steps | 25 of 30, of 4 images |",
+        "| steps | 25 of 30, 4 images each |",
         "| seed | 7 |",
         "| starts | 2 |",
-        "| time of the first | 2026-01-02 |",
+        "| time of the first start | 2026-01-02 |",
     ):
         assert row in card
     assert "/home/me/" not in card
@@ -63,8 +63,8 @@ def test_nothing_is_made_up(run):
     (run / "metrics.jsonl").unlink()
     (run / "environment.json").unlink()
     card = run_card(run)
-    assert "The run holds no evaluation." in card
-    assert "The run holds no `environment.json`." in card
+    assert "The run has no evaluation." in card
+    assert "The run has no `environment.json`." in card
     assert "AR@" not in card
 
 

@@ -1,4 +1,4 @@
-"""What `zip-keras compare --detections` measures, prints and plots."""
+"""Metrics, tables and plots of `zip-keras compare --detections`."""
 
 import argparse
 import itertools
@@ -30,7 +30,7 @@ def compare_detections(
     methods: dict[str, Predictions],
     split: dict[str, tuple[str, ...]],
 ) -> dict[str, Any]:
-    """Prints the tables and returns their numbers."""
+    """Print the tables and return their numbers."""
     metric = arguments.metric or METRIC
     matches = {name: match_detections(ground_truth, found, ranges=AREA_RANGES) for name, found in methods.items()}
     judged = {name: [of_class.at(METRICS[metric]) for of_class in of_method] for name, of_method in matches.items()}
@@ -75,6 +75,6 @@ def _table(title: str, methods: Mapping[str, Mapping[str, Mapping[str, float]]])
 
 
 def _mean_curve(matches: Sequence[ClassMatches]) -> np.ndarray:
-    """float64 `[T, 101]`: precision, mean over the classes that have objects."""
+    """Precision, mean over the classes with objects: float64 `[T, 101]`."""
     curves = np.stack([precision_at_recall_levels(of_class)[0] for of_class in matches])
     return curves[~np.isnan(curves[:, 0, 0])].mean(axis=0)

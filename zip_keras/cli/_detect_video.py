@@ -1,4 +1,4 @@
-"""`zip-keras detect` of a video file: frame by frame, in bounded memory, continued where it stopped."""
+"""`zip-keras detect` on a video file: frame by frame in bounded memory, resumable."""
 
 import argparse
 import time
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 
 def checked_video(arguments: argparse.Namespace) -> str | None:
-    """The video that a command names; None where it names none.
+    """Return the video named in the arguments after checking the options; None if there is no video.
 
     Raises:
-        UserError: a video beside other paths, options that do not fit, or a path that cannot be written.
+        UserError: a video is combined with other paths or unsupported options, or an output cannot be written.
     """
     videos = [path for path in arguments.paths if is_video(path)]
     if not videos:
         for name in ("video", "every"):
             if getattr(arguments, name) is not None:
-                raise UserError(f"--{name} is for a video, and {arguments.paths[0]} is none; leave it out")
+                raise UserError(f"--{name} is for a video, and {arguments.paths[0]} is not a video; leave it out")
         return None
     if len(arguments.paths) > 1:
-        raise UserError(f"{videos[0]}: a video needs an output of its own; run one command for each")
+        raise UserError(f"{videos[0]}: a video needs its own output; run one command per video")
     if arguments.proposals:
-        raise UserError("--proposals is for images; a proposal file has no frames of a video")
+        raise UserError("--proposals is for images, not for videos; leave it out")
     if arguments.pictures:
-        raise UserError("--pictures draws images; --video FILE.mp4 draws a video")
+        raise UserError("--pictures draws images; use --video FILE.mp4 to draw a video")
     if arguments.video:
         check_picture("--video", arguments.video, tuple(WRITTEN))
         check_output_file("--video", arguments.video)
@@ -54,23 +54,25 @@ def detect_video(
     made_by: Mapping[str, Any],
     load: Callable[[argparse.Namespace], "DetectorRunner"],
 ) -> None:
-    """Detects on the frames that are not done, and writes the detections and the drawn video.
+    """Detect on the remaining frames and write the detections and the annotated video.
+
+    Finished frames are kept if the command fails or is interrupted.
 
     Args:
-        arguments: of the command.
-        file: the video.
-        made_by: what the boxes of a frame depend on.
-        load: gives the detector.
+        arguments: arguments of the command.
+        file: path of the video.
+        made_by: options and files that determine the boxes of a frame.
+        load: loads the detector.
 
     Raises:
-        UserError: the file is no video, or is damaged and this is not to be passed over; what is done is kept.
-        KeyboardInterrupt: interrupted; what is done is kept.
+        UserError: the file is no video, or it is damaged and `--on-bad-image` is not `skip`.
+        KeyboardInterrupt: the user interrupted the command.
     """
     video = Video(file)
     every = arguments.every or 1
     unfinished = UnfinishedPredictions(arguments.output, {**made_by, "every": every})
     if unfinished:
-        note(f"{unfinished.path}: {len(unfinished)} frames are done already")
+        note(f"{unfinished.path}: {len(unfinished)} frames are already done")
     detector = load(arguments)
     work = _Work(video, every, arguments.on_bad_image == "skip", unfinished)
     try:
@@ -87,7 +89,7 @@ def detect_video(
     if arguments.video:
         work.draw(arguments.video, detector, arguments.pictures_score)
     unfinished.remove()
-    speed = f", {work.seconds / work.done:.3f} s a frame" if work.done else ""
+    speed = f", {work.seconds / work.done:.3f} s per frame" if work.done else ""
     print(f"{arguments.output}: {boxes} boxes of {len(work.times)} frames{speed}")
     names = ", ".join(f"{number} {name}" for number, name in enumerate(detector.class_names, 1))
     print(f"  category_id: {names}")
@@ -99,8 +101,8 @@ class _Work:
     """The passes over the frames of a video.
 
     Attributes:
-        times: frame number -> seconds from the start.
-        done, seconds: frames that this process has detected on, and how long that took.
+        times: frame number -> seconds from the start of the video.
+        done, seconds: number of frames that this process ran detection on, and the time it took.
     """
 
     def __init__(self, video: Video, every: int, skip_damage: bool, unfinished: UnfinishedPredictions):
@@ -109,7 +111,7 @@ class _Work:
         self.done, self.seconds = 0, 0.0
 
     def detect(self, detector: "DetectorRunner") -> None:
-        """Keeps the detections of every chosen frame."""
+        """Detect on every selected frame and store the results."""
         from zip_keras.inference.detectors import add_detections
 
         total = -(-self.video.count // self.every)
@@ -124,17 +126,17 @@ class _Work:
             self.done += 1
             self.seconds += time.perf_counter() - started
         if not self.times:
-            raise UserError(f"{self.video.file}: holds no frame that can be read")
+            raise UserError(f"{self.video.file}: no frame can be read")
         if max(self.times) + self.every < self.video.count:
-            note(f"{self.video.file}: states {self.video.count} frames, and ends after {max(self.times) + 1}")
+            note(f"{self.video.file}: declares {self.video.count} frames, but ends after {max(self.times) + 1}")
 
     def results(self) -> Iterator[tuple[float, ImagePredictions]]:
-        """Time and detections of every frame."""
+        """Time and detections of every selected frame."""
         parts = self.unfinished.over(map(self._key, self.times))
         return zip(self.times.values(), parts, strict=True)
 
     def draw(self, file: str, detector: "DetectorRunner", least: float) -> None:
-        """Writes the frames with their labelled detections of at least a score."""
+        """Write a video of the frames with their labelled detections of score `least` or more."""
         suffix = file[file.rindex(".") :].lower()
         with (
             atomic_write(file) as path,
@@ -148,7 +150,7 @@ class _Work:
                 writer.write(np.asarray(picture))
 
     def _frames(self) -> Iterator[Frame]:
-        """The frames that are looked at; they end where the file is damaged, if that is to be passed over."""
+        """The selected frames. If damage is skipped, they end where the file is damaged."""
         try:
             for frame in self.video.frames():
                 if not frame.number % self.every:

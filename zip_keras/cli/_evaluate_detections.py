@@ -1,4 +1,4 @@
-"""What `zip-keras evaluate --detections` measures, prints and plots."""
+"""Metrics, tables and plots of `zip-keras evaluate --detections`."""
 
 import argparse
 import functools
@@ -29,7 +29,7 @@ DETECTION_PROTOCOLS: dict[str, Callable[[GroundTruth, Predictions], dict[str, fl
 
 
 def measure_detections(ground_truth: GroundTruth, detections: Predictions, protocol: str) -> dict[str, float]:
-    """The numbers of a protocol."""
+    """Compute the metrics of a protocol."""
     return DETECTION_PROTOCOLS[protocol](ground_truth, detections)
 
 
@@ -40,7 +40,7 @@ def detection_details(
     split: dict[str, tuple[str, ...]],
     protocol: str,
 ) -> dict[str, Any]:
-    """Prints and plots what else is asked for, by COCO's matching, and returns it for the json."""
+    """Print and plot the requested details, computed with COCO's matching, and return them for the json."""
     result: dict[str, Any] = {}
     if not (split or arguments.by_class or arguments.error_kinds or arguments.plot):
         return result
@@ -77,12 +77,12 @@ def _print_rows(title: str, rows: dict[str, dict[str, float]]) -> dict[str, dict
 
 
 def _print_errors(errors: ErrorKinds) -> dict[str, Any]:
-    """The errors by kind, and all false alarms and all missed objects together."""
+    """Print the errors by kind, all false alarms and all missed objects, and return the numbers."""
     rows = {kind: {"errors": errors.counts[kind], "AP50 cost": errors.cost[kind]} for kind in KINDS}
-    print(f"  kinds of error, and how much AP50 ({errors.ap:.4f}) grows without them")
+    print(f"  kinds of error, and the gain of AP50 ({errors.ap:.4f}) without them")
     print_columns(rows)
     print(
-        f"  without all false alarms {errors.false_alarms:.4f}, without all that is not found {errors.all_missed:.4f}"
+        f"  gain without all false alarms {errors.false_alarms:.4f}, without all missed objects {errors.all_missed:.4f}"
     )
     return {
         "AP50": errors.ap,

@@ -1,4 +1,4 @@
-"""The images of a command: read while the network works, counted, skipped where that was asked for."""
+"""Read the images of a command in the background, with counts and the policy for bad images."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,15 +8,15 @@ from zip_keras.errors import UserError
 from zip_keras.inference.inputs import ImageFile
 from zip_keras.utils.progress import BUILDING, note, with_progress
 
-_NAMED = 20  # bad images that an error names
+_NAMED = 20  # number of bad images listed in an error
 
 
 class ImageReader:
     """Reads images with a progress bar.
 
     Attributes:
-        done: images that were read.
-        bad: what is wrong with each that could not be.
+        done: number of images that were read.
+        bad: the errors of images that could not be read.
     """
 
     def __init__(self, skip_bad: bool):
@@ -25,14 +25,15 @@ class ImageReader:
         self.bad: list[UserError] = []
 
     def over(self, images: Sequence[ImageFile], done_before: int = 0) -> Iterator[tuple[ImageFile, np.ndarray]]:
-        """Each image that can be read, with its pixels, uint8 `[H, W, 3]` RGB.
+        """Iterate over the readable images with their pixels, uint8 `[H, W, 3]` RGB.
 
         Args:
-            images: to be read.
-            done_before: images of the same work that were done by an earlier command.
+            images: images to read.
+            done_before: number of images that an earlier command completed.
 
         Raises:
-            UserError: after the last image: some cannot be read and are not to be skipped, or none can.
+            UserError: raised after the last image, if images could not be read and `skip_bad` is off, or if none could
+                be read.
         """
         from zip_keras.inference.runner import load_images
 

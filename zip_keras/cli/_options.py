@@ -1,4 +1,4 @@
-"""Options that several commands share, and the argparse type that checks a number's range."""
+"""Options shared by several commands, and an argparse type for numbers in a range."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ MODEL_HELP = "run folder, .keras file, exported folder, preset, or an export's .
 def in_range(
     kind: type[Number], low: float | None = None, high: float | None = None, below: float | None = None
 ) -> Callable[[str], Number]:
-    """An argparse type: a number with `low <= number <= high` and `number < below`.
+    """Return an argparse type for numbers with `low <= number <= high` and `number < below`.
 
     >>> in_range(int, low=1)("3")
     3
@@ -61,8 +61,8 @@ def _device(text: str) -> str:
 
 
 def add_global_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of every command, before or after its name."""
-    group = parser.add_argument_group("every command")
+    """Add the options of every command, which may stand before or after its name."""
+    group = parser.add_argument_group("options of every command")
     group.add_argument(
         "-q",
         "--quiet",
@@ -70,7 +70,7 @@ def add_global_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_const",
         const=-1,
         default=0,
-        help="write results, errors and nothing else",
+        help="print only results and errors",
     )
     group.add_argument(
         "-v",
@@ -78,23 +78,23 @@ def add_global_arguments(parser: argparse.ArgumentParser) -> None:
         dest="verbosity",
         action="store_const",
         const=1,
-        help="also show TensorFlow's own messages, and the traceback of an error",
+        help="also print TensorFlow's messages and error tracebacks",
     )
     group.add_argument(
         "--device",
         type=_device,
         metavar="DEVICE",
-        help="cpu, gpu, or gpu:N for the GPU of that number (default: what TensorFlow finds)",
+        help="cpu, gpu, or gpu:N for GPU number N (default: what TensorFlow finds)",
     )
 
 
 def add_paths_argument(parser: argparse.ArgumentParser) -> None:
-    """The images of a command, for `inference.inputs.find_images`."""
+    """Add the input paths of a command, for `inference.inputs.find_images`."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
 
 
 def add_model_argument(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """`--model`; required without a default."""
+    """Add `--model`, which is required if there is no default."""
     text = MODEL_HELP + (f" (default: {default})" if default else "")
     parser.add_argument("--model", required=default is None, default=default, metavar="MODEL", help=text)
 
@@ -104,7 +104,7 @@ def add_bad_image_argument(parser: argparse.ArgumentParser) -> None:
         "--on-bad-image",
         choices=["error", "skip"],
         default="error",
-        help="images that are missing or cannot be decoded: name them and stop, or count them and leave them out "
+        help="images that are missing or cannot be decoded: list them and stop, or skip and count them "
         "(default: error)",
     )
 
@@ -114,38 +114,38 @@ def add_pixels_argument(parser: argparse.ArgumentParser) -> None:
         "--pixels",
         choices=PIXEL_CONVENTIONS,
         default="continuous",
-        help="coordinates of VOC annotations and .mat files: edges of boxes, or pixels from 1 with the last one "
-        "included, as in the VOC devkit; the box is then xmin - 1 .. xmax (default: continuous)",
+        help="coordinates of VOC annotations and .mat files: box edges, or inclusive pixel numbers from 1, as in the "
+        "VOC devkit; a box then spans xmin - 1 to xmax (default: continuous)",
     )
 
 
 def add_read_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the readers of some proposal files need to know; see `read_options`."""
+    """Add the options for reading proposal files; see `read_options`."""
     parser.add_argument(
         "--allow-pickle",
         action="store_true",
-        help="read .pkl files: plain data and arrays only, anything else in them is an error",
+        help="read .pkl files; they may contain only plain data and arrays",
     )
-    parser.add_argument("--image-list", metavar="FILE", help="the images of a .mat file, one a line, in its order")
+    parser.add_argument("--image-list", metavar="FILE", help="images of a .mat file, one per line, in the same order")
     add_pixels_argument(parser)
 
 
 def read_options(arguments: argparse.Namespace) -> ReadOptions:
-    """Raises `UserError` if the list of images cannot be read."""
+    """Build `ReadOptions` from the arguments; raise `UserError` if the image list cannot be read."""
     ids = read_image_list(arguments.image_list) if arguments.image_list else None
     return ReadOptions(arguments.allow_pickle, ids, arguments.pixels)
 
 
 def add_class_split_arguments(parser: argparse.ArgumentParser) -> None:
-    """The classes of Table 5; see `class_split`."""
+    """Add the options for seen and unseen classes (paper, Table 5); see `class_split`."""
     group = parser.add_mutually_exclusive_group()
-    text = "classes {} in training, or one file of names: also numbers of seen, unseen and all classes (Table 5)"
+    text = "classes {} in training, or a file of names; adds results for seen, unseen and all classes (Table 5)"
     group.add_argument("--seen", nargs="+", default=[], metavar="CLASS", help=text.format("seen"))
     group.add_argument("--unseen", nargs="+", default=[], metavar="CLASS", help=text.format("not seen"))
 
 
 def class_split(arguments: argparse.Namespace, ground_truth: "GroundTruth") -> dict[str, tuple[str, ...]]:
-    """The class names of `all`, `seen` and `unseen`; empty where no split is asked for.
+    """The class names of `all`, `seen` and `unseen`; empty if no split is requested.
 
     Raises:
         UserError: a name is no class of the ground truth.
@@ -158,44 +158,50 @@ def class_split(arguments: argparse.Namespace, ground_truth: "GroundTruth") -> d
 
 
 def _class_names(names: Sequence[str]) -> Sequence[str]:
-    """Names, or those of the file that is named alone, one a line: a name may hold spaces."""
+    """The names, or if the only name is a file, its lines. Names in a file may contain spaces."""
     if len(names) == 1 and Path(names[0]).is_file():
         return [line.strip() for line in read_lines(names[0]) if line.strip()]
     return names
 
 
 def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
-    """What happens to boxes that cannot be right; see `bad_box_policy`."""
-    group = parser.add_argument_group("bad input")
+    """Add the options for invalid boxes and objects; see `bad_box_policy`."""
+    group = parser.add_argument_group("invalid input")
     group.add_argument(
-        "--on-bad-object", choices=["error", "skip", "clip"], default="error", help="ground truth that is no box"
+        "--on-bad-object", choices=["error", "skip", "clip"], default="error", help="invalid boxes in the ground truth"
     )
     group.add_argument(
-        "--on-bad-box", choices=["error", "skip"], default="error", help="NaN, infinite, or no width or height"
+        "--on-bad-box",
+        choices=["error", "skip"],
+        default="error",
+        help="boxes with NaN or infinite values, or without width or height",
     )
     group.add_argument(
-        "--on-unknown-image", choices=["error", "skip"], default="error", help="image that the ground truth lacks"
+        "--on-unknown-image", choices=["error", "skip"], default="error", help="images that are not in the ground truth"
     )
     group.add_argument(
-        "--on-outside-box", choices=["error", "skip", "keep"], default="error", help="centre outside the image"
+        "--on-outside-box",
+        choices=["error", "skip", "keep"],
+        default="error",
+        help="boxes whose centre is outside the image",
     )
 
 
 def add_category_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `category_id` means in a file of detections; see `numbered` and `checks.check_categories`."""
+    """Add the options for `category_id` in detection files; see `numbered_categories` and `check_categories`."""
     group = parser.add_argument_group("classes of detections")
     group.add_argument(
         "--category-ids",
         choices=["data", "numbers"],
         default="data",
-        help="category_id is that of the COCO json, or 1 + the number of the class, as zip-keras detect writes it; the "
-        "same for other data, and for a json whose ids have no gap (default: data)",
+        help="category_id as in the COCO json, or class number + 1, as zip-keras detect writes it; both are equal for "
+        "other data and for a json whose ids have no gaps (default: data)",
     )
     group.add_argument(
         "--on-unknown-class",
         choices=["error", "skip"],
         default="error",
-        help="category_id that the ground truth lacks (default: error)",
+        help="category_id that is not in the ground truth (default: error)",
     )
 
 
@@ -206,35 +212,39 @@ def bad_box_policy(arguments: argparse.Namespace) -> "Policy":
 
 
 def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
-    """Changes to a model's prediction; see `inference_options`."""
+    """Add the inference options; see `inference_options`."""
     positive = in_range(int, low=1)
     group = parser.add_argument_group("prediction (default: as trained)")
-    group.add_argument("--max-proposals", type=positive, metavar="N", help="length of the model's list of boxes")
+    group.add_argument(
+        "--max-proposals", type=positive, metavar="N", help="maximum number of boxes that the model returns"
+    )
     group.add_argument(
         "--scales",
         type=positive,
         nargs="+",
         metavar="PIXELS",
-        help="scale or scales of the image: pixels of its short side",
+        help="short side of the image in pixels, one value per scale",
     )
-    group.add_argument("--long-side", type=positive, metavar="PIXELS", help="cap of the longer side at every scale")
+    group.add_argument(
+        "--long-side", type=positive, metavar="PIXELS", help="maximum long side of the image at every scale"
+    )
     group.add_argument(
         "--multi-scale",
         action="store_true",
-        help="the paper's four scales: 1000, 750, 500, 250 for a model of scale 600",
+        help="use the paper's four scales: 1000, 750, 500, 250 for a model of scale 600",
     )
-    group.add_argument("--flip", action="store_true", default=None, help="flip test-time augmentation")
+    group.add_argument("--flip", action="store_true", default=None, help="use flip test-time augmentation")
     group.add_argument(
         "--refinement-steps",
         type=in_range(int, low=0),
         metavar="T",
-        help="feed boxes back and refine them T times (needs model.refinement_steps)",
+        help="feed boxes back T times to refine them (needs model.refinement_steps)",
     )
     group.add_argument(
         "--vote",
         type=in_range(float, low=0, below=1),
         metavar="IOU",
-        help="box voting among boxes that overlap so much; 0 = off",
+        help="box voting among boxes with at least this IoU; 0 = off",
     )
     group.add_argument(
         "--postprocess",
@@ -247,7 +257,7 @@ def add_inference_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def inference_options(arguments: argparse.Namespace) -> "InferenceOptions":
-    """Raises `UserError` for values that exclude each other."""
+    """Build `InferenceOptions` from the arguments; raise `UserError` for conflicting values."""
     from zip_keras.inference.options import InferenceOptions
 
     return InferenceOptions(
@@ -263,10 +273,10 @@ def inference_options(arguments: argparse.Namespace) -> "InferenceOptions":
 
 
 def postprocess_fields(words: Sequence[str]) -> dict[str, Any]:
-    """Fields of `PostprocessConfig` by name from `NAME=VALUE`, the value as in JSON.
+    """Parse `NAME=VALUE` words with JSON values into fields of `PostprocessConfig`.
 
     Raises:
-        UserError: another form, or a field twice.
+        UserError: a word has another form, or a field is given twice.
     """
     fields: dict[str, Any] = {}
     for word in words:
@@ -277,13 +287,13 @@ def postprocess_fields(words: Sequence[str]) -> dict[str, Any]:
             fields[name] = json.loads(value)
         except ValueError:
             raise UserError(
-                f"--postprocess {word}: write NAME=VALUE, the value a number, a list such as [0.95,0.8], or null"
+                f"--postprocess {word}: write NAME=VALUE, where VALUE is a number, a list such as [0.95,0.8], or null"
             ) from None
     return fields
 
 
 def refuse_options_of_proposers(model: str, options: "InferenceOptions") -> None:
-    """Raises `UserError` for options other than those of the scale, which are all that a detector takes."""
+    """Raise `UserError` for options that detectors do not have. Scales, long side and flip are allowed."""
     given = {
         "--max-proposals": options.max_proposals is not None,
         "--multi-scale": options.multi_scale,
@@ -297,7 +307,7 @@ def refuse_options_of_proposers(model: str, options: "InferenceOptions") -> None
 
 
 def load_detector(model: str, options: "InferenceOptions") -> "Detector":
-    """A detector with the options of the scale; see `refuse_options_of_proposers` for the others."""
+    """Load a detector with the given scales, long side and flip; see `refuse_options_of_proposers` for the others."""
     from zip_keras.inference.detectors import load_keras_detector, with_detection_options
 
     return with_detection_options(

@@ -1,4 +1,4 @@
-"""Checks of a command's paths before the work and before TensorFlow is imported."""
+"""Checks of a command's paths before it starts and before TensorFlow is imported."""
 
 import os
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from zip_keras.errors import UserError
 
 
 def check_output_file(option: str, file: str | Path | None) -> None:
-    """Checks that a file can be written; its folder may be missing. None: nothing to write.
+    """Check that a file can be written. Its folder may be missing. None is accepted.
 
     Raises:
-        UserError: it is a folder, or its folder cannot be made or written.
+        UserError: the path is a folder, or its folder cannot be created or written.
     """
     if file is None:
         return
@@ -22,30 +22,30 @@ def check_output_file(option: str, file: str | Path | None) -> None:
 
 
 def check_output_folder(option: str, folder: str | Path | None) -> None:
-    """Checks that a folder can be made or written. None: nothing to write.
+    """Check that a folder can be created or written. None is accepted.
 
     Raises:
-        UserError: it is a file, or it cannot be made or written.
+        UserError: the path is a file, or the folder cannot be created or written.
     """
     if folder is not None:
         _check_folder(option, Path(folder), Path(folder))
 
 
 def check_picture(option: str, file: str, suffixes: Sequence[str]) -> None:
-    """Raises `UserError` unless the file's suffix is one of these."""
+    """Raise `UserError` unless the file's suffix is one of `suffixes`."""
     if Path(file).suffix.lower() not in suffixes:
         raise UserError(f"{option} {file}: the suffix must be one of {', '.join(suffixes)}")
 
 
 def check_input_file(option: str, file: str | Path) -> None:
-    """Raises `UserError` unless it is a file that can be read."""
+    """Raise `UserError` unless `file` is a readable file."""
     path = Path(file)
     if not path.exists():
         raise UserError(f"{_named(option, file)}: no such file")
     if path.is_dir():
         raise UserError(f"{_named(option, file)}: is a folder; name a file")
     if not os.access(path, os.R_OK):
-        raise UserError(f"{_named(option, file)}: you may not read it; change its permissions")
+        raise UserError(f"{_named(option, file)}: permission denied; change its permissions")
 
 
 def _check_folder(option: str, target: Path, folder: Path) -> None:
@@ -57,7 +57,9 @@ def _check_folder(option: str, target: Path, folder: Path) -> None:
             f"{_named(option, target)}: cannot be written: {there} is a file, not a folder; name another path"
         )
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"{_named(option, target)}: cannot be written: you may not write to {there}; name another path")
+        raise UserError(
+            f"{_named(option, target)}: cannot be written: no write permission in {there}; name another path"
+        )
 
 
 def _named(option: str, path: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""Predictions of many images as one file: what is done survives an interrupt, and the same command continues."""
+"""Resumable prediction of many images into one file. Finished images survive an interrupt."""
 
 import argparse
 import time
@@ -22,11 +22,11 @@ Predict = Callable[[ImageFile, np.ndarray], ImagePredictions]
 
 
 class ResumablePrediction:
-    """Predicts image by image, keeps each image's boxes at once, and writes the output at the end.
+    """Predicts image by image, stores the boxes of each image immediately, and writes the output at the end.
 
     Args:
-        arguments: of the command: `output`, `pictures`, `on_bad_image`.
-        made_by: everything that the boxes and the picture of an image depend on, json values.
+        arguments: arguments of the command; uses `output`, `pictures` and `on_bad_image`.
+        made_by: json values of everything that determines the boxes and the picture of an image.
     """
 
     def __init__(self, arguments: argparse.Namespace, made_by: Mapping[str, Any]):
@@ -37,27 +37,29 @@ class ResumablePrediction:
         self._reader = ImageReader(arguments.on_bad_image == "skip")
 
     def run(self, images: Sequence[ImageFile], prepare: Callable[[], Predict], left_out: Mapping[str, int]) -> None:
-        """Predicts on the images that are not done, writes the output and says what is in it.
+        """Predict on the remaining images, write the output and print a summary.
+
+        Finished images are kept if the command fails or is interrupted.
 
         Args:
             images: all images of the output.
-            prepare: loads the model, and returns what gives the boxes of an image and its pixels. Not called where all
-                images are done.
-            left_out: counts of what was passed over, to be said.
+            prepare: loads the model and returns a function from an image and its pixels to its boxes. It is not called
+                if all images are done.
+            left_out: counts of skipped inputs for the summary.
 
         Raises:
-            UserError: an image cannot be read and is not to be skipped, or none can; the others are kept.
-            KeyboardInterrupt: interrupted; what is done is kept.
+            UserError: an image cannot be read and `--on-bad-image` is not `skip`, or no image can be read.
+            KeyboardInterrupt: the user interrupted the command.
         """
         remaining = [image for image in images if not self._is_done(image)]
         if len(remaining) < len(images):
-            note(f"{self._unfinished.path}: {len(images) - len(remaining)} of {len(images)} images are done already")
+            note(f"{self._unfinished.path}: {len(images) - len(remaining)} of {len(images)} images are already done")
         seconds = self._predict(remaining, prepare, len(images)) if remaining else 0.0
         boxes = write_predictions(self.output, self._unfinished.over(_key(image) for image in images))
         self._unfinished.remove()
         note_environment(self.output, self._made_by)
         done = self._reader.done
-        speed = f", {seconds / done:.3f} s an image" if done else ""
+        speed = f", {seconds / done:.3f} s per image" if done else ""
         print(f"{self.output}: {boxes} boxes of {len(images) - len(self._reader.bad)} images{speed}")
         print_counts(left_out, "left out")
         if self._reader.bad:
@@ -66,10 +68,10 @@ class ResumablePrediction:
             print(f"  pictures: {self.pictures}")
 
     def save_picture(self, image: ImageFile, picture: Any) -> None:
-        """Writes a Pillow picture of an image into the folder of pictures.
+        """Write a Pillow picture of an image into the folder of pictures.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the picture cannot be written.
         """
         file = self._picture(image)
         try:
@@ -79,7 +81,7 @@ class ResumablePrediction:
             raise UserError(f"{file}: cannot be written: {error.strerror or error}") from None
 
     def _predict(self, remaining: Sequence[ImageFile], prepare: Callable[[], Predict], total: int) -> float:
-        """Seconds that it took."""
+        """Predict on the remaining images and return the time in seconds."""
         predict = prepare()
         started = time.perf_counter()
         try:

@@ -1,4 +1,4 @@
-"""`zip-keras ablate`: trains and measures a table of configs under one budget."""
+"""`zip-keras ablate`: train and measure a table of configs under one budget."""
 
 import argparse
 import shlex
@@ -17,9 +17,9 @@ DESCRIPTION = """\
 Trains and measures every row of a table with every seed under one budget, and writes the table: recall (mean and spread
 over seeds), parameters, GFLOPs, time, and which differences to the reference row are larger than the noise.
 
-Each run is an ordinary run folder, OUTPUT/ROW/seed-N, made by `zip-keras train` and `zip-keras measure` in processes of
-their own. All rows get the first seed, then the second. table.md, table.json and table.png in OUTPUT are written anew
-after every run. Stop it when you like: the same command goes on where it stopped, and tries again what failed."""
+Each run is an ordinary run folder, OUTPUT/ROW/seed-N, made by `zip-keras train` and `zip-keras measure` in separate
+processes. All rows run with the first seed, then with the second, and so on. table.md, table.json and table.png in
+OUTPUT are rewritten after every run. The same command continues an interrupted table and retries failed runs."""
 EXAMPLES = """\
   zip-keras ablate configs/experiments/structures_bccd.yaml --output runs/ablations/structures_bccd
   zip-keras ablate configs/experiments/structures_bccd.yaml --output runs/ablations/structures_bccd --dry-run
@@ -28,13 +28,17 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", metavar="TABLE.yaml", help="rows to compare; configs/experiments/ holds such files")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the runs and of the table")
-    parser.add_argument("--seeds", type=in_range(int, low=0), nargs="+", metavar="N", help="instead of the table's")
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows")
+    parser.add_argument("table", metavar="TABLE.yaml", help="table of configs; configs/experiments/ has some")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the runs and the table")
+    parser.add_argument(
+        "--seeds", type=in_range(int, low=0), nargs="+", metavar="N", help="seeds (default: those of the table)"
+    )
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="run only these rows")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--dry-run", action="store_true", help="only say what would be run")
-    what.add_argument("--report-only", action="store_true", help="only write the table from what is there")
+    what.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    what.add_argument(
+        "--report-only", action="store_true", help="write the table of the existing runs and train nothing"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -43,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     chosen = table.select(arguments.rows, arguments.seeds)
     if arguments.report_only:
         if arguments.rows or arguments.seeds:
-            raise UserError("--report-only writes the table of all runs that are there; leave --rows and --seeds out")
+            raise UserError("--report-only writes the table of all existing runs; leave out --rows and --seeds")
         print(write_report(table, arguments.output), end="")
         return
     refuse_equal_configs(chosen)
@@ -51,15 +55,15 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         _show_plan(chosen, arguments.output)
         return
-    optional_import("matplotlib", "table.png", "train")  # before hours of work
+    optional_import("matplotlib", "table.png", "train")  # fail before hours of training
     optional_import("tqdm", "training", "train")
-    collect(table, arguments.output)  # the report is of all rows: another row's folder may hold another run
+    collect(table, arguments.output)  # the report covers all rows, and a folder may contain another run
     failed = run_table(chosen, arguments.output, lambda: write_report(table, arguments.output), note)
     print(write_report(table, arguments.output), end="")
-    note(f"\n{Path(arguments.output) / 'table.md'}, table.json and table.png are written")
+    note(f"\nwritten: {Path(arguments.output) / 'table.md'}, table.json and table.png")
     if failed:
         names = ", ".join(f"{one.row.name} seed {one.seed}" for one in failed)
-        raise UserError(f"{len(failed)} runs failed ({names}); see above; the same command tries them again")
+        raise UserError(f"{len(failed)} runs failed ({names}); see above; run the same command to retry them")
 
 
 def _show_plan(table: AblationTable, output: str) -> None:

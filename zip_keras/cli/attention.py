@@ -1,4 +1,4 @@
-"""`zip-keras attention`: what map attention decides on images, as pictures and numbers."""
+"""`zip-keras attention`: map attention on images, as pictures and numbers."""
 
 import argparse
 import dataclasses
@@ -30,9 +30,9 @@ from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
 Draws the decisions of map attention (MAD, paper Figure 4). For each image, DIR/IMAGE_ID.png shows the maps of F
-(zoom-out) and H (zoom-in) with the greatest and the smallest mu, at levels 1 and 2, before and after the decision. For
-all images together, DIR/mu.npz holds every mu vector, DIR/mu.json the printed numbers, DIR/mu.png the spread of mu
-over images, DIR/environment.json the command, versions and options.
+(zoom-out) and H (zoom-in) with the largest and smallest mu at levels 1 and 2, before and after the decision.
+DIR/mu.npz holds the mu vectors of all images, DIR/mu.json the printed numbers, DIR/mu.png the spread of mu over images,
+and DIR/environment.json the command, versions and options.
 PATH is an image, a folder, a .txt list of images or a data set spec, as for zip-keras propose."""
 EXAMPLES = """\
   zip-keras attention photo.jpg --model runs/bccd --output attention/
@@ -49,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_options.in_range(int, low=1),
         default=4,
         metavar="N",
-        help="strongest and weakest maps of each kind shown (default: 4)",
+        help="number of strongest and of weakest maps per stream (default: 4)",
     )
     parser.add_argument(
         "--pictures",
         type=_options.in_range(int, low=0),
         metavar="N",
-        help="pictures of the first N images (default: of all)",
+        help="draw only the first N images (default: all)",
     )
     _options.add_bad_image_argument(parser)
 
@@ -84,11 +84,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 class _Work:
-    """Computes mu image by image and draws.
+    """Computes mu and draws pictures image by image.
 
     Attributes:
-        reader: counts the images.
-        drawn: pictures.
+        reader: reads and counts the images.
+        drawn: number of pictures.
     """
 
     def __init__(self, attend, folder: Path, arguments: argparse.Namespace):
@@ -98,10 +98,11 @@ class _Work:
         self.drawn = 0
 
     def over(self, images: Sequence[ImageFile]) -> Iterator[tuple[int | str, dict[tuple[int, str], np.ndarray]]]:
-        """Image ids with their mu vectors by level and stream.
+        """Iterate over image ids with their mu vectors by level and stream.
 
         Raises:
-            UserError: an image cannot be read and is not to be skipped, or none can; or a picture cannot be written.
+            UserError: an image cannot be read and `--on-bad-image` is not `skip`, no image can be read, or a picture
+                cannot be written.
         """
         for image, pixels in self.reader.over(images):
             levels = self.attend(pixels)
@@ -116,7 +117,7 @@ class _Work:
         from zip_keras.analysis.attention.figures import attention_figure
 
         name = str(image.image_id).replace("/", "_")
-        # An image called "mu" must not be overwritten by the picture of all images.
+        # The picture of an image called "mu" must not be overwritten by mu.png.
         file = self.folder / (f"{name}.png" if name != "mu" else "image_mu.png")
         figure = attention_figure(pixels, levels, str(image.image_id), self.maps)
         with atomic_write(str(file)) as unfinished:
@@ -125,7 +126,7 @@ class _Work:
 
 
 def _write(folder: Path, decisions: MapDecisions, summary: dict[tuple[int, str], DecisionSpread], model: str) -> None:
-    """mu.npz, mu.json, and with several images mu.png."""
+    """Write mu.npz and mu.json, and mu.png if there are several images."""
     with atomic_write(str(folder / "mu.npz")) as unfinished, open(unfinished, "wb") as stream:
         np.savez_compressed(stream, **decisions.arrays())  # type: ignore[arg-type]
     numbers = {
@@ -140,7 +141,7 @@ def _write(folder: Path, decisions: MapDecisions, summary: dict[tuple[int, str],
 
 
 def print_summary(summary: dict[tuple[int, str], DecisionSpread], images: int) -> None:
-    """A row for F and H of each level; what compares images only where there are several."""
+    """Print a row for F and H of each level, with statistics between images if there are several."""
     names = ["mean mu", "lowest", "highest", "std, maps"]
     if images > 1:
         names += ["std, images", "share", "correlation"]
@@ -152,9 +153,5 @@ def print_summary(summary: dict[tuple[int, str], DecisionSpread], images: int) -
         cells = "".join(f"{'-' if math.isnan(value) else f'{value:.3f}':>13}" for value in values)
         print(f"  level {level} {stream}  {cells}")
     if images > 1:
-        print(
-            "  std, images: a map's standard deviation over the images (root mean square over the maps); share: of all"
-        )
-        print(
-            "  variance of mu, what differs between images; correlation: mean over pairs of images of their mu vectors"
-        )
+        print("  std, images: standard deviation of a map's mu over the images (root mean square over the maps)")
+        print("  share: part of the variance of mu that is between images; correlation: mean over pairs of mu vectors")

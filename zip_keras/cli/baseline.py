@@ -1,4 +1,4 @@
-"""`zip-keras baseline`: proposals of methods that need no training, as a file for the comparison."""
+"""`zip-keras baseline`: write the proposals of methods without training, for comparison."""
 
 import argparse
 import multiprocessing
@@ -21,8 +21,8 @@ from zip_keras.utils.environment import note_environment
 from zip_keras.utils.progress import with_progress
 
 DESCRIPTION = """\
-Proposals without training: Selective Search in its two settings (needs OpenCV's contrib modules: pip install
-'zip-keras[baselines]'), sliding windows, and the network's anchors in random order."""
+Writes proposals of methods without training: Selective Search with its two settings (needs OpenCV's contrib modules:
+pip install 'zip-keras[baselines]'), sliding windows, or the network's anchors in random order."""
 EXAMPLES = """\
   zip-keras baseline selective-search-fast data/voc07:val --output selective_search.json
   zip-keras baseline sliding-windows data/voc07:val --output windows.json
@@ -34,10 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="DEVKIT:SPLIT, instances.json or another data set spec")
     parser.add_argument("--output", required=True, metavar="FILE", help=PROPOSAL_FILE)
     parser.add_argument(
-        "--max-proposals", type=in_range(int, low=1), default=1000, metavar="N", help="of an image (default: 1000)"
+        "--max-proposals",
+        type=in_range(int, low=1),
+        default=1000,
+        metavar="N",
+        help="proposals per image (default: 1000)",
     )
     parser.add_argument(
-        "--workers", type=in_range(int, low=1), default=os.cpu_count(), metavar="N", help="processes (default: cores)"
+        "--workers",
+        type=in_range(int, low=1),
+        default=os.cpu_count(),
+        metavar="N",
+        help="number of processes (default: CPU cores)",
     )
 
 
@@ -61,16 +69,16 @@ def run(arguments: argparse.Namespace) -> None:
     note_environment(arguments.output, {**made_by, "images": dataset.digest()})
     print(
         f"{arguments.output}: {boxes} boxes of {len(records)} images, "
-        f"{seconds * arguments.workers / len(records):.3f} s an image and process"
+        f"{seconds * arguments.workers / len(records):.3f} s per image and process"
     )
     print_counts(dataset.skipped, "left out")
 
 
 def propose_record(method: str, count: int, record: ImageRecord) -> ImagePredictions:
-    """The first `count` proposals of a method for one image; runs in a process of its own.
+    """The first `count` proposals of a method for one image. Runs in a worker process.
 
     Raises:
-        UserError: the image is missing or broken, or the method's library is.
+        UserError: the image is missing or broken, or the method's library is missing.
     """
     encoded = read_encoded(record.file, record.offset, record.length)
     image = decode_with_pillow(encoded, describe(record.file, record.offset, record.length))

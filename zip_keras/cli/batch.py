@@ -1,4 +1,4 @@
-"""`zip-keras batch`: predictions of many images on Apache Beam."""
+"""`zip-keras batch`: predict on many images with Apache Beam."""
 
 import argparse
 import os
@@ -9,13 +9,13 @@ from zip_keras.inference.model_files import SAVED_MODEL_FILE, find_model
 from zip_keras.utils.optional import optional_import
 
 DESCRIPTION = """\
-Writes the boxes of many images to --output/boxes-NNNNN-of-NNNNN.parquet, and the images without an answer, with the
-reason, to bad-NNNNN-of-NNNNN.jsonl. PATTERN names image files (photos/**.jpg, gs://bucket/*.png), a folder, or with
+Writes the boxes of many images to --output/boxes-NNNNN-of-NNNNN.parquet. Images without an answer are listed with the
+reason in bad-NNNNN-of-NNNNN.jsonl. PATTERN names image files (photos/**.jpg, gs://bucket/*.png), a folder, or with
 --records TFRecord files of tf.train.Example with image/encoded. --model is an export of a proposer or a detector.
 
-A shard appears when it is done, and is kept: the same command continues a job that was stopped. Paths are those of
-Apache Beam; workers on other machines need ones that they can reach. --runner and --beam-options choose where the job
-runs: Flink, Spark, Dataflow, or the processes of this machine (--workers)."""
+A shard appears when it is complete, and the same command continues a stopped job. Paths are those of Apache Beam;
+workers on other machines must be able to reach them. --runner and --beam-options choose where the job runs: Flink,
+Spark, Dataflow, or processes on this machine (--workers)."""
 EXAMPLES = """\
   zip-keras batch photos/ --model exported/lite --output boxes/ --workers 4
   zip-keras batch 'records/val-*' --records --model exported/lite --output boxes/
@@ -27,38 +27,44 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     positive = _options.in_range(int, low=1)
     parser.add_argument("patterns", nargs="+", metavar="PATTERN", help="image files, a folder, or TFRecord files")
-    parser.add_argument("--model", required=True, metavar="EXPORT", help="exported folder, or one version of it")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the shards")
-    parser.add_argument("--records", action="store_true", help="PATTERN names TFRecord files; a shard for each")
+    parser.add_argument("--model", required=True, metavar="EXPORT", help="exported folder, or one of its versions")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the shards")
+    parser.add_argument("--records", action="store_true", help="PATTERN names TFRecord files; write one shard per file")
     parser.add_argument(
-        "--images-per-shard", type=positive, default=500, metavar="N", help="unit of work and restart (default: 500)"
+        "--images-per-shard",
+        type=positive,
+        default=500,
+        metavar="N",
+        help="images per shard; unit of work and restart (default: 500)",
     )
     parser.add_argument(
         "--ids",
         choices=["integer", "text"],
-        help="type of the column image_id (default: integer where all file names are numbers)",
+        help="type of the column image_id (default: integer if all file names are numbers)",
     )
-    parser.add_argument("--max-boxes", type=positive, metavar="N", help="boxes an image at most")
+    parser.add_argument("--max-boxes", type=positive, metavar="N", help="maximum number of boxes per image")
     parser.add_argument(
         "--score-threshold", type=_options.in_range(float), metavar="S", help="leave out boxes with a lower score"
     )
     group = parser.add_argument_group("where the job runs")
-    group.add_argument("--runner", default="DirectRunner", metavar="NAME", help="of Beam (default: DirectRunner)")
+    group.add_argument("--runner", default="DirectRunner", metavar="NAME", help="Beam runner (default: DirectRunner)")
     group.add_argument(
-        "--workers", type=positive, default=1, metavar="N", help="processes of the DirectRunner (default: 1)"
+        "--workers", type=positive, default=1, metavar="N", help="number of DirectRunner processes (default: 1)"
     )
-    group.add_argument("--beam-options", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="for Beam")
+    group.add_argument(
+        "--beam-options", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="further Beam options"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     if arguments.workers > 1 and arguments.runner != "DirectRunner":
-        raise UserError("--workers is for the DirectRunner; the number of workers of others is among --beam-options")
+        raise UserError("--workers is for the DirectRunner; use --beam-options to set the workers of other runners")
     model = arguments.model
     if "://" not in model:
         path = find_model(model)
         if not (path / SAVED_MODEL_FILE).is_file():
-            raise UserError(f"--model {model}: is no export; write one with zip-keras export")
-        model = str(path.resolve())  # workers may run in another folder
+            raise UserError(f"--model {model}: is not an export; write one with zip-keras export")
+        model = str(path.resolve())  # workers may have another working folder
     optional_import("apache_beam", "batch", "beam")
     optional_import("pyarrow", "batch", "beam")
     from zip_keras.batch.pipeline import run_batch
@@ -75,10 +81,10 @@ def run(arguments: argparse.Namespace) -> None:
         score_threshold=arguments.score_threshold,
         beam_options=_beam_options(arguments),
     )
-    kept = f", {summary.kept} of them from before" if summary.kept else ""
+    kept = f", {summary.kept} of them already done" if summary.kept else ""
     print(f"{arguments.output}: {summary.boxes} boxes of {summary.images} images in {summary.shards} shards{kept}")
     if summary.bad:
-        print(f"  without an answer: {summary.bad}; bad-*.jsonl says why")
+        print(f"  without an answer: {summary.bad}; see bad-*.jsonl for the reasons")
 
 
 def _beam_options(arguments: argparse.Namespace) -> list[str]:

@@ -1,4 +1,4 @@
-"""`zip-keras benchmark_evaluation`: how much faster our protocols are than pycocotools, and that they agree."""
+"""`zip-keras benchmark_evaluation`: compare the speed and results of our protocols with pycocotools."""
 
 import argparse
 import functools
@@ -17,8 +17,8 @@ from zip_keras.evaluation.pycoco import coco_average_precision
 from zip_keras.predictions.container import Predictions, to_xywh
 
 DESCRIPTION = (
-    "Times protocols fast and coco on made-up proposals, or fast-ap and coco-ap on made-up detections, turn by turn on "
-    "the same images so that a busy machine slows both, and compares every number."
+    "Times protocols fast and coco on made-up proposals, or fast-ap and coco-ap on made-up detections, and compares\n"
+    "every number. The protocols alternate on the same images, so that load on the machine slows both."
 )
 EXAMPLES = """\
   zip-keras benchmark_evaluation
@@ -29,31 +29,33 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     positive = in_range(int, low=1)
-    parser.add_argument("--images", type=positive, default=100, metavar="N", help="default: 100")
-    parser.add_argument("--proposals", type=positive, default=1000, metavar="N", help="an image (default: 1000)")
+    parser.add_argument("--images", type=positive, default=100, metavar="N", help="number of images (default: 100)")
+    parser.add_argument(
+        "--proposals", type=positive, default=1000, metavar="N", help="proposals per image (default: 1000)"
+    )
     parser.add_argument(
         "--objects",
         type=in_range(float, low=0),
         default=7.3,
         metavar="MEAN",
-        help="an image, on average (default: 7.3, as in COCO val)",
+        help="mean number of objects per image (default: 7.3, as in COCO val)",
     )
     parser.add_argument(
-        "--classes", type=positive, metavar="N", help="measure average precision of detections of so many classes"
+        "--classes", type=positive, metavar="N", help="measure average precision of detections with N classes"
     )
     parser.add_argument(
         "--turn",
         type=positive,
         default=250,
         metavar="N",
-        help="images measured before the other protocol has its turn (default: 250)",
+        help="number of images per turn of a protocol (default: 250)",
     )
-    parser.add_argument("--seed", type=in_range(int, low=0), default=0, help="default: 0")
+    parser.add_argument("--seed", type=in_range(int, low=0), default=0, help="random seed (default: 0)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     rng = np.random.default_rng(arguments.seed)
-    # First, before pycocotools has raised the peak: everything at once.
+    # The run on all images is first, because pycocotools would raise the peak memory.
     sizes = (arguments.objects, arguments.proposals, arguments.classes or 1)
     measures: dict[str, Callable[[GroundTruth, Predictions], dict[str, float]]]
     if arguments.classes is None:
@@ -89,9 +91,9 @@ def run(arguments: argparse.Namespace) -> None:
 def made_up(
     rng: np.random.Generator, images: int, objects: float, proposals: int, classes: int = 1, side: float = 640.0
 ) -> tuple[GroundTruth, Predictions]:
-    """Objects of all sizes on `side` x `side` images; half of the proposals lie near objects, half anywhere.
+    """Random objects of all sizes on `side` x `side` images. Half of the proposals are near objects, half anywhere.
 
-    With several classes, half of the proposals near an object have its class, all others any.
+    With several classes, half of the proposals near an object have its class; all others have a random class.
     """
     truth_boxes, truth_classes, found = [], [], Predictions("made up")
     for image_id in range(images):
@@ -134,13 +136,13 @@ def made_up(
 
 
 def _boxes(rng: np.random.Generator, count: int, side: float) -> np.ndarray:
-    """`[count, 4]` `[y1, x1, y2, x2]`, sides from 8 to 500 pixels, as often small as large."""
+    """Random boxes `[count, 4]` `[y1, x1, y2, x2]` with log-uniform sides from 8 to 500 pixels."""
     size = np.exp(rng.uniform(np.log(8), np.log(500), (count, 2)))
     corner = rng.random((count, 2)) * (side - size)
     return np.concatenate([corner, corner + size], axis=1)
 
 
 def _peak_memory() -> float:
-    """MiB that the process has held at most."""
+    """Peak memory of the process in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux, bytes on macOS
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,4 +1,4 @@
-"""`zip-keras benchmark_prediction`: where the time of a proposal list goes."""
+"""`zip-keras benchmark_prediction`: time the parts of inference."""
 
 import argparse
 import statistics
@@ -11,10 +11,10 @@ from zip_keras.presets import DEFAULT_PRESET
 from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
-Times the parts of prediction on one image: resizing, network, and post-processing (decoding, NMS, merging), in turns
-so that a busy machine slows all of them. Prints medians, and post-processing as a share of the network's time.
-With --stream N it times N images instead: the model on decoded images, and the way from files to boxes that `propose`
-takes, in which images are read while the model works."""
+Times the parts of prediction on one image: resizing, network, and post-processing (decoding, NMS, merging). The parts
+alternate, so that load on the machine slows all of them. Prints medians, and post-processing as a share of the
+network's time. With --stream N it times N images instead: the model on decoded images, and `propose` from files to
+boxes, which reads images while the model runs."""
 EXAMPLES = """\
   zip-keras benchmark_prediction photo.jpg
   zip-keras benchmark_prediction photo.jpg --model runs/mine --scales 600 --long-side 1000 --repeats 30
@@ -24,7 +24,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "image", metavar="IMAGE", help="a picture; how many boxes survive depends on it. With --stream also a data set"
+        "image", metavar="IMAGE", help="image; its content affects the time of NMS. With --stream also a data set"
     )
     parser.add_argument(
         "--stream",
@@ -34,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _options.add_model_argument(parser, DEFAULT_PRESET)
     parser.add_argument(
-        "--repeats", type=_options.in_range(int, low=1), default=20, metavar="N", help="turns (default: 20)"
+        "--repeats",
+        type=_options.in_range(int, low=1),
+        default=20,
+        metavar="N",
+        help="number of repetitions (default: 20)",
     )
     _options.add_inference_arguments(parser)
 
@@ -45,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.flip or arguments.multi_scale or len(arguments.scales or ()) > 1:
         raise UserError(
-            "the parts are timed at one scale without flip; leave out --flip, --multi-scale and further --scales"
+            "the parts are timed at one scale without flip; leave out --flip, --multi-scale and all but one of --scales"
         )
     options = _options.inference_options(arguments)
     find_model(arguments.model)

@@ -1,4 +1,4 @@
-"""`zip-keras boost`: AdaBoost on the features of a detector's second stage replaces its class scores."""
+"""`zip-keras boost`: replace a detector's class scores by AdaBoost on the features of its second stage."""
 
 import argparse
 import contextlib
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from zip_keras.training.roi_features import FeatureStore
 
 DESCRIPTION = """\
-Boosts a detector of two stages. Every block of its head gives features of an RoI; AdaBoost learns the classes from all
-of them, and its votes take the place of the network's scores. The written model holds the ensemble as tensors: detect,
-export and keras.models.load_model take it as any detector, and scikit-learn is needed for this command alone
-(pip install 'zip-keras[boost]').
+Boosts a two-stage detector. AdaBoost learns the classes from the features that every block of the head computes for an
+RoI, and its votes replace the network's scores. The written model holds the ensemble as tensors: detect, export and
+keras.models.load_model accept it like any detector. Only this command needs scikit-learn (pip install
+'zip-keras[boost]').
 
-The features go to a folder on disk while the images are read. A stopped command goes on from there."""
+The features are stored in a folder while the images are read. The same command continues from there if stopped."""
 EXAMPLES = """\
   zip-keras boost runs/bccd_two_stage --data data/bccd:train --output runs/bccd_two_stage/boosted.keras
   zip-keras boost runs/voc07 --data data/voc07:train --output boosted.keras --features features/ --trees 500 --depth 10
@@ -43,24 +43,30 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     positive = _options.in_range(int, low=1)
     parser.add_argument(
-        "model", metavar="MODEL", help="run folder, .keras file or exported folder of a detector of two stages"
+        "model", metavar="MODEL", help="run folder, .keras file or exported folder of a two-stage detector"
     )
     parser.add_argument("--output", required=True, metavar="FILE.keras", help="the boosted detector")
-    parser.add_argument("--seed", type=_options.in_range(int, low=0), default=0, metavar="N", help="(default: 0)")
+    parser.add_argument(
+        "--seed", type=_options.in_range(int, low=0), default=0, metavar="N", help="random seed (default: 0)"
+    )
     group = parser.add_argument_group("RoIs")
-    group.add_argument("--data", required=True, metavar="DATA", help="images to learn from, a data set spec")
+    group.add_argument("--data", required=True, metavar="DATA", help="training images, a data set spec")
     group.add_argument("--images", type=positive, metavar="N", help="only the first N images (default: all)")
-    group.add_argument("--rois", type=positive, default=64, metavar="N", help="drawn of an image (default: 64)")
+    group.add_argument("--rois", type=positive, default=64, metavar="N", help="RoIs sampled per image (default: 64)")
     share = _options.in_range(float, low=0, high=1)
     group.add_argument(
-        "--positive-iou", type=share, default=0.6, metavar="U", help="from here on an RoI is an object (default: 0.6)"
+        "--positive-iou",
+        type=share,
+        default=0.6,
+        metavar="U",
+        help="minimum IoU of an RoI with its object (default: 0.6)",
     )
     group.add_argument(
         "--negative-iou",
         type=share,
         default=0.4,
         metavar="U",
-        help="below it is background; RoIs between are not drawn (default: 0.4)",
+        help="RoIs below this IoU are background; RoIs in between are not sampled (default: 0.4)",
     )
     group.add_argument(
         "--proposals", metavar="FILE", help="proposal file of these images, instead of the detector's own proposals"
@@ -68,28 +74,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--features",
         metavar="DIR",
-        help="folder for their features, which is kept and used again (default: beside the output, removed at the end)",
+        help="folder for the features, kept for reuse (default: beside the output, removed at the end)",
     )
-    group.add_argument("--on-defect", choices=["error", "skip", "clip"], default="error", help="bad annotations")
+    group.add_argument("--on-defect", choices=["error", "skip", "clip"], default="error", help="invalid annotations")
     group = parser.add_argument_group("AdaBoost")
-    group.add_argument("--trees", type=positive, default=100, metavar="N", help="at most (default: 100)")
-    group.add_argument("--depth", type=_options.in_range(int, low=1, high=12), default=8, help="(default: 8)")
     group.add_argument(
-        "--learning-rate", type=_options.in_range(float, low=1e-6), default=0.5, metavar="R", help="(default: 0.5)"
+        "--trees", type=positive, default=100, metavar="N", help="maximum number of trees (default: 100)"
+    )
+    group.add_argument(
+        "--depth", type=_options.in_range(int, low=1, high=12), default=8, help="depth of the trees (default: 8)"
+    )
+    group.add_argument(
+        "--learning-rate",
+        type=_options.in_range(float, low=1e-6),
+        default=0.5,
+        metavar="R",
+        help="AdaBoost's learning rate (default: 0.5)",
     )
     group.add_argument(
         "--max-features",
         choices=["sqrt", "log2", "all"],
         default="sqrt",
-        help="features among which a split chooses; all takes much longer (default: sqrt)",
+        help="features considered per split; all takes much longer (default: sqrt)",
     )
     group.add_argument(
         "--network-share",
         type=share,
         default=1e-3,
         metavar="S",
-        help="weight of the network's score beside the votes; a small one decides among equal votes, 0.5 is the mean "
-        "of both (default: 0.001, the paper's form)",
+        help="weight of the network's score in the sum with the votes; a small weight only breaks ties, 0.5 is the "
+        "mean of both (default: 0.001, as in the paper)",
     )
 
 
@@ -131,7 +145,7 @@ def run(arguments: argparse.Namespace) -> None:
             store.remove()
     if not arguments.features:
         with contextlib.suppress(OSError):
-            folder.rmdir()  # nothing of ours is left in it
+            folder.rmdir()  # the folder is empty unless the user put files into it
 
 
 def _open_store(
@@ -149,7 +163,7 @@ def _open_store(
     }
     store = FeatureStore(folder, detector.network.roi_head.num_features, made_by)
     if store.images:
-        note(f"{folder}: {store.images} of {len(dataset)} images are done already")
+        note(f"{folder}: {store.images} of {len(dataset)} images are already done")
     return store
 
 
@@ -180,13 +194,13 @@ def _fit(
     print(f"{output}: {ensemble.num_trees} trees of depth {ensemble.depth}, fitted in {seconds:.1f} s")
     print(f"  RoIs of {len(dataset)} images: " + ", ".join(f"{count} {name}" for name, count in by_class.items()))
     if ensemble.num_trees < options.trees:
-        print(f"  AdaBoost ended after {ensemble.num_trees} trees; lower --depth for more")
+        print(f"  AdaBoost stopped after {ensemble.num_trees} trees; lower --depth for more")
     if arguments.features:
         print(f"  features: {store.folder}")
 
 
 def _save(detector: "Detector", output: Path) -> None:
-    """Writes the model whole or not at all, and the folder where it is missing."""
+    """Write the model atomically and create its folder if it is missing."""
     from zip_keras.inference.keras_file import save_keras_file
 
     try:

@@ -1,4 +1,4 @@
-"""`zip-keras calibrate`: chooses the score biases of a model's levels on images kept for it."""
+"""`zip-keras calibrate`: choose the score biases of a model's levels on a calibration split."""
 
 import argparse
 import dataclasses
@@ -15,10 +15,10 @@ from zip_keras.utils.progress import BUILDING, with_progress
 from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
-Chooses a bias for the scores of each level (fine, middle, coarse) by cross-validation, so that average recall on a
-calibration split is highest, and writes the model with the biases in it. The biases are zero when they do not help
-on held-out folds. The written model knows its calibration images by their bytes: propose refuses them, because a
-measure on them would be too good. Calibrate with the scales and the flip that will be used."""
+Chooses a score bias for each level (fine, middle, coarse) by cross-validation, so that average recall on a calibration
+split is highest, and writes the model with these biases. The biases are zero if they do not help on held-out folds.
+The model stores digests of its calibration images, and propose refuses these images, because results on them would be
+too good. Calibrate with the scales and the flip option of the intended use."""
 EXAMPLES = """\
   zip-keras calibrate --model runs/voc07 --data data/voc07:calibration --output runs/voc07/calibrated.keras
   zip-keras calibrate --model runs/voc07 --data calibration.json --images 100 --budget 300 --multi-scale \\
@@ -29,18 +29,18 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_model_argument(parser)
     parser.add_argument("--data", required=True, metavar="DATA", help="calibration split, a data set spec")
-    parser.add_argument("--output", required=True, metavar="FILE.keras", help="the model with its biases")
+    parser.add_argument("--output", required=True, metavar="FILE.keras", help="calibrated model to write")
     positive = _options.in_range(int, low=1)
     parser.add_argument("--images", type=positive, metavar="N", help="only the first N images (default: all)")
-    parser.add_argument("--budget", type=positive, default=100, metavar="N", help="proposals an image (default: 100)")
+    parser.add_argument("--budget", type=positive, default=100, metavar="N", help="proposals per image (default: 100)")
     parser.add_argument(
         "--folds",
         type=_options.in_range(int, low=2),
         default=4,
         metavar="K",
-        help="parts of the cross-validation (default: 4)",
+        help="number of cross-validation folds (default: 4)",
     )
-    parser.add_argument("--on-defect", choices=["error", "skip", "clip"], default="error", help="bad annotations")
+    parser.add_argument("--on-defect", choices=["error", "skip", "clip"], default="error", help="invalid annotations")
     _options.add_inference_arguments(parser)
 
 

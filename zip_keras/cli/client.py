@@ -1,4 +1,4 @@
-"""`zip-keras client`: asks a server for the boxes of images."""
+"""`zip-keras client`: request predictions from a server."""
 
 import argparse
 import functools
@@ -21,11 +21,11 @@ from zip_keras.predictions.formats import check_ids, format_of, write_prediction
 from zip_keras.utils.progress import note, with_progress
 
 DESCRIPTION = """\
-Sends images to TensorFlow Serving, which has an export of a proposer or detector, and writes the boxes, in the pixels
-of each image; of a detector it also prints the classes that were found, by category_id in the file and name. PATH is
-an image, a folder (with its subfolders), a .txt list of images, or a data set spec. Without
-PATH, the command prints the versions of the model that the server has. Requests that fail because the connection broke
-or the server is busy are sent again until --timeout. Needs neither TensorFlow nor Keras."""
+Sends images to TensorFlow Serving with an export of a proposer or detector, and writes the boxes in pixels of each
+image. For a detector it also prints category_id, name and number of boxes of each class found. PATH is an image, a
+folder (with its subfolders), a .txt list of images, or a data set spec. Without PATH, the command prints the versions
+of the model on the server. Requests are retried until --timeout if the connection breaks or the server is busy.
+Needs neither TensorFlow nor Keras."""
 EXAMPLES = """\
   zip-keras client --server localhost:8500 --model lite
   zip-keras client photo.jpg --server localhost:8500 --model lite --output boxes.json
@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: localhost:8500)",
     )
     parser.add_argument("--model", required=True, metavar="NAME", help="name of the served model")
-    parser.add_argument("--model-version", type=positive, metavar="N", help="default: the server's newest")
+    parser.add_argument(
+        "--model-version", type=positive, metavar="N", help="model version (default: the server's newest)"
+    )
     parser.add_argument("--output", metavar="FILE", help=_options.PROPOSAL_FILE)
     _options.add_bad_image_argument(parser)
     parser.add_argument(
@@ -52,12 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=30.0,
         metavar="S",
-        help="seconds for an image, retries included (default: 30)",
+        help="seconds per image, retries included (default: 30)",
     )
     parser.add_argument(
-        "--concurrency", type=positive, default=4, metavar="N", help="requests under way at once (default: 4)"
+        "--concurrency", type=positive, default=4, metavar="N", help="number of concurrent requests (default: 4)"
     )
-    parser.add_argument("--certificate", metavar="FILE", help="PEM file of the authorities that TLS trusts")
+    parser.add_argument("--certificate", metavar="FILE", help="PEM file of the certificate authorities trusted for TLS")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -88,7 +90,7 @@ def _write(client: Client, arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     boxes = write_predictions(arguments.output, work.over(images))
     seconds = (time.perf_counter() - started) / max(work.done, 1)
-    print(f"{arguments.output}: {boxes} boxes of {work.done} images, {seconds:.3f} s an image")
+    print(f"{arguments.output}: {boxes} boxes of {work.done} images, {seconds:.3f} s per image")
     if work.classes:
         found = (f"{number} {name} ({count})" for (number, name), count in sorted(work.classes.items()))
         print(f"category_id and boxes: {', '.join(found)}")
@@ -98,19 +100,19 @@ def _write(client: Client, arguments: argparse.Namespace) -> None:
 
 
 class _Work:
-    """Asks for image after image, several at once; counts them."""
+    """Requests predictions for images concurrently and counts the results."""
 
     def __init__(self, client: Client, skip_bad: bool):
         self.client, self.skip_bad = client, skip_bad
         self.done = self.bad = 0
-        self.classes: Counter[tuple[int, str]] = Counter()  # boxes by category_id and name, of a detector
+        self.classes: Counter[tuple[int, str]] = Counter()  # of a detector: number of boxes by category_id and name
 
     def over(self, images: Sequence[ImageFile]) -> Iterator[ImagePredictions]:
-        """The boxes of each image, in order.
+        """Iterate over the boxes of the images, in order.
 
         Raises:
-            ServerError: the server does not answer.
-            UserError: an image cannot be read and is not to be skipped, or none can.
+            ServerError: the server does not answer or fails.
+            UserError: an image cannot be read and `skip_bad` is off, or no image can be read.
         """
         readers = (functools.partial(read_encoded, image.file, image.offset, image.length) for image in images)
         names = (describe(image.file, image.offset, image.length) for image in images)

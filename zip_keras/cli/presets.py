@@ -1,4 +1,4 @@
-"""`zip-keras presets`: lists the trained models of the package, shows a card, makes a new one."""
+"""`zip-keras presets`: list the trained models of the package, show a model card, or save a new preset."""
 
 import argparse
 from pathlib import Path
@@ -11,10 +11,10 @@ from zip_keras.presets import FOLDER, class_names, list_presets, model_card
 from zip_keras.utils.startup import start_tensorflow
 
 DESCRIPTION = """\
-Lists the trained models that ship with the package, or prints the card of one (data, recipe, numbers, licence, known
-failures; of a detector also the numbers and names of its classes). A preset's name stands for the model in every
-command: propose --model NAME, detect --model NAME, export --model NAME.
-With --save a trained model becomes a preset: its options, and its weights in float16."""
+Lists the trained models that ship with the package, or prints the card of one (data, recipe, results, licence, known
+failures; for a detector also the numbers and names of its classes). Every command accepts a preset's name as a model:
+propose --model NAME, detect --model NAME, export --model NAME.
+--save stores a trained model as a preset, with its options and its weights in float16."""
 EXAMPLES = """\
   zip-keras presets
   zip-keras presets zip_lite
@@ -23,10 +23,10 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", help="preset whose card is printed")
-    parser.add_argument("--save", metavar="MODEL", help="run folder, .keras file or export that becomes preset NAME")
-    parser.add_argument("--description", metavar="TEXT", help="one line, with --save")
-    parser.add_argument("--folder", metavar="DIR", help="with --save: where presets are (default: in the package)")
+    parser.add_argument("name", nargs="?", help="preset; print its card")
+    parser.add_argument("--save", metavar="MODEL", help="run folder, .keras file or export to store as preset NAME")
+    parser.add_argument("--description", metavar="TEXT", help="with --save: one line about the model")
+    parser.add_argument("--folder", metavar="DIR", help="with --save: folder of the presets (default: in the package)")
     _options.add_inference_arguments(parser)
 
 

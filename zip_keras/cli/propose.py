@@ -1,4 +1,4 @@
-"""`zip-keras propose`: writes the proposals of images."""
+"""`zip-keras propose`: write the proposals of images."""
 
 import argparse
 import dataclasses
@@ -23,19 +23,19 @@ from zip_keras.presets import DEFAULT_PRESET
 from zip_keras.utils.optional import optional_import
 from zip_keras.utils.startup import start_tensorflow
 
-DEFAULT_OUTPUT, DEFAULT_PICTURES = "proposals.json", "proposals"  # of the shortest command
+DEFAULT_OUTPUT, DEFAULT_PICTURES = "proposals.json", "proposals"  # used without --output
 
 DESCRIPTION = f"""\
-Writes the proposals of images, boxes in their own pixels. PATH is an image, a folder (with its subfolders), a .txt list
-of images, or a data set spec such as data/voc07:val or records:DIR. The suffix of --output chooses the kind of file:
-.json (COCO results), .csv, .npz, .parquet, .pkl (Detectron2) or .mat. An image's id is the integer of a numeric file
-stem, else the stem.
+Writes the proposals of images, with boxes in pixels of each image. PATH is an image, a folder (with its subfolders), a
+.txt list of images, or a data set spec such as data/voc07:val or records:DIR. The suffix of --output determines the
+format: .json (COCO results), .csv, .npz, .parquet, .pkl (Detectron2) or .mat. An image's id is its file stem, as an
+integer if the stem is numeric.
 
-The output appears complete at the end. Images that are done are kept in .NAME.unfinished beside it; the same command
+The output is written when all images are done. Finished images are kept in .NAME.unfinished beside it; the same command
 continues from there after an interrupt, an error or a full disk.
 
-Pictures are for looking, files for measuring: a picture shows at most {SHOWN_COUNT} boxes that overlap each other by
-IoU {SHOWN_IOU} or less and have at least {SHOWN_SHARE} of the best score. The file holds the whole list."""
+The file holds all boxes. A picture shows at most {SHOWN_COUNT} boxes; they overlap each other by at most
+IoU {SHOWN_IOU}, and their scores are at least {SHOWN_SHARE} of the best."""
 EXAMPLES = """\
   zip-keras propose photo.jpg
   zip-keras propose photos/ --model runs/bccd --output proposals.json --pictures pictures/ --scores
@@ -52,49 +52,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help=f"{_options.PROPOSAL_FILE}; without it {DEFAULT_OUTPUT}, and pictures in {DEFAULT_PICTURES}/",
+        help=f"{_options.PROPOSAL_FILE} (default: {DEFAULT_OUTPUT}, and pictures in {DEFAULT_PICTURES}/)",
     )
     parser.add_argument(
         "--min-score", type=_options.in_range(float), metavar="S", help="leave out boxes with a lower score"
     )
     parser.add_argument(
-        "--top", type=_options.in_range(int, low=1), metavar="N", help="keep the N best boxes of an image"
+        "--top", type=_options.in_range(int, low=1), metavar="N", help="keep the N best boxes per image"
     )
     _options.add_bad_image_argument(parser)
     parser.add_argument(
         "--allow-calibration-images",
         action="store_true",
-        help="also images on which the model's level biases were chosen; a measure on them is too good",
+        help="accept images on which the model's level biases were chosen; results on them are too good",
     )
     _options.add_inference_arguments(parser)
     group = parser.add_argument_group("pictures")
     group.add_argument(
         "--pictures",
         metavar="DIR",
-        help="also draw boxes into DIR/IMAGE_ID.jpg, coloured by level; a data set's objects white where one of the "
-        "drawn boxes has IoU .5, else magenta",
+        help="also draw boxes into DIR/IMAGE_ID.jpg, coloured by level; objects of a data set are white if a drawn box "
+        "has IoU .5 with them, else magenta",
     )
-    group.add_argument("--scores", action="store_true", help="write each box's score into it")
+    group.add_argument("--scores", action="store_true", help="label each drawn box with its score")
     group.add_argument(
         "--pictures-count",
         type=_options.in_range(int, low=0),
         default=SHOWN_COUNT,
         metavar="N",
-        help=f"boxes drawn at most (default: {SHOWN_COUNT})",
+        help=f"maximum number of boxes per picture (default: {SHOWN_COUNT})",
     )
     group.add_argument(
         "--pictures-iou",
         type=_options.in_range(float, low=0, high=1),
         default=SHOWN_IOU,
         metavar="IOU",
-        help=f"no two drawn boxes overlap by more; 1 = draw near-duplicates too (default: {SHOWN_IOU})",
+        help=f"maximum IoU of two drawn boxes; 1 = also draw near-duplicates (default: {SHOWN_IOU})",
     )
     group.add_argument(
         "--pictures-share",
         type=_options.in_range(float, low=0, high=1),
         default=SHOWN_SHARE,
         metavar="SHARE",
-        help=f"draw boxes with at least this share of the best score; 0 = any (default: {SHOWN_SHARE})",
+        help=f"minimum share of the best score for a drawn box; 0 = any (default: {SHOWN_SHARE})",
     )
 
 
@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _default_pictures() -> str | None:
-    """Where pictures go that were not asked for by name; None where they cannot be drawn."""
+    """The default folder of pictures; None if pictures cannot be drawn."""
     try:
         optional_import("PIL.Image", "pictures", "train")
     except UserError as error:
@@ -147,7 +147,7 @@ def _default_pictures() -> str | None:
 
 
 def _made_by(model: Path, options: Any, arguments: argparse.Namespace) -> dict[str, Any]:
-    """All that the boxes and the picture of an image depend on."""
+    """Everything that determines the boxes and the picture of an image."""
     names = ("min_score", "top", "scores", "pictures_count", "pictures_iou", "pictures_share")
     return {
         "model": files_of(model),
@@ -157,7 +157,7 @@ def _made_by(model: Path, options: Any, arguments: argparse.Namespace) -> dict[s
 
 
 def _chosen(part: ImagePredictions, arguments: argparse.Namespace) -> ImagePredictions:
-    """The boxes that --min-score and --top keep."""
+    """Apply --min-score and --top."""
     if arguments.min_score is not None:
         part = part.choose(part.scores >= arguments.min_score)
     return part if arguments.top is None else part.choose(np.arange(len(part)) < arguments.top)

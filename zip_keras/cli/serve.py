@@ -1,4 +1,4 @@
-"""`zip-keras serve`: a local page on which a person tries a model."""
+"""`zip-keras serve`: serve a local web page to try a model."""
 
 import argparse
 import os
@@ -17,11 +17,11 @@ DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 7860
 
 DESCRIPTION = """\
 Serves a page on this machine: drop or paste an image, or take one with the camera, and see the proposals, or the
-labelled detections where the model is a detector. Sliders for the number of boxes, their score and their overlap answer
+labelled detections if the model is a detector. Sliders for the number of boxes, their score and their overlap work
 without running the network again. Boxes can be downloaded as json and csv, and as a picture. Images stay on this
-machine and are deleted at the end. Ctrl-C ends it.
+machine and are deleted at the end. Press Ctrl-C to stop.
 
-Everybody who can reach the address can use the page: there is no password. By default that is this machine alone."""
+There is no password: everyone who can reach the address can use the page. By default only this machine can."""
 EXAMPLES = """\
   zip-keras serve
   zip-keras serve zip_lite_detector
@@ -41,16 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host",
         default=DEFAULT_HOST,
         metavar="ADDRESS",
-        help=f"address to serve at; 0.0.0.0 lets other machines in (default: {DEFAULT_HOST})",
+        help=f"address to serve at; 0.0.0.0 allows other machines (default: {DEFAULT_HOST})",
     )
     parser.add_argument(
         "--port",
         type=_options.in_range(int, low=0, high=65535),
         default=DEFAULT_PORT,
         metavar="N",
-        help=f"0 takes a free one (default: {DEFAULT_PORT})",
+        help=f"port; 0 takes a free one (default: {DEFAULT_PORT})",
     )
-    parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
+    parser.add_argument("--no-browser", action="store_true", help="print the address without opening a browser")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -65,14 +65,14 @@ def run(arguments: argparse.Namespace) -> None:
 
         model = open_model(arguments.model)
         if arguments.host not in LOOPBACK:
-            note("other machines may use the page: there is no password")
+            note("other machines can use the page; there is no password")
         address = address_of(opened)
-        print(f"{address}: {arguments.model}; Ctrl-C ends it", flush=True)
+        print(f"{address}: {arguments.model}; press Ctrl-C to stop", flush=True)
         if not arguments.no_browser and _has_screen():
-            webbrowser.open(address)  # it waits until the page is there: the socket listens already
+            webbrowser.open(address)  # the socket listens already, so the browser waits for the page
         serve_page(model, opened, arguments.host)
 
 
 def _has_screen() -> bool:
-    """Without one, Python would open a browser of the terminal."""
+    """Whether there is a display. Without one, `webbrowser` would open a text browser in the terminal."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,4 +1,4 @@
-"""`zip-keras train`: trains a network from a config."""
+"""`zip-keras train`: train a network from a config."""
 
 import argparse
 import shlex
@@ -13,17 +13,17 @@ from zip_keras.errors import UserError
 from zip_keras.presets import weights_file
 from zip_keras.utils.startup import start_tensorflow
 
-RUNS = Path("runs")  # of runs that were not named
+RUNS = Path("runs")  # parent folder of runs without --run-dir
 
 DESCRIPTION = f"""\
-Trains a proposal network. Everything of the run is written into its run folder.
+Trains a proposal network or a detector. All files of the run are written into its run folder.
 
 Without --config the default preset is fine-tuned on your photographs (configs/finetune.yaml); name the images with
 data.train, and other images with data.val. Without --run-dir the run goes into {RUNS}/NAME, where NAME is the config's,
-or into {RUNS}/NAME-2, {RUNS}/NAME-3, ... if there are such runs already.
+or into {RUNS}/NAME-2, {RUNS}/NAME-3, ... if that exists already.
 
-Stop it when you like: --run-dir DIR --resume continues the run in DIR. On several machines start the same command on
-each, with TF_CONFIG set, --run-dir, and train.strategy=multi_worker."""
+--run-dir DIR --resume continues the stopped run in DIR. On several machines, start the same command on each with
+TF_CONFIG set, --run-dir, and train.strategy=multi_worker."""
 EXAMPLES = """\
   zip-keras train data.train=my_devkit:train data.val=my_devkit:val
   zip-keras train --config configs/bccd.yaml --run-dir runs/bccd
@@ -34,15 +34,15 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", metavar="FILE", help="experiment; configs/ holds them (default: fine-tuning, configs/finetune.yaml)"
+        "--config", metavar="FILE", help="experiment config, see configs/ (default: fine-tuning, configs/finetune.yaml)"
     )
     parser.add_argument("--run-dir", metavar="DIR", help="folder of the run (default: a new folder in runs/)")
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue the run in --run-dir with its own config; with --config the run is started if there is none",
+        help="continue the run in --run-dir with its own config; with --config, start the run if there is none",
     )
-    parser.add_argument("--print-config", action="store_true", help="print the whole experiment and stop")
+    parser.add_argument("--print-config", action="store_true", help="print the complete config and exit")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace the config's")
 
 
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def next_commands(run_dir: Path, config: ExperimentConfig) -> list[str]:
-    """Commands that use the trained model, written as this program was started."""
+    """Suggested commands for the trained model, in the form in which this program was started."""
     data = config.data.val or config.data.train
     proposals = run_dir / "proposals.json"
     lines: list[tuple] = [
@@ -86,12 +86,12 @@ def _config_file(arguments: argparse.Namespace) -> Path:
         raise UserError("--resume needs the folder of the run: --run-dir runs/NAME")
     saved = Path(arguments.run_dir) / "config.yaml"
     if not saved.is_file():
-        raise UserError(f"{arguments.run_dir}: holds no run to resume; name another folder, or leave --resume out")
+        raise UserError(f"{arguments.run_dir}: holds no run to resume; name another folder, or leave out --resume")
     return saved
 
 
 def _new_folder(config_file: Path, config: ExperimentConfig) -> Path:
-    """`runs/NAME`, or the first free of `runs/NAME-2`, `runs/NAME-3`, ..."""
+    """`runs/NAME`, or the first unused of `runs/NAME-2`, `runs/NAME-3`, ..."""
     if config.train.strategy == "multi_worker":
         raise UserError("train.strategy=multi_worker needs --run-dir DIR, the same on every machine")
     name, number = config_file.stem, 1
@@ -101,10 +101,10 @@ def _new_folder(config_file: Path, config: ExperimentConfig) -> Path:
 
 
 def _check(config: ExperimentConfig, run_dir: str | Path) -> None:
-    """Finds what would stop the run after TensorFlow was loaded.
+    """Check the inputs and the run folder before TensorFlow is loaded.
 
     Raises:
-        UserError: there are no such images or weights, or the run folder cannot be written.
+        UserError: the images or weights do not exist, or the run folder cannot be written.
     """
     check_output_folder("--run-dir", run_dir)
     if not config.data.train:

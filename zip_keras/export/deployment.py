@@ -1,6 +1,6 @@
 """`exported/NAME/serving/`: configuration of TensorFlow Serving, Docker Compose and Kubernetes for an export.
 
-The files stand beside the versions, not in one: people edit them, and the next version is served with the same ones.
+The files are stored beside the versions because users edit them, and later versions are served with the same files.
 """
 
 import os
@@ -12,22 +12,22 @@ from string import Template
 from zip_keras.errors import UserError
 from zip_keras.utils.environment import versions
 
-FOLDER = "serving"  # not an integer, so TensorFlow Serving passes it over
+FOLDER = "serving"  # not an integer, so TensorFlow Serving ignores it
 _TEMPLATES = Path(__file__).parent / "templates"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # safe in the paths, URLs and configs that it enters
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # safe in paths, URLs and configs
 
 
 def write_deployment(folder: str | Path) -> Path | None:
-    """Writes `folder`/serving/, all files at once.
+    """Write `folder`/serving/ atomically.
 
     Args:
         folder: `exported/NAME`; NAME becomes the name of the served model.
 
     Returns:
-        the new folder; None where there is one, which is kept as it is.
+        The new folder; None if it exists already, in which case it is left unchanged.
 
     Raises:
-        UserError: NAME cannot be a model's name, or the folder cannot be written.
+        UserError: NAME is no valid model name, or the folder cannot be written.
     """
     base = Path(folder)
     name = check_name(base)
@@ -36,7 +36,7 @@ def write_deployment(folder: str | Path) -> Path | None:
         return None
     values = {
         "name": name,
-        "service": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),  # as DNS allows
+        "service": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),  # a valid DNS label
         "tensorflow": versions()["tensorflow"],
     }
     unfinished = base / f".{FOLDER}.{os.getpid()}.part"
@@ -54,10 +54,10 @@ def write_deployment(folder: str | Path) -> Path | None:
 
 
 def check_name(folder: str | Path) -> str:
-    """The name of a folder of versions, which becomes that of the served model.
+    """The name of a folder of versions, which becomes the name of the served model.
 
     Raises:
-        UserError: it has characters that URLs and configuration files would need quoted.
+        UserError: the name has characters that would need quoting in URLs and configuration files.
     """
     name = Path(folder).resolve().name
     if not _NAME.fullmatch(name):

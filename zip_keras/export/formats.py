@@ -1,4 +1,4 @@
-"""The forms in which a model is written; each is run beside the Keras model before anything is published."""
+"""Export formats. Every written file is compared with the Keras model before anything is published."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,12 +37,12 @@ Model = Proposer | Detector
 
 @dataclass(frozen=True)
 class FormatOptions:
-    """What some formats need to know.
+    """Options of individual formats.
 
     Attributes:
         litert_sizes: height and width of the images of each LiteRT file; empty: the model's short side by 4/3 of it,
-            upright and lying.
-        calibration_images: of `openvino_int8`, uint8 `[H, W, 3]` each.
+            in landscape and portrait orientation.
+        calibration_images: for `openvino_int8`, uint8 `[H, W, 3]` each.
     """
 
     litert_sizes: Sequence[tuple[int, int]] = ()
@@ -51,7 +51,7 @@ class FormatOptions:
 
 @dataclass(frozen=True)
 class Written:
-    """A file that is ready to be compared: its format, how it is called, and its images' size where that is fixed."""
+    """A written file to be compared: its format, its function, and the image size (height, width) if it is fixed."""
 
     format: str
     call: Call
@@ -59,7 +59,7 @@ class Written:
 
 
 def check_formats(formats: Sequence[str], model: Model | None = None) -> None:
-    """Raises `UserError` for a format that does not exist, lacks its packages, or does not take the model."""
+    """Raise `UserError` if a format does not exist, lacks its packages, or does not support the model."""
     for name in formats:
         if name not in FORMATS:
             raise UserError(f"--formats {name}: no such format; there are {', '.join(FORMATS)}")
@@ -74,10 +74,10 @@ def check_formats(formats: Sequence[str], model: Model | None = None) -> None:
 def write_formats(
     model: Model, served: ServedModel, folder: Path, formats: Sequence[str], options: FormatOptions
 ) -> Iterator[Comparison]:
-    """Writes the formats into the folder of a version, one after the other, and compares each with the model.
+    """Write the formats into a version folder one by one and compare each with the model.
 
     Raises:
-        UserError: one does not keep its bound.
+        UserError: a format exceeds its bound.
     """
     traced = _traced(model)
     for name in formats:
@@ -89,7 +89,7 @@ def write_formats(
 
 
 def _traced(model: Model) -> Call:
-    """The model as a graph of all sizes."""
+    """The model as a graph for all image sizes."""
     function = tf.function(
         lambda images: model(images, training=False),
         input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],

@@ -1,4 +1,4 @@
-"""A proposer or a detector as a LiteRT (TensorFlow Lite) file for images of one size, NMS inside."""
+"""Export a proposer or detector to LiteRT (TensorFlow Lite), including NMS, for images of one size."""
 
 import tempfile
 from pathlib import Path
@@ -12,13 +12,13 @@ from zip_keras.ops.converting import converting
 
 
 def write_litert(model: Proposer | Detector, file: Path, size: tuple[int, int]) -> None:
-    """Writes a file of one signature, `serving_default`: `images` uint8 `[1, H, W, 3]`; outputs as of the model.
+    """Write a file with the signature `serving_default`: input `images` uint8 `[1, H, W, 3]`, outputs as the model's.
 
-    Only operations of LiteRT itself are used, so every LiteRT runtime runs it.
+    The file uses only built-in LiteRT operations, so every LiteRT runtime can run it.
 
     Args:
-        model: what to convert.
-        file: its folder is made.
+        model: the model to convert.
+        file: output file; its folder is created.
         size: H and W.
     """
     with tempfile.TemporaryDirectory() as folder, converting("litert"):

@@ -1,4 +1,4 @@
-"""A proposer or a detector as an ONNX file with everything inside, NMS too. Needs the extra `onnx`."""
+"""Export a proposer or detector to ONNX, including NMS. Needs the extra `onnx`."""
 
 import logging
 from pathlib import Path
@@ -14,17 +14,17 @@ from zip_keras.ops.converting import converting
 from zip_keras.utils.optional import optional_import
 
 OPSET = 18  # the first with an antialiased resize
-_LARGE = 256  # numbers of a weight that is stored as float16; biases stay float32
+_LARGE = 256  # minimum number of values of a weight stored as float16; biases stay float32
 
 
 def write_onnx(model: Proposer | Detector, file: Path, float16: bool = False, source: Path | None = None) -> None:
-    """Writes an ONNX file of input `images` uint8 `[B, H, W, 3]`, any size; outputs as of the model.
+    """Write an ONNX file with input `images` uint8 `[B, H, W, 3]` of any size and the model's outputs.
 
     Args:
-        model: what to convert.
-        file: its folder is made.
-        float16: store the large weights as float16; the arithmetic stays float32.
-        source: the same model as a file of float32, which saves the conversion.
+        model: the model to convert.
+        file: output file; its folder is created.
+        float16: store large weights as float16; the arithmetic stays float32.
+        source: an existing float32 file of the same model, which saves the conversion.
     """
     onnx = optional_import("onnx", "--formats onnx", "onnx")
     proto = onnx.load(source) if source else _converted(model)
@@ -38,7 +38,7 @@ def write_onnx(model: Proposer | Detector, file: Path, float16: bool = False, so
 
 def _converted(model: Proposer | Detector) -> Any:
     converter = optional_import("tf2onnx", "--formats onnx", "onnx")
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # the checks after it find what it cannot convert
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # failed conversions are found by the checks afterwards
     spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
     function = tf.function(lambda images: model(images, training=False), input_signature=[spec], autograph=False)
     with converting("onnx"):
@@ -52,7 +52,7 @@ def _converted(model: Proposer | Detector) -> Any:
 
 
 def _resize(graph: Any, node: Any, name: str, arguments: list) -> None:
-    """TensorFlow's antialiased resize as ONNX's. tf2onnx calls it for every such node."""
+    """Convert TensorFlow's antialiased resize to ONNX's. tf2onnx calls this for every such node."""
     builder = optional_import("tf2onnx.graph_builder", "--formats onnx", "onnx").GraphBuilder(graph)
     onnx = optional_import("onnx", "--formats onnx", "onnx")
     images, size = node.input[:2]
@@ -69,7 +69,7 @@ def _resize(graph: Any, node: Any, name: str, arguments: list) -> None:
             "mode": "linear",
             "antialias": 1,
             "coordinate_transformation_mode": "half_pixel",
-            "exclude_outside": 1,  # else pixels at the border count for those beyond it, up to 12 of 255
+            "exclude_outside": 1,  # else border pixels are extended outwards: errors up to 12 of 255
         },
     ).output[0]
     result = graph.make_node("Transpose", [resized], attr={"perm": [0, 2, 3, 1]}).output[0]
@@ -78,7 +78,7 @@ def _resize(graph: Any, node: Any, name: str, arguments: list) -> None:
 
 
 def _store_as_float16(onnx: Any, graph: Any) -> None:
-    """Large float32 constants become float16 ones that are cast when the file is loaded."""
+    """Replace large float32 constants by float16 constants that are cast when the file is loaded."""
     casts = []
     for constant in graph.initializer:
         values = onnx.numpy_helper.to_array(constant)

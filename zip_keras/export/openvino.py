@@ -1,7 +1,7 @@
-"""The network of a proposer or a detector as an OpenVINO file. Needs the extra `openvino`.
+"""Export the network of a proposer or detector to OpenVINO. Needs the extra `openvino`.
 
-What is around the network, resizing and everything from the decoding of boxes on, stays outside and in float32: eight
-bits of a number are too few for the coordinates of a box.
+Resizing, box decoding and NMS are not part of the file and stay in float32: eight bits are too few for box
+coordinates.
 """
 
 import tempfile
@@ -27,19 +27,20 @@ def write_openvino(
     images: Iterable[np.ndarray] = (),
     source: Path | None = None,
 ) -> None:
-    """Writes `file` (`.xml`) and its `.bin`: input `image` float32 `[B, H, W, 3]`, 0..255, any size; outputs
-    `output_00`, `output_01`, ..., the flattened outputs of the network.
+    """Write the network to `file` (`.xml`) and its `.bin`.
+
+    Input: `image` float32 `[B, H, W, 3]`, 0..255, any size. Outputs: `output_00`, `output_01`, ..., the flattened
+    outputs of the network.
 
     Args:
-        model: what to convert.
-        file: its folder is made.
-        precision: of the arithmetic: "float32", "bfloat16" (weights as float16) or "int8".
-        images: of "int8": what the ranges of the maps are measured on, uint8 `[H, W, 3]` each.
-
-        source: the same model as a file of float32, which saves the conversion.
+        model: the model to convert.
+        file: output file; its folder is created.
+        precision: precision of the arithmetic: "float32", "bfloat16" (weights as float16) or "int8".
+        images: for "int8": images on which the activation ranges are measured, uint8 `[H, W, 3]` each.
+        source: an existing float32 file of the same model, which saves the conversion.
 
     Raises:
-        UserError: more than the network follows the network's outputs, or there are no images for "int8".
+        UserError: the model uses weights after the network's outputs, or there are no images for "int8".
     """
     check_openvino(model)
     library = optional_import("openvino", "--formats openvino", "openvino")
@@ -59,7 +60,7 @@ def _converted(library: Any, model: Proposer | Detector) -> Any:
 
 
 def check_openvino(model: Proposer | Detector) -> None:
-    """Raises `UserError` where weights are used after the network's outputs."""
+    """Raise `UserError` if the model uses weights after the network's outputs."""
     if isinstance(model.network, TwoStageNetwork):
         raise UserError(
             "--formats openvino: takes proposers and detectors of one stage; two stages run as onnx and litert"

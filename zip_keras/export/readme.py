@@ -1,4 +1,4 @@
-"""The README of an export: what the model is, its signatures, a request, its files."""
+"""The README of an export: model, signatures, example requests, files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ from zip_keras.utils.environment import versions
 
 README_FILE = "README.md"
 _ABOUT = {
-    "serving_default": "Images of one size, as pixels.",
-    "serving_default_with_options": "The same with limits for each image.",
-    "encoded": "Image files. EXIF orientation is not applied: boxes are in the pixels as stored.",
-    "encoded_with_options": "The same with limits for each image.",
-    "tf_example": "Records, for batch jobs.",
+    "serving_default": "Pixels of images of one size.",
+    "serving_default_with_options": "The same, with limits for each image.",
+    "encoded": "Image files. EXIF orientation is not applied; boxes are in pixels of the stored image.",
+    "encoded_with_options": "The same, with limits for each image.",
+    "tf_example": "`tf.train.Example` records, for batch jobs.",
 }
 _REQUESTS = """\
 With TensorFlow:
@@ -35,7 +35,7 @@ result = model.signatures["encoded_with_options"](
 print(result["boxes"][0].numpy())
 ```
 
-To TensorFlow Serving, which serves the folder above this one under the name `{name}`:
+With TensorFlow Serving, which serves the parent folder under the name `{name}`:
 
 ```sh
 printf '{{"signature_name": "encoded_with_options", "instances": [{{"image_bytes": {{"b64": "%s"}},
@@ -53,27 +53,30 @@ def write_readme(
     comparisons: Sequence[Comparison],
     licence: str | None,
 ) -> None:
-    """Describes the files that are in an export's folder.
+    """Write the README of an export.
 
     Args:
-        folder: of one version, complete but for this file and the manifest.
-        name: of the export.
-        model: what was exported.
+        folder: folder of one version, complete except for the README and the manifest.
+        name: name of the export.
+        model: the exported model.
         served: the signatures of its SavedModel, if there is one.
-        comparisons: of its formats with the model.
-        licence: of the weights.
+        comparisons: comparisons of its formats with the model.
+        licence: licence of the weights.
     """
     parts = [
         f"# {name}",
         _description(model),
         *(_saved_model(name, served) if served else ()),
         "## Verified",
-        "Every format was run beside the Keras model. A difference is that of a box, as a share of its image's longer "
-        "side, or of its score.",
-        _table(["format", "99 % of the boxes within", "bound", "boxes beyond it", "allowed"], _verified(comparisons)),
+        "Every format was compared with the Keras model. A difference is that of a box's coordinates, relative to the "
+        "longer side of its image, or of its score.",
+        _table(
+            ["format", "99 % of boxes differ by at most", "bound", "boxes above the bound", "allowed"],
+            _verified(comparisons),
+        ),
         "## Files",
         _table(["file", "bytes", "SHA-256"], _files(folder)),
-        "Made with " + ", ".join(f"{package} {version}" for package, version in versions().items()) + ".",
+        "Exported with " + ", ".join(f"{package} {version}" for package, version in versions().items()) + ".",
         "## Licence",
         f"Weights: {(licence or 'not stated').strip()}",
         "Code: zip-keras, Apache-2.0.",
@@ -84,8 +87,8 @@ def write_readme(
 def _saved_model(name: str, served: ServedModel) -> list[str]:
     return [
         "## Signatures",
-        "`B` is the number of images; the shapes are those of one request. "
-        "Lists of a signature with options are as long as the longest of the request.",
+        "`B` is the number of images in a request. "
+        "With options, `n` is the largest number of boxes of an image in the request.",
         *(_signature(signature, getattr(served, signature)) for signature in SIGNATURES),
         "## Requests",
         _REQUESTS.format(folder=".", name=name).rstrip(),
@@ -103,23 +106,23 @@ def _verified(comparisons: Sequence[Comparison]) -> list[list[str]]:
 
 def _description(model: Proposer | Detector) -> str:
     network = model.network.config
-    scales = ", ".join("its own size" if side is None else f"{side}" for side in model.short_sides)
-    flip = ", each mirrored too" if model.flip else ""
+    scales = ", ".join("original size" if side is None else f"{side}" for side in model.short_sides)
+    flip = ", each also flipped" if model.flip else ""
     rows = [
         ["network", f"{type(model.network).__name__} on {network.backbone}, width {network.width:g}"],
-        ["weights", f"{model.count_params():,}"],
+        ["parameters", f"{model.count_params():,}"],
         ["short side, pixels", f"{scales}{flip}; long side at most {model.long_side}"],
     ]
     if isinstance(model, Detector):
-        what = "Finds objects and their classes."
+        what = "Detects objects and their classes."
         rows += [
-            ["boxes an image", f"{model.postprocess_config.max_detections} at most"],
+            ["boxes per image", f"at most {model.postprocess_config.max_detections}"],
             ["classes", ", ".join(f"{number} {name}" for number, name in enumerate(model.class_names))],
         ]
     else:
         what = "Proposes class-agnostic boxes around objects."
-        rows += [["boxes an image", f"{model.postprocess_config.output_size} at most"]]
-    return f"{what} Made by `zip-keras export`.\n\n{_table(['', ''], rows)}"
+        rows += [["boxes per image", f"at most {model.postprocess_config.output_size}"]]
+    return f"{what} Written by `zip-keras export`.\n\n{_table(['', ''], rows)}"
 
 
 def _signature(name: str, function: Any) -> str:
@@ -134,7 +137,7 @@ def _signature(name: str, function: Any) -> str:
 
 
 def _row(name: str, spec: tf.TensorSpec, batch: str) -> list[str]:
-    free = iter("HW") if spec.shape.rank == 4 else iter("n")  # the other free axes
+    free = iter("HW") if spec.shape.rank == 4 else iter("n")  # names of the unknown axes
     shape = [batch, *(str(side) if side is not None else next(free) for side in spec.shape[1:])]
     return [f"`{name}`", spec.dtype.name, f"[{', '.join(shape)}]", MEANINGS[name]]
 

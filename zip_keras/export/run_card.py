@@ -1,4 +1,4 @@
-"""The model card of a trained run, from what its folder holds. Without TensorFlow."""
+"""The model card of a training run, from the files in its folder. Without TensorFlow."""
 
 import re
 from pathlib import Path
@@ -15,19 +15,19 @@ CONFIG_FILE = "config.yaml"
 
 
 def run_card(model: str | Path) -> str | None:
-    """Data, recipe, results and environment of the run that saved a model; Markdown.
+    """Describe the run that saved a model: data, recipe, results and environment, as Markdown.
 
-    Nothing is measured for it. The results are those of the run's own evaluations, and what a run does not record is
-    named at the end. Absolute paths are shortened to their last part.
+    The results are those of the run's own evaluations; nothing is measured again. The last section lists what a run
+    does not record. Absolute paths are shortened to their last part.
 
     Args:
         model: a run folder, or its `best.keras` or `last.keras`.
 
     Returns:
-        the card; None where the model is not the file of a run.
+        The card; None if the model is not a file of a run.
 
     Raises:
-        UserError: no such model, or a file of the run cannot be read.
+        UserError: the model does not exist, or a file of the run cannot be read.
     """
     file = find_model(model)
     folder = file.parent
@@ -50,9 +50,9 @@ def run_card(model: str | Path) -> str | None:
         "## Results",
         _results(file.name, config, lines),
         "## Environment",
-        _table(_environment(starts)) if starts else "The run holds no `environment.json`.",
+        _table(_environment(starts)) if starts else "The run has no `environment.json`.",
         "## Not recorded",
-        "The licence of the training data, what the images do not show, and known failures.",
+        "The licence of the training data, the limits of the data, and known failures.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -68,9 +68,9 @@ def _recipe(config: ExperimentConfig, lines: list[dict[str, Any]]) -> list[list[
         ["network", f"backbone {model.backbone}, width {model.width:g}, merge {model.merge}"],
         ["detector", config.detector.kind],
         ["start", _shown(train.weights or "random weights")],
-        ["steps", f"{done:,} of {train.steps:,}, of {train.batch_size} images"],
+        ["steps", f"{done:,} of {train.steps:,}, {train.batch_size} images each"],
         ["optimizer", f"{train.optimizer}, learning rate {train.learning_rate:g}, schedule {train.schedule}"],
-        ["average of the weights", f"decay {train.ema:g}" if train.ema else "none"],
+        ["moving average of the weights", f"decay {train.ema:g}" if train.ema else "none"],
         ["arithmetic", train.dtype],
         ["seed", f"{train.seed}"],
     ]
@@ -78,13 +78,13 @@ def _recipe(config: ExperimentConfig, lines: list[dict[str, Any]]) -> list[list[
 
 
 def _results(name: str, config: ExperimentConfig, lines: list[dict[str, Any]]) -> str:
-    """The evaluation of the saved weights: the newest of `last.keras`, that with the highest metric of `best.keras`."""
+    """The evaluation of the saved weights: the newest for `last.keras`, the one of highest metric for `best.keras`."""
     metric = selecting_metric(config)
     evaluations = [line for line in lines if metric in line]
     if not evaluations:
-        return "The run holds no evaluation."
+        return "The run has no evaluation."
     same = [line for line in evaluations if line.get("measured") == evaluations[-1].get("measured")]
-    chosen = same[-1] if name == "last.keras" else max(same, key=lambda line: line[metric])  # the first of equal ones
+    chosen = same[-1] if name == "last.keras" else max(same, key=lambda line: line[metric])  # the first of ties
     numbers = {key: value for key, value in chosen.items() if key[:2] in ("AR", "AP") and isinstance(value, float)}
     images = f"the first {config.train.evaluate_images}" if config.train.evaluate_images else "all"
     sides = config.data.test_short_sides or (config.data.short_side,)
@@ -96,7 +96,7 @@ def _results(name: str, config: ExperimentConfig, lines: list[dict[str, Any]]) -
 
 def _environment(starts: list[dict[str, Any]]) -> list[list[str]]:
     newest = starts[-1]
-    rows = [["starts", f"{len(starts)}"], ["time of the first", str(starts[0].get("time", "not recorded"))]]
+    rows = [["starts", f"{len(starts)}"], ["time of the first start", str(starts[0].get("time", "not recorded"))]]
     rows += [[key, str(newest[key])] for key in ("python", "machine", "cores") if key in newest]
     if isinstance(newest.get("versions"), dict):
         rows.append(["packages", ", ".join(f"{name} {version}" for name, version in newest["versions"].items())])
@@ -108,7 +108,7 @@ def _has(starts: list[dict[str, Any]], key: str) -> bool:
 
 
 def _shown(spec: str) -> str:
-    """A data set spec or file with absolute paths shortened to their last part."""
+    """A data set spec or file, with absolute paths shortened to their last part."""
     return f"`{re.sub(r'(?<![^ :=])/(?:[^/ :]+/)*', '', spec)}`" if spec else "none"
 
 

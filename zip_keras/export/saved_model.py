@@ -1,4 +1,4 @@
-"""A proposer or a detector as a version of an exported model. exported/README.md, docs/serving.md."""
+"""Export a proposer or detector as a numbered version. See exported/README.md and docs/serving.md."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,30 +30,30 @@ def export_model(
     card: str | None = None,
     report: Callable[[Comparison], object] = lambda comparison: None,
 ) -> Path:
-    """Writes `folder`/VERSION, which appears complete and verified or not at all.
+    """Write and verify `folder`/VERSION atomically.
 
-    Every format is run on images of several sizes, one and two at a time, and compared with the model.
+    Every format is run on images of several sizes, in batches of one and two, and compared with the model.
 
     Args:
-        model: what to export.
-        folder: `exported/NAME`; made if missing.
-        version: a free positive integer; None: one more than the highest there.
-        licence: of the weights, for the export's README.
+        model: the model to export.
+        folder: `exported/NAME`; created if missing.
+        version: an unused positive integer; None: one more than the highest version.
+        licence: licence of the weights, for the export's README.
         formats: names in `zip_keras.export.formats.FORMATS`.
-        options: what some formats need to know.
-        card: the model's card, Markdown, if it has one.
-        report: told of every format when it was compared.
+        options: options of individual formats.
+        card: the model card as Markdown, if there is one.
+        report: called with the comparison of each format.
 
     Returns:
-        the new folder: `README.md`, `assets.extra/manifest.json` (see `zip_keras.inference.manifest`),
-        `assets.extra/card.md` where there is a card, and of the formats `saved_model.pb`, `variables/` and
-        `assets.extra/tf_serving_warmup_requests`; the Keras file `assets.extra/proposer.keras` or `detector.keras`, of
-        detectors `assets.extra/class_names.json`, a list in the order of the class numbers; `onnx/`, `openvino/`,
+        The new folder. It contains `README.md`, `assets.extra/manifest.json` (see `zip_keras.inference.manifest`),
+        `assets.extra/card.md` if there is a card, and the files of the formats: `saved_model.pb`, `variables/` and
+        `assets.extra/tf_serving_warmup_requests`; the Keras file `assets.extra/proposer.keras` or `detector.keras`, and
+        for detectors `assets.extra/class_names.json`, a list in the order of the class numbers; `onnx/`, `openvino/`,
         `litert/`.
 
     Raises:
-        UserError: a format differs from the model by more than its bound, does not take the model or lacks its
-            packages; the version is taken or below 1; the folder cannot be written or is in use by another export; or
+        UserError: a format differs from the model by more than its bound, does not support the model or lacks its
+            packages; the version exists or is below 1; the folder cannot be written or is in use by another export; or
             the backend is not TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":

@@ -1,6 +1,6 @@
-"""The signatures of an exported model, of proposers and detectors alike, with everything inside: decoding to NMS.
+"""The signatures of exported proposers and detectors. They contain the whole model, from image decoding to NMS.
 
-Their names, and those of their inputs and outputs, are a promise to clients. docs/serving.md describes them.
+The names of signatures, inputs and outputs are a stable interface for clients. See docs/serving.md.
 """
 
 from typing import Any
@@ -14,25 +14,25 @@ from zip_keras.models.proposer import Proposer
 
 SIGNATURES = ("serving_default", "serving_default_with_options", "encoded", "encoded_with_options", "tf_example")
 
-# What the README of an export says about inputs and outputs.
+# Descriptions of inputs and outputs for the README of an export.
 MEANINGS = {
-    "images": "RGB, all of one size",
+    "images": "RGB, all of the same size",
     "image_bytes": "JPEG, PNG, GIF (first frame), BMP or WebP files; sizes may differ",
     "examples": "serialized `tf.train.Example` with an image file in the bytes feature `image/encoded`",
-    "max_boxes": "boxes of this image at most",
-    "score_threshold": "boxes of this image score at least this",
+    "max_boxes": "maximum number of boxes for each image",
+    "score_threshold": "minimum score of the boxes of each image",
     "boxes": "y1, x1, y2, x2 in pixels of the given image, best first",
-    "normalized_boxes": "the same as shares of the image's height and width",
-    "scores": "decreasing",
-    "valid": "False after the last box of an image; its other values there are 0",
-    "levels": "1, 2, 3 (strides 8, 16, 32): the level that found the box",
-    "classes": "class numbers from 0",
-    "class_names": "names of the classes; empty where not valid",
+    "normalized_boxes": "the same, relative to the image's height and width",
+    "scores": "scores of the boxes, in decreasing order",
+    "valid": "False after the last box of an image; the other outputs are 0 there",
+    "levels": "level that found the box: 1, 2 or 3 (stride 8, 16 or 32)",
+    "classes": "class numbers, starting at 0",
+    "class_names": "class names; empty where not valid",
     "detection_boxes": "`normalized_boxes`, as the TensorFlow Object Detection API names them (ymin, xmin, ymax, xmax)",
     "detection_scores": "`scores`",
-    "detection_classes": "class numbers from 1, as floats; 1 where not valid",
-    "num_detections": "valid places",
-    "decoded": "False where the bytes are no readable image, end early, or state more than 64 million pixels",
+    "detection_classes": "class numbers, starting at 1, as floats; 1 where not valid",
+    "num_detections": "number of valid boxes",
+    "decoded": "False if the bytes are not a readable image, are truncated, or declare more than 64 million pixels",
 }
 
 _IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
@@ -45,26 +45,26 @@ _SCORE_THRESHOLD = tf.TensorSpec([None], tf.float32, name="score_threshold")
 class ServedModel(tf.Module):
     """A `Proposer` or a `Detector` as a module with the functions named in `SIGNATURES`.
 
-    TensorFlow Serving wants every input of a signature, so the limits are inputs of signatures of their own. Each image
-    has its own, float32 and int32 `[B]`, because TensorFlow Serving puts requests together along the first axis.
+    TensorFlow Serving requires every input of a signature, so separate signatures take limits. The limits are given per
+    image, int32 and float32 `[B]`, because TensorFlow Serving batches requests along the first axis.
 
-    Control flow is TensorFlow's own: looking for Python's (`autograph`) would only take time.
+    Control flow uses TensorFlow operations only, so AutoGraph is off to save time.
 
-    Images of `encoded` and `tf_example` are processed one after the other: they differ in size, and padding to a common
-    one would change the answers. An image that cannot be read has no valid place, and the others are answered.
+    Images of `encoded` and `tf_example` are processed one by one, since they differ in size and padding to a common
+    size would change the results. An unreadable image has no valid boxes and does not affect the others.
     """
 
     def __init__(self, model: Proposer | Detector):
         super().__init__()
-        # Keras variables in an exported object are saved as copies beside the ones that the graph reads. Only Python's
-        # loader puts the two together: TensorFlow Serving and the C API would not find a value. So the module holds the
-        # TensorFlow variables themselves, and the Keras model where tracking does not look.
+        # Keras variables of an exported object are saved as copies of the variables that the graph reads. Only the
+        # Python loader connects the two; TensorFlow Serving and the C API would find no value. Therefore the module
+        # tracks the TensorFlow variables and hides the Keras model from tracking in a closure.
         self._weights = [variable.value for variable in model.variables]
         self._call_model = lambda images: model(images, training=False)
         self._class_names = list(model.class_names) if isinstance(model, Detector) else None
         spec = model.compute_output_spec(keras.KerasTensor((1, None, None, 3), "uint8"))
         self._specs = {name: tf.TensorSpec(values.shape[1:], values.dtype) for name, values in spec.items()}
-        # One function that all signatures call: the network is in the file once.
+        # All signatures call this function, so the file contains the network once.
         self._answer = tf.function(self._answer_images, input_signature=[_IMAGES], autograph=False)
 
     def signatures(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class ServedModel(tf.Module):
         return tf.cond(tf.shape(images)[0] > 0, lambda: self._call_model(images), lambda: self._nothing(0))
 
     def _answer_each(self, encoded, decode):
-        """The model's outputs for every string, the images' sizes float32 `[B, 2]`, and which could be decoded."""
+        """The model's outputs for every string, the image sizes float32 `[B, 2]`, and whether each was decoded."""
 
         def of_string(content):
             image, decoded = decode(content)
@@ -120,14 +120,14 @@ class ServedModel(tf.Module):
         return tf.map_fn(of_string, encoded, fn_output_signature=specs, parallel_iterations=1)
 
     def _limited(self, found, max_boxes, score_threshold):
-        """The first `max_boxes` places that score enough; the lists end with the longest one of the batch."""
+        """The first `max_boxes` boxes with sufficient scores, cut to the longest list of the batch."""
         checked = tf.debugging.assert_non_negative(max_boxes, "max_boxes must not be negative")
         with tf.control_dependencies([checked]):
             place = tf.range(tf.shape(found["valid"])[1])[None]
             kept = found["valid"] & (place < max_boxes[:, None]) & (found["scores"] >= score_threshold[:, None])
         longest = tf.maximum(tf.reduce_max(tf.reduce_sum(tf.cast(kept, tf.int32), axis=1)), 0)
 
-        def shortened(values):  # scores decrease, so what is kept comes first
+        def shortened(values):  # scores decrease, so kept boxes come first
             mask = kept if values.shape.rank == 2 else kept[..., None]
             return tf.where(mask, values, tf.zeros([], values.dtype))[:, :longest]
 
@@ -136,7 +136,7 @@ class ServedModel(tf.Module):
         }
 
     def _described(self, found, size):
-        """Outputs in other units and under other names beside the model's own; `size` is `[B, 2]`, pixels."""
+        """Add outputs in other units and under other names; `size` is `[B, 2]` in pixels."""
         boxes = tf.math.divide_no_nan(found["boxes"], tf.concat([size, size], axis=1)[:, None])
         result = {**found, "normalized_boxes": boxes}
         if self._class_names is None:
@@ -152,7 +152,7 @@ class ServedModel(tf.Module):
         }
 
     def _nothing(self, *batch: int) -> dict[str, tf.Tensor]:
-        """The answer without boxes: of one image, or of a batch."""
+        """Outputs without boxes, for one image or a batch."""
         return {name: tf.zeros([*batch, *spec.shape], spec.dtype) for name, spec in self._specs.items()}
 
 

@@ -1,4 +1,4 @@
-"""Whether an exported file answers as the Keras model does."""
+"""Verify that an exported file gives the same results as the Keras model."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,18 +16,18 @@ Call = Callable[[np.ndarray], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Bound:
-    """What a format may change.
+    """Tolerance of a format.
 
     Attributes:
-        difference: of a box, as a share of its image's longer side, and of its score.
-        share: of the boxes that may differ by more, because NMS or the order of near-equal scores fell otherwise.
+        difference: maximum difference of a box, as a fraction of the image's longer side, and of its score.
+        share: fraction of boxes that may differ by more, because NMS or the order of near-equal scores differs.
     """
 
     difference: float
     share: float
 
 
-# float32 elsewhere rounds otherwise; the others change weights or arithmetic.
+# float32 formats differ by rounding only; the others change weights or arithmetic.
 BOUNDS = {
     "keras": Bound(1e-4, 0.01),
     "saved_model": Bound(1e-4, 0.01),
@@ -43,14 +43,14 @@ SIZES = ((97, 131), (233, 151), (61, 301))  # height, width; none is a multiple 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One format beside the Keras model.
+    """Comparison of one format with the Keras model.
 
     Attributes:
         format: its name in `BOUNDS`.
-        difference: that 99 of 100 boxes do not exceed.
-        share: of the boxes that differ by more than the bound.
-        boxes: that were compared.
-        images: among them.
+        difference: 99th percentile of the box differences.
+        share: fraction of boxes that differ by more than the bound.
+        boxes: number of compared boxes.
+        images: number of compared images.
     """
 
     format: str
@@ -61,7 +61,7 @@ class Comparison:
 
     @property
     def within(self) -> bool:
-        """Whether the format keeps its bound."""
+        """Whether the format is within its bound."""
         return self.share <= BOUNDS[self.format].share
 
     def __str__(self) -> str:
@@ -73,10 +73,10 @@ class Comparison:
 
 
 def verification_batches(size: tuple[int, int] | None = None) -> list[np.ndarray]:
-    """Batches of uint8 `[B, H, W, 3]`: scenes of three odd sizes, two scenes together, no objects, one colour.
+    """Batches of uint8 `[B, H, W, 3]`: scenes of three odd sizes, a pair of scenes, a gradient, and a uniform image.
 
     Args:
-        size: height and width of all of them, for a model that takes no other; batches of one image then.
+        size: height and width of all images, for a model of fixed size; all batches then contain one image.
     """
     sizes = SIZES if size is None else (size,) * 3
     scenes = [_scene(index, *sides) for index, sides in enumerate(sizes)]
@@ -89,15 +89,16 @@ def verification_batches(size: tuple[int, int] | None = None) -> list[np.ndarray
 
 
 def compare(name: str, reference: Call, found: Call, batches: list[np.ndarray]) -> Comparison:
-    """Runs both on the batches.
+    """Run both models on the batches and compare their boxes.
 
-    A box's difference is that to the nearest box of the other list, in place and score; both lists are gone through. On
-    a picture of one colour, where most places score the same and chance orders them, scores alone are compared.
+    The difference of a box is its distance in position and score to the nearest box of the other list. It is computed
+    in both directions. On a uniform image only scores are compared, because many boxes tie and their order is
+    arbitrary.
 
     Args:
-        name: of the format, in `BOUNDS`.
+        name: name of the format in `BOUNDS`.
         reference: the Keras model.
-        found: the file.
+        found: the exported model.
         batches: uint8 `[B, H, W, 3]` each.
     """
     differences: list[np.ndarray] = []
@@ -121,14 +122,15 @@ def compare(name: str, reference: Call, found: Call, batches: list[np.ndarray]) 
 
 
 def check(comparison: Comparison) -> None:
-    """Raises `UserError` where a format does not keep its bound."""
+    """Raise `UserError` if a format exceeds its bound."""
     if not comparison.within:
         raise UserError(f"{comparison}; the file does not answer as the Keras model does, and nothing was written")
 
 
 def check_signatures(signatures: Mapping[str, Any]) -> None:
-    """Raises `UserError` where the signatures of a SavedModel answer differently: image files of two sizes, one that is
-    none, records, and limits.
+    """Raise `UserError` if the signatures of a SavedModel disagree.
+
+    The inputs are image files of two sizes, bytes that are no image, records, and limits.
     """
     images = [_scene(index, *size) for index, size in enumerate(SIZES[:2])]
     files = [tf.io.encode_png(image).numpy() for image in images]
@@ -160,7 +162,7 @@ def _example(content: bytes) -> bytes:
 
 
 def _scene(index: int, height: int, width: int) -> np.ndarray:
-    """A rendered scene, repeated where it is too small."""
+    """A rendered scene, tiled to the given size."""
     image = render_scene(seed=13, index=index).image
     repeats = (-(-height // image.shape[0]), -(-width // image.shape[1]), 1)
     return np.ascontiguousarray(np.tile(image, repeats)[:height, :width])
@@ -177,7 +179,7 @@ def _of_scores(own: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _to_nearest(own: dict[str, np.ndarray], other: dict[str, np.ndarray], side: float) -> np.ndarray:
-    """Of each of `own`'s boxes: to the nearest of `other`'s, which has its class."""
+    """Difference of each box in `own` to the nearest box of the same class in `other`."""
     if not len(own["scores"]):
         return np.zeros(0)
     if not len(other["scores"]):

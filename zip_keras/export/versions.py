@@ -1,4 +1,4 @@
-"""Folders of numbered versions, as TensorFlow Serving reads them; each appears complete or not at all."""
+"""Folders of numbered versions, as TensorFlow Serving reads them. Versions are written atomically."""
 
 import os
 import shutil
@@ -13,21 +13,21 @@ from zip_keras.utils.locks import FolderLock
 
 
 def write_version(folder: str | Path, version: int | None, write: Callable[[Path], None]) -> Path:
-    """Makes `folder`/VERSION of what `write` puts into an empty folder.
+    """Create `folder`/VERSION atomically.
 
     Args:
-        folder: `exported/NAME`; made if missing.
-        version: a free positive integer; None: one more than the highest there.
-        write: fills the folder that it is given, which is then renamed; nothing appears where it raises.
+        folder: `exported/NAME`; created if missing.
+        version: an unused positive integer; None: one more than the highest version.
+        write: fills the empty folder that it is given. The folder is renamed afterwards, or deleted if `write` raises.
 
     Raises:
-        UserError: the version is taken or below 1, or the folder cannot be written or is in use by another export.
+        UserError: the version exists or is below 1, or the folder cannot be written or is in use by another export.
     """
     folder = Path(folder)
     if version is not None and version < 1:
         raise UserError(f"--version {version}: versions are integers from 1 on")
     with FolderLock(folder):
-        for leftover in folder.glob(".[0-9]*.part"):  # of exports that were killed: nobody else is at work here
+        for leftover in folder.glob(".[0-9]*.part"):  # of killed exports; the lock excludes running ones
             shutil.rmtree(leftover, ignore_errors=True)
         return _write(folder / str(next_version(folder) if version is None else version), write)
 
@@ -35,7 +35,7 @@ def write_version(folder: str | Path, version: int | None, write: Callable[[Path
 def _write(target: Path, write: Callable[[Path], None]) -> Path:
     if target.exists():
         raise UserError(f"{target}: exists already; name another --version, or none to take the next free one")
-    # Not an integer: a serving process that watches the folder passes it over until it is renamed.
+    # Not an integer, so a serving process that watches the folder ignores it until it is renamed.
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         unfinished.mkdir(parents=True)

@@ -1,7 +1,7 @@
-"""`assets.extra/tf_serving_warmup_requests`: what TensorFlow Serving sends a version before it lets traffic in.
+"""`assets.extra/tf_serving_warmup_requests`: requests that TensorFlow Serving runs before a version gets traffic.
 
-The first call of each signature optimises its graph and takes seconds. The file is TFRecords of `PredictionLog`,
-written without `tensorflow-serving-api`, with one request for each signature.
+The first call of each signature optimises its graph and takes seconds. The file contains TFRecords of `PredictionLog`
+with one request for each signature. It is written without `tensorflow-serving-api`.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
 def write_warmup(folder: Path) -> int:
-    """Writes the requests of a version's folder, which holds `saved_model.pb`, and returns how many.
+    """Write the warm-up requests for a version folder with `saved_model.pb`, and return their number.
 
     Raises:
-        ValueError: a signature has an input for which there is no example here.
+        ValueError: a signature has an input without an example value.
     """
     meta = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0]
     examples = _examples()
@@ -43,7 +43,7 @@ def write_warmup(folder: Path) -> int:
 
 
 def _examples() -> dict[str, Callable[[], np.ndarray | list[bytes]]]:
-    """A value for each input that a signature may have: one image of the size of a photograph."""
+    """An example value for each possible input of a signature, for one image of 480 x 640 pixels."""
     y, x = np.mgrid[:480, :640].astype(np.float32)
     waves = np.stack([np.sin(x / 7 + y / 13), np.cos(x / 11), np.sin(y / 5) * np.cos(x / 3)], axis=-1)
     image = (127.5 + 127.5 * waves).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What map attention decides on an image: the maps of a level before and after, and mu between them.
+"""Extract map attention for an image: mu and the maps of a level before and after the decision.
 
 Paper section 3.2 and Figure 4: X(m) = concat[F(m), H(m)], Y(m)_j = mu(m)_j * X(m)_j.
 """
@@ -17,22 +17,22 @@ from zip_keras.models.proposal_network import ProposalNetwork
 from zip_keras.models.proposer import Proposer
 from zip_keras.models.two_stage import TwoStageNetwork
 
-LEVELS = {1: 8, 2: 16}  # levels with a decision, and their strides; level 3 is the map that decides
+LEVELS = {1: 8, 2: 16}  # levels with a decision and their strides; mu is computed from level 3
 
 
 Attend = Callable[[np.ndarray], dict[int, LevelAttention]]
-"""uint8 `[H, W, 3]` RGB -> level -> its decision; maps cover the image, without the padding that the network adds."""
+"""Function from an image, uint8 `[H, W, 3]` RGB, to the attention of each level. Maps exclude the network's padding."""
 
 
 def attention_network(network: ProposalNetwork | OneStageNetwork, name: str = "the model") -> keras.Model:
-    """The part of a network that makes, for each level, `(F, H, mu, Y)`: `{level: 4 tensors}` from images.
+    """The part of a network that maps images to `{level: (F, H, mu, Y)}`.
 
     Args:
-        network: with merge "mad".
-        name: of the model, for the message.
+        network: a network with merge "mad".
+        name: name of the model in messages.
 
     Raises:
-        UserError: the network has no map attention, or decides for every place instead of for every map.
+        UserError: the network has no map attention, or has one mu per position instead of per map (`spatial_mad`).
     """
     config = network.config
     if config.zoom_in == "none":
@@ -59,12 +59,12 @@ def attention_network(network: ProposalNetwork | OneStageNetwork, name: str = "t
 
 
 def compile_attention(model: Proposer | Detector, name: str = "the model") -> Attend:
-    """A model's attention as a function of one image, looked at in the size in which the model looks at it.
+    """Compile a function from an image to the model's map attention. Images are resized as in inference.
 
-    Traced once for all sizes.
+    The function is traced once for all image sizes.
 
     Raises:
-        UserError: as `attention_network`.
+        UserError: see `attention_network`.
     """
     own = model.network
     network = attention_network(own.proposal_network if isinstance(own, TwoStageNetwork) else own, name)
@@ -80,7 +80,7 @@ def compile_attention(model: Proposer | Detector, name: str = "the model") -> At
         result = {}
         for level, stride in LEVELS.items():
             zoom_out, zoom_in, mu, merged = (np.asarray(tf.cast(x[0], tf.float32)) for x in outputs[str(level)])
-            rows, columns = -(-height // stride), -(-width // stride)  # cells that the image reaches into
+            rows, columns = -(-height // stride), -(-width // stride)  # cells that overlap the image
             before = np.concatenate([zoom_out, zoom_in], axis=-1)[:rows, :columns]
             result[level] = LevelAttention(before, mu.reshape(-1), merged[:rows, :columns])
         return result
