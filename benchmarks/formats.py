@@ -96,9 +96,11 @@ def main() -> None:
         folder = arguments.exports or Path(temporary)
         int8 = [name for name in arguments.formats if name == "openvino_int8"]
         others = [name for name in arguments.formats if name not in int8]
-        parts = [exported(load, folder / "+".join(names), names, arguments) for names in (int8, others) if names]
+        parts = [part for names in (int8, others) if names for part in exported(load, folder, names, arguments)]
         if not arguments.images:
             return
+        if not any(compared for _, compared in parts):
+            raise SystemExit("no format answers as the Keras model does")
         files = {name: files_of(name, version) for version, compared in parts for name in compared}
         files = {name: files[name] for name in arguments.formats if name in files}
         differences = {name: one for _, compared in parts for name, one in compared.items()}
@@ -142,16 +144,17 @@ def main() -> None:
 
 
 def exported(
-    load: Callable[[str], Proposer | Detector], folder: Path, formats: list[str], arguments: argparse.Namespace
-) -> tuple[Path, dict[str, float]]:
-    """The folder of a version with these formats, and how far each is from the Keras model (99 % of the boxes).
+    load: Callable[[str], Proposer | Detector], exports: Path, formats: list[str], arguments: argparse.Namespace
+) -> list[tuple[Path, dict[str, float]]]:
+    """Folders of versions with these formats, and how far each is from the Keras model (99 % of the boxes).
 
-    A format that exceeds its bound is printed and left out, with those beside it.
+    One folder holds all. If a format exceeds its bound, it is printed and left out, and the others have a folder each.
     """
+    folder = exports / "+".join(formats)
     version, record = folder / "1", folder / "differences.json"
     if record.is_file():
         known = json.loads(record.read_text(encoding="utf-8"))
-        return version, {name: known[name] for name in formats}
+        return [(version, {name: known[name] for name in formats})]
     differences: dict[str, float] = {}
 
     def report(comparison: Comparison) -> None:
@@ -167,9 +170,11 @@ def exported(
         export_model(load(arguments.model), folder, 1, formats=formats, options=options, report=report)
     except UserError as error:
         print(error, flush=True)
-        return version, {}
+        if len(formats) == 1:
+            return [(version, {})]
+        return [part for name in formats for part in exported(load, exports, [name], arguments)]
     record.write_text(json.dumps(differences) + "\n", encoding="utf-8")
-    return version, differences
+    return [(version, differences)]
 
 
 def files_of(name: str, version: Path) -> list[Path]:
