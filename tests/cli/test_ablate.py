@@ -72,7 +72,7 @@ def test_bad_arguments(tmp_path, capsys):
     words = ["ablate", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path / "out")]
     for extra, message in (
         (["--report-only"], "holds no run of"),
-        (["--report-only", "--rows", "gray"], "leave --rows and --seeds out"),
+        (["--report-only", "--rows", "gray"], "leave out --rows and --seeds"),
         (["--rows", "grey"], "no row 'grey'; did you mean 'gray'?"),
         (["--seeds", "-1"], "--seeds must be at least 0, not -1"),
     ):
