@@ -65,6 +65,12 @@ def inputs():
 
 
 @pytest.fixture(scope="module")
+def narrow(program):
+    keras.utils.set_random_seed(0)
+    return program.ProposalNetwork(program.NARROW, program.TargetConfig(per_class=30))
+
+
+@pytest.fixture(scope="module")
 def small(program):
     keras.utils.set_random_seed(0)
     return program.ProposalNetwork(program.SMALL, program.TargetConfig(per_class=30))
