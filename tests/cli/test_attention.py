@@ -60,6 +60,7 @@ def test_one_image_is_not_compared(command, photos, tmp_path, capsys):
     assert "correlation" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_bad_images_stop_or_are_counted(command, photos, capsys):
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
     assert command("--pictures", "0") == 2

@@ -80,6 +80,7 @@ def test_opencv_without_contrib_is_one_clear_error(monkeypatch):
         baselines.selective_search(IMAGE)
 
 
+@pytest.mark.slow
 def test_command_writes_a_file_that_evaluate_reads(tmp_path, capsys):
     from PIL import Image
 

@@ -187,6 +187,7 @@ def test_a_pass_learns_the_regressed_boxes_by_hand(batch):
     assert losses()["loss_step_1"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes gradients with TensorFlow")
 def test_gradients_do_not_pass_through_the_boxes(batch):
     import tensorflow as tf

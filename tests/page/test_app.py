@@ -118,6 +118,7 @@ def test_an_address_that_is_taken_or_not_there():
         open_socket("300.1.1.1", 0)
 
 
+@pytest.mark.slow
 def test_images_are_deleted_when_the_process_is_terminated(tmp_path):
     program = (
         "from tests.page.conftest import FakeModel\n"

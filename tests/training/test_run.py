@@ -74,6 +74,7 @@ def test_a_folder_in_use_and_another_config_are_refused(finished, config, devkit
         train(config(f"data.val={devkit}:val", "train.momentum=0.5"), str(run_dir), resume=True)
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_prolonged(finished, config, devkit, tmp_path):
     run_dir, _ = finished
     before = weights_of(run_dir)
@@ -120,6 +121,7 @@ class TestBroken:
     def run_dir(self, whole, tmp_path):
         return shutil.copytree(whole, tmp_path / "run")
 
+    @pytest.mark.slow
     def test_an_older_checkpoint_gives_the_same_run(self, whole, run_dir, config, capsys):
         os.truncate(run_dir / "checkpoints" / "ckpt-4.data-00000-of-00001", 100)
         (run_dir / "checkpoints" / "checkpoint").write_bytes(b"\xff garbage")

@@ -78,6 +78,7 @@ def test_all_three_taps_of_inception_bn_equal_bninception(tmp_path, capsys):
     assert min(differences["ignore"]) > 100 * TOLERANCE  # the other border is another network, and the test sees it
 
 
+@pytest.mark.slow
 def test_converted_file_fills_the_backbone_of_a_network(tmp_path, tensors):
     conversion = convert_state_dict("inception_bn", tensors)
     save_weights(conversion.backbone, tmp_path / "ours.npz")
