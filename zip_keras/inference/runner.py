@@ -1,5 +1,6 @@
 """Run a proposer over images."""
 
+import contextlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -38,10 +39,8 @@ def decode_image(encoded: bytes, shown: str) -> np.ndarray:
     Raises:
         UserError: the bytes are no such image, or it has more than `MAX_PIXELS`.
     """
-    try:
+    with contextlib.suppress(tf.errors.OpError, UnicodeDecodeError):  # below, the message names no nodes of a graph
         return _decode(tf.constant(encoded)).numpy()
-    except (tf.errors.OpError, UnicodeDecodeError):
-        pass  # the same operations run one by one name the error without the nodes of a graph
     try:
         return decode_in_graph(tf.constant(encoded)).numpy()
     except tf.errors.OpError as error:
